@@ -1,0 +1,1 @@
+"""Recipes: one self-supervised method a file, with their data and evaluation."""

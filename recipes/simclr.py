@@ -1,0 +1,1 @@
+"""SimCLR (being written)."""

@@ -1,0 +1,51 @@
+"""What this package itself contributes, through the public hooks only.
+
+Imports happen inside the hooks: listing the losses must not load onnxruntime.
+"""
+
+from rkdo_plugin.hookspecs import Factories, hookimpl
+
+
+@hookimpl
+def rkdo_losses() -> Factories:
+    """I-Con and RKDO, beside the Lightly criteria that recipes start from."""
+    from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+
+    from rkdo_plugin.losses import IConLoss, RKDOLoss
+
+    return {
+        "icon": IConLoss,
+        "negative-cosine": NegativeCosineSimilarity,
+        "ntxent": NTXentLoss,
+        "rkdo": RKDOLoss,
+    }
+
+
+@hookimpl
+def rkdo_recipes() -> Factories:
+    """The recipes under `recipes/`."""
+    from rkdo_plugin.recipes.byol import BYOL
+    from rkdo_plugin.recipes.simclr import SimCLR
+
+    return {"byol": BYOL, "simclr": SimCLR}
+
+
+@hookimpl
+def rkdo_encoders() -> Factories:
+    """torchvision's residual networks, timm's models and a small convnet."""
+    from rkdo_plugin.recipes import encoders
+
+    return {
+        "resnet18": encoders.resnet18,
+        "resnet50": encoders.resnet50,
+        "small-convnet": encoders.SmallConvNet,
+        "timm": encoders.timm_encoder,
+    }
+
+
+@hookimpl
+def rkdo_exporters() -> Factories:
+    """The verified ONNX export."""
+    from rkdo_plugin.export import export_onnx
+
+    return {"onnx": export_onnx}

@@ -1,0 +1,35 @@
+"""Loss heads: a projection with the criterion that reads it."""
+
+from torch import Tensor, nn
+
+
+class LossHead(nn.Module):
+    """A projection and the criterion on what it projects.
+
+        loss = criterion(projection(f0), projection(f1))
+
+    Args:
+        projection: From features (B, F) to embeddings (B, D), for example one of
+            `lightly.models.modules.heads`.
+        criterion: Called as `criterion(z0, z1)`.
+
+    Example:
+        >>> head = LossHead(nn.Linear(32, 8), IConLoss(temperature=0.2))
+        >>> head(torch.randn(16, 32), torch.randn(16, 32)).shape
+        torch.Size([])
+    """
+
+    def __init__(self, projection: nn.Module, criterion: nn.Module) -> None:
+        super().__init__()
+        self.projection = projection
+        self.criterion = criterion
+
+    def forward(self, f0: Tensor, f1: Tensor) -> Tensor:
+        """The loss (scalar) of two views' features.
+
+        Args:
+            f0: Features (B, F) of the first view.
+            f1: Features (B, F) of the second view.
+        """
+        loss: Tensor = self.criterion(self.projection(f0), self.projection(f1))
+        return loss
