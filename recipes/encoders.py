@@ -1,16 +1,39 @@
 """Encoders by name: modules from images (B, C, H, W) to pooled features (B, D)."""
 
+from itertools import pairwise
+
+import torch
 import torchvision
 from torch import Tensor, nn
 
 
+@torch.no_grad()
+def feature_dim(encoder: nn.Module, in_channels: int, image_size: int) -> int:
+    """Number of features that an encoder gives for an image.
+
+    Args:
+        encoder: From images (B, C, H, W) to features (B, F) or (B, F, 1, 1).
+        in_channels: Channels of the images.
+        image_size: Height and width of the images in pixels.
+
+    Example:
+        >>> feature_dim(SmallConvNet(in_channels=1), in_channels=1, image_size=28)
+        96
+    """
+    training = encoder.training
+    # In evaluation mode the zero image leaves no trace in the running statistics.
+    features = encoder.eval()(torch.zeros(1, in_channels, image_size, image_size))
+    encoder.train(training)
+    return int(features.flatten(start_dim=1).shape[1])
+
+
 def resnet18(in_channels: int = 3) -> nn.Module:
-    """torchvision's ResNet-18 without its classifier: (B, C, H, W) to (B, 512)."""
+    """ResNet-18 of torchvision, no classifier: (B, C, H, W) to (B, 512)."""
     return _without_classifier(torchvision.models.resnet18(), in_channels)
 
 
 def resnet50(in_channels: int = 3) -> nn.Module:
-    """torchvision's ResNet-50 without its classifier: (B, C, H, W) to (B, 2048)."""
+    """ResNet-50 of torchvision, no classifier: (B, C, H, W) to (B, 2048)."""
     return _without_classifier(torchvision.models.resnet50(), in_channels)
 
 
@@ -44,7 +67,7 @@ def timm_encoder(model: str, in_channels: int = 3) -> nn.Module:
 
 
 class SmallConvNet(nn.Module):
-    """Three strided convolutions for images of 28 to 32 pixels: (B, C, H, W) to (B, 96).
+    """Three strided convolutions for images of 28 to 32 pixels, giving 96 features.
 
     Small enough to train on two CPU cores: 10,000 images take seconds an epoch.
 
@@ -62,7 +85,7 @@ class SmallConvNet(nn.Module):
                     nn.BatchNorm2d(after),
                     nn.ReLU(),
                 )
-                for before, after in zip(widths, widths[1:], strict=False)
+                for before, after in pairwise(widths)
             )
         )
 

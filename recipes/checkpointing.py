@@ -1,0 +1,66 @@
+"""The callback that writes a run's checkpoint, also when Ctrl-C stops it."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class TrainingStopped(Exception):  # noqa: N818 - a request, not an error
+    """Training ended at a step boundary because the user asked for it."""
+
+
+class RunCheckpoint(pl.callbacks.Checkpoint):
+    """Saves after every epoch, and after the current step on Ctrl-C.
+
+    The first Ctrl-C lets the step finish, saves and stops; a second one interrupts at
+    once, and leaves the checkpoint of the last epoch.
+
+    Args:
+        path: The checkpoint file; replaced whole.
+        metadata: Plain values stored under "rkdo": what the export needs to know.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.stop_requested = False
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Signal handler: stop after the current step."""
+        self.stop_requested = True
+        signal.signal(signum, signal.default_int_handler)
+
+    def on_save_checkpoint(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Add what an exported encoder must know about its images."""
+        checkpoint["rkdo"] = self.metadata
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop between two steps; after an epoch's last one its end comes first."""
+        if self.stop_requested and not trainer.is_last_batch:
+            self._save(trainer)
+
+    def on_train_epoch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Save, as the last callback of the epoch."""
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        if self.stop_requested:
+            raise TrainingStopped

@@ -1,0 +1,137 @@
+"""How good frozen features are: nearest neighbours and a linear classifier."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from lightly.utils.benchmarking.knn import knn_predict
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.nn import functional
+
+from rkdo_plugin.recipes.data import ImageData, as_arrays
+
+NEIGHBORS = 20  # neighbours that vote
+TEMPERATURE = 0.1  # a neighbour of cosine similarity s votes with weight exp(s / t)
+QUERIES = 1024  # rows of the similarity matrix that are in memory at once
+
+Features = NDArray[np.floating]
+Labels = NDArray[np.integer]
+
+
+def evaluate(
+    embed: Callable[[NDArray[np.uint8]], Features], data: ImageData
+) -> dict[str, float]:
+    """Accuracy on the test images of classifiers that see the training features.
+
+    Args:
+        embed: From images (N, H, W, C) uint8 to features (N, D): an
+            `EmbeddingSession`'s `embed`, or `backbone_features` with its arguments.
+        data: The labelled images.
+
+    Returns:
+        "knn" and "linear": accuracies in [0, 1].
+
+    Raises:
+        ValueError: The images have no classes.
+
+    Example:
+        >>> embed = lambda images: images.reshape(len(images), -1).astype(np.float32)
+        >>> scores = evaluate(embed, load_data("digits"))  # raw pixels
+        >>> sorted(scores)
+        ['knn', 'linear']
+    """
+    if data.num_classes < 2:
+        raise ValueError(
+            f"expected images of at least two classes to evaluate on but {data.name} "
+            f"has {data.num_classes}"
+        )
+    train, train_labels = as_arrays(data.train, data.image_size)
+    test, test_labels = as_arrays(data.test, data.image_size)
+    train_features, test_features = embed(train), embed(test)
+    return {
+        "knn": knn_accuracy(train_features, train_labels, test_features, test_labels),
+        "linear": linear_accuracy(
+            train_features, train_labels, test_features, test_labels
+        ),
+    }
+
+
+@torch.no_grad()
+def backbone_features(
+    backbone: nn.Module,
+    images: NDArray[np.uint8],
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch_size: int = 512,
+) -> NDArray[np.float32]:
+    """Features of a PyTorch encoder in evaluation mode; its mode is put back.
+
+    Args:
+        backbone: From images (B, C, H, W) to features (B, D) or (B, D, 1, 1).
+        images: (N, H, W, C) uint8.
+        mean: Mean of each channel, of intensities in [0, 1].
+        std: Standard deviation of each channel, of intensities in [0, 1].
+        batch_size: Images at a time.
+
+    Returns:
+        Features (N, D) float32.
+    """
+    device = next(backbone.parameters()).device
+    center = torch.tensor(mean, device=device).view(-1, 1, 1)
+    scale = torch.tensor(std, device=device).view(-1, 1, 1)
+    training = backbone.training
+    backbone.eval()
+    features = []
+    for batch in torch.from_numpy(images).split(batch_size):
+        pixels = batch.to(device).permute(0, 3, 1, 2).float() / 255
+        features.append(backbone((pixels - center) / scale).flatten(start_dim=1).cpu())
+    backbone.train(training)
+    result: NDArray[np.float32] = torch.cat(features).numpy()
+    return result
+
+
+def knn_accuracy(
+    train: Features, train_labels: Labels, test: Features, test_labels: Labels
+) -> float:
+    """Accuracy of the weighted vote of the nearest neighbours by cosine similarity.
+
+    Args:
+        train: Features (N, D) of the neighbours.
+        train_labels: Their classes (N,), from 0.
+        test: Features (M, D) to classify.
+        test_labels: Their classes (M,).
+
+    Returns:
+        Accuracy in [0, 1].
+    """
+    bank = functional.normalize(torch.as_tensor(train).float(), dim=1).T.contiguous()
+    bank_labels = torch.as_tensor(train_labels)
+    predictions = [
+        knn_predict(
+            functional.normalize(queries, dim=1),
+            bank,
+            bank_labels,
+            num_classes=int(bank_labels.max()) + 1,
+            knn_k=min(NEIGHBORS, len(train)),
+            knn_t=TEMPERATURE,
+        )[:, 0]
+        for queries in torch.as_tensor(test).float().split(QUERIES)
+    ]
+    correct = torch.cat(predictions) == torch.as_tensor(test_labels)
+    return float(correct.float().mean())
+
+
+def linear_accuracy(
+    train: Features, train_labels: Labels, test: Features, test_labels: Labels
+) -> float:
+    """Accuracy of a logistic regression on standardised features.
+
+    Arguments and result are those of `knn_accuracy`.
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    probe.fit(train, train_labels)
+    return float(probe.score(test, test_labels))

@@ -1,0 +1,125 @@
+"""Batches that depend on nothing but the seed and the number of the step.
+
+Step n of a run sees the same images, augmented the same way, whether the run was ever
+interrupted, and with any number of workers: every random number generator is seeded
+from (seed, epoch, sample) before an image is augmented, and from (seed, step) before a
+training step.
+"""
+
+import random
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Key = tuple[int, int]  # (epoch, index of the sample)
+
+
+def seed_generators(*key: int) -> None:
+    """Seed torch on every device, NumPy and Python from non-negative integers."""
+    seed = _seed_cpu(*key)
+    torch.manual_seed(seed)
+
+
+def _seed_cpu(*key: int) -> int:
+    """Seed the generators that transforms use; torch.manual_seed costs ten times it."""
+    seed = int(np.random.SeedSequence(key).generate_state(1)[0])
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    return seed
+
+
+class SeededSamples(Dataset[Any]):
+    """Items of a data set whose randomness depends on (seed, epoch, index) only."""
+
+    def __init__(self, samples: Any, seed: int) -> None:
+        self.samples = samples
+        self.seed = seed
+
+    def __getitem__(self, key: Key) -> Any:
+        _seed_cpu(self.seed, *key)
+        return self.samples[key[1]]
+
+
+class ShuffledBatches(Sampler[list[Key]]):
+    """The batches from `step` to the end of its epoch; incomplete ones are dropped.
+
+    Attributes:
+        step: Number of batches that were given out, over all epochs.
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, seed: int) -> None:
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.step = 0
+
+    def __len__(self) -> int:
+        return self.num_samples // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch, first = divmod(self.step, len(self))
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
+        batches = order[: len(self) * self.batch_size].reshape(len(self), -1)
+        for batch in batches[first:]:
+            yield [(epoch, index) for index in batch.tolist()]
+
+
+class StepLoader(DataLoader[Any]):
+    """Loads a data set for training; Lightning saves and restores its position.
+
+    Args:
+        samples: A map-style data set, for example of (views, label).
+        batch_size: Images a step.
+        seed: Non-negative seed of the order and of the augmentation.
+        workers: Processes that load and augment; 0 does it in this process.
+
+    Raises:
+        ValueError: The data set is smaller than a batch.
+
+    Example:
+        >>> loader = StepLoader(list(range(10)), batch_size=4, seed=0)
+        >>> len(loader), [batch.shape for batch in loader]
+        (2, [torch.Size([4]), torch.Size([4])])
+    """
+
+    def __init__(
+        self, samples: Any, batch_size: int, seed: int, workers: int = 0
+    ) -> None:
+        if not 1 <= batch_size <= len(samples):
+            raise ValueError(
+                f"expected a batch size from 1 to {len(samples)}, the number of "
+                f"training images, but got {batch_size}"
+            )
+        self.batches = ShuffledBatches(len(samples), batch_size, seed)
+        super().__init__(
+            SeededSamples(samples, seed),
+            batch_sampler=self.batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=_ignore_interrupts,
+        )
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            # Workers run ahead, so the position counts what was trained on, not loaded.
+            seed_generators(self.batches.seed, self.batches.step)
+            self.batches.step += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The position, for the checkpoint."""
+        return {"step": self.batches.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue at a saved position."""
+        self.batches.step = state["step"]
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process; the main one finishes its step, and needs us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

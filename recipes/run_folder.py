@@ -1,0 +1,81 @@
+"""What a training run leaves on disk: config.yaml, last.ckpt and metrics.csv."""
+
+import csv
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+CONFIG = "config.yaml"
+CHECKPOINT = "last.ckpt"
+METRICS = "metrics.csv"
+
+
+def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
+    """Create the folder of a new run, or check that a run may be continued.
+
+    Args:
+        folder: The run's folder.
+        config: All settings on which the result depends.
+        resume: Whether the folder holds a run to be continued.
+
+    Raises:
+        FileExistsError: A new run would write into a folder that is not empty.
+        FileNotFoundError: There is no run to resume.
+        ValueError: A setting differs from the run's own.
+    """
+    path = folder / CONFIG
+    if not resume:
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(
+                f"{folder} is not empty: choose another folder, or resume the run in it"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        return
+    if not path.is_file():
+        raise FileNotFoundError(f"no run to resume: {path} does not exist")
+    saved = yaml.safe_load(path.read_text())
+    for key in {**saved, **config}:
+        if saved.get(key) != config.get(key):
+            raise ValueError(
+                f"cannot resume {folder}: its '{key}' is {saved.get(key)!r} but got "
+                f"{config.get(key)!r}"
+            )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain values; no code in it is ever run.
+
+    Raises:
+        ValueError: The file is truncated, or is no such checkpoint.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(
+            path, map_location="cpu", weights_only=True
+        )
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is truncated or no checkpoint: {str(error).splitlines()[0]}"
+        ) from error
+    return checkpoint
+
+
+def keep_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows back to metrics.csv, which Lightning's logger deletes on opening."""
+    if rows:
+        with (folder / METRICS).open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_metrics(folder: Path, before_step: int) -> list[dict[str, str]]:
+    """Rows of metrics.csv up to a step; later ones will be logged again."""
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if int(row["step"]) < before_step]

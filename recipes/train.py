@@ -1,0 +1,208 @@
+"""Train a recipe and leave a run folder: what `rkdo train` does."""
+
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from rkdo_plugin.plugins import create_recipe
+from rkdo_plugin.recipes.checkpointing import RunCheckpoint, TrainingStopped
+from rkdo_plugin.recipes.data import ImageData, LabelledImages, load_data
+from rkdo_plugin.recipes.loader import StepLoader, seed_generators
+from rkdo_plugin.recipes.run_folder import (
+    CHECKPOINT,
+    keep_metrics,
+    open_run_folder,
+    read_checkpoint,
+    read_metrics,
+)
+from rkdo_plugin.recipes.transforms import Views, two_views
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run.
+
+    Attributes:
+        folder: Holds last.ckpt, config.yaml, metrics.csv and a TensorBoard log.
+        checkpoint: The Lightning checkpoint.
+        recipe: The trained recipe, in training mode; `recipe.backbone` is the encoder.
+        data: What it was trained on.
+    """
+
+    folder: Path
+    checkpoint: Path
+    recipe: pl.LightningModule
+    data: ImageData
+
+
+class TwoViews(torch.utils.data.Dataset[tuple[list[torch.Tensor], int]]):
+    """Labelled images as Lightly's recipes read them: (views, label)."""
+
+    def __init__(self, images: LabelledImages, views: Views) -> None:
+        self.images = images
+        self.views = views
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[list[torch.Tensor], int]:
+        image, label = self.images[index]
+        return self.views(image), label
+
+
+def train(
+    recipe: str = "simclr",
+    loss: str | None = None,
+    data: str = "digits",
+    *,
+    out: str,
+    loss_options: dict[str, Any] | None = None,
+    encoder: str = "small-convnet",
+    epochs: int = 10,
+    batch_size: int = 256,
+    limit: int | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    root: str | None = None,
+    workers: int = 0,
+    resume: bool = False,
+    progress: bool = True,
+    callbacks: Sequence[pl.Callback] = (),
+) -> Run:
+    """Train a recipe; the same settings give the same weights, interrupted or not.
+
+    Args:
+        recipe: A registered recipe, for example "simclr" or "byol".
+        loss: A registered loss; the recipe's own when not given.
+        data: A data set's name, or a folder of images.
+        out: Folder for last.ckpt, config.yaml, metrics.csv and the TensorBoard log.
+        loss_options: Arguments of the loss, for example {"temperature": 0.2}.
+        encoder: A registered encoder.
+        epochs: Number of passes over the training images.
+        batch_size: Images a step; an incomplete last batch is dropped.
+        limit: Train on the first so many images only.
+        image_size: Height and width in pixels that the encoder reads, when it is not
+            the data's own.
+        seed: Seed of the weights, the order and the augmentation.
+        root: Folder that holds the data sets.
+        workers: Processes that augment images; the result does not depend on it.
+        resume: Continue the run in `out` where it stopped; the settings must be its
+            own.
+        progress: Show a progress bar.
+        callbacks: Further Lightning callbacks.
+
+    Raises:
+        FileExistsError: `out` is not empty and `resume` is not set.
+        FileNotFoundError: The data, or a run to resume, is not there.
+        KeyboardInterrupt: Ctrl-C; the checkpoint was written after the current step.
+        ValueError: An unknown name, a batch larger than the data, a setting that
+            differs from the resumed run's, or a truncated checkpoint.
+    """
+    folder = Path(out)
+    images = load_data(data, root=root, limit=limit, image_size=image_size)
+    loader = StepLoader(
+        TwoViews(images.train, two_views(images)), batch_size, seed, workers
+    )
+    seed_generators(seed)
+    options = {} if loss is None else {"loss": loss}
+    module: pl.LightningModule = create_recipe(
+        recipe,
+        encoder=encoder,
+        loss_options=loss_options,
+        in_channels=images.channels,
+        image_size=images.image_size,
+        **options,
+    )
+    open_run_folder(
+        folder,
+        {
+            "recipe": recipe,
+            "loss": loss,
+            "data": data,
+            "loss_options": loss_options,
+            "encoder": encoder,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "limit": limit,
+            "image_size": image_size,
+            "seed": seed,
+        },
+        resume,
+    )
+    saver = RunCheckpoint(
+        folder / CHECKPOINT,
+        {
+            "recipe": recipe,
+            "encoder": encoder,
+            "in_channels": images.channels,
+            "image_size": images.image_size,
+            "mean": list(images.mean),
+            "std": list(images.std),
+            "data": data,
+        },
+    )
+    resuming = resume and saver.path.is_file()
+    steps_done = read_checkpoint(saver.path)["global_step"] if resuming else 0
+    trainer = pl.Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=epochs,
+        callbacks=[*callbacks, saver],
+        logger=_loggers(folder, steps_done),
+        log_every_n_steps=min(10, len(loader)),
+        deterministic="warn",
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+    )
+    with _ctrl_c(saver), _expected_warnings():
+        try:
+            trainer.fit(module, loader, ckpt_path=saver.path if resuming else None)
+        except TrainingStopped:
+            raise KeyboardInterrupt(
+                f"stopped after step {trainer.global_step} of "
+                f"{epochs * len(loader)}; {saver.path} is complete, resume continues it"
+            ) from None
+    return Run(folder, saver.path, module, images)
+
+
+def _loggers(folder: Path, steps_done: int) -> list[Any]:
+    """metrics.csv, continued after `steps_done` steps, and a TensorBoard log."""
+    rows = read_metrics(folder, steps_done)
+    csv_logger = CSVLogger(folder, name="", version="")
+    with _expected_warnings():
+        csv_logger.experiment  # noqa: B018 - opening it deletes the old metrics
+    keep_metrics(folder, rows)
+    return [csv_logger, TensorBoardLogger(folder, name="", version="tensorboard")]
+
+
+@contextmanager
+def _ctrl_c(saver: RunCheckpoint) -> Iterator[None]:
+    """Let Ctrl-C stop between two steps; only the main thread may ask for signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, saver.request_stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _expected_warnings() -> Iterator[None]:
+    """Silence what Lightning warns of and this function decided on purpose."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+        # Lightning's own use of a torch function that newer torch deprecates.
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+        yield
