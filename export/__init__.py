@@ -1,0 +1,21 @@
+"""From a checkpoint to a verified ONNX file, and from images to embeddings."""
+
+from rkdo_plugin.export.embed import EmbeddedFolder, embed_folder
+from rkdo_plugin.export.encoder import Encoder
+from rkdo_plugin.export.freeze import freeze
+from rkdo_plugin.export.onnx import export_onnx
+from rkdo_plugin.export.report import ParityError, Report
+from rkdo_plugin.export.session import EmbeddingSession
+from rkdo_plugin.export.verify import verify
+
+__all__ = [
+    "EmbeddedFolder",
+    "EmbeddingSession",
+    "Encoder",
+    "ParityError",
+    "Report",
+    "embed_folder",
+    "export_onnx",
+    "freeze",
+    "verify",
+]

@@ -1,0 +1,139 @@
+"""A frozen encoder: uint8 images in, unit embeddings out, preprocessing inside."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rkdo_plugin.export.images import require_images
+
+
+class Encoder(nn.Module):
+    """An encoder with its preprocessing, frozen for inference.
+
+        embedding = f / ||f||,  f = backbone((images / 255 - mean) / std)
+
+    The backbone is copied, so the module that was passed in goes on training
+    untouched. The encoder stays in eval mode, whatever `train` is called with.
+
+    Args:
+        backbone: Module from images (B, C, H, W) to features (B, D); feature maps
+            (B, D, H', W') are averaged over H' and W'.
+        image_size: Height and width of the images in pixels.
+        mean: Mean of each channel, on the scale from 0 to 1.
+        std: Standard deviation of each channel, on the same scale.
+
+    Raises:
+        ValueError: An argument is out of range, a weight is not finite, or the
+            backbone's output is neither features nor feature maps.
+
+    Example:
+        >>> encoder = Encoder(nn.Flatten(), image_size=2, mean=[0.5], std=[0.25])
+        >>> encoder(torch.full((1, 2, 2, 1), 255, dtype=torch.uint8))
+        tensor([[0.5000, 0.5000, 0.5000, 0.5000]])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        _require_preprocessing(image_size, mean, std)
+        self.image_size = image_size
+        self.channels = len(mean)
+        self.backbone = copy.deepcopy(backbone).float()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        self.eval().requires_grad_(False)
+        _require_finite(self.backbone)
+        parameter = next(self.backbone.parameters(), self.mean)
+        self.to(parameter.device)
+        black = torch.zeros(1, image_size, image_size, self.channels, dtype=torch.uint8)
+        with torch.inference_mode():
+            self._dim = int(self(black.to(parameter.device)).shape[1])
+
+    @property
+    def dim(self) -> int:
+        """D, the number of components of an embedding."""
+        return self._dim
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Stay in eval mode: Lightning and users call `train` on whole models."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: uint8 (B, H, W, C), values 0 to 255.
+
+        Returns:
+            Embeddings of norm 1, float32 (B, D); zero features stay zero.
+
+        Raises:
+            TypeError: The images are not uint8.
+            ValueError: The images or the backbone's output have the wrong shape.
+        """
+        require_images(images, self.image_size, self.channels)
+        pixels = (images.float() / 255 - self.mean) / self.std
+        # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
+        features = _pooled(self.backbone(pixels.permute(0, 3, 1, 2).contiguous()))
+        norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+        embeddings: Tensor = features / norm.clamp_min(1e-12)
+        return embeddings
+
+
+def _pooled(features: Any) -> Tensor:
+    """Features (B, D) from features (B, D) or feature maps (B, D, H', W')."""
+    if isinstance(features, Tensor) and features.ndim == 2:
+        return features
+    if isinstance(features, Tensor) and features.ndim == 4:
+        return features.mean(dim=(2, 3))
+    got = (
+        f"a tensor of shape {tuple(features.shape)}"
+        if isinstance(features, Tensor)
+        else type(features).__name__
+    )
+    raise ValueError(
+        f"Expected the backbone to return features (B, D) or feature maps "
+        f"(B, D, H, W) but got {got}; wrap it in a module that returns one of them"
+    )
+
+
+def _require_preprocessing(
+    image_size: int, mean: Sequence[float], std: Sequence[float]
+) -> None:
+    if image_size < 1:
+        raise ValueError(f"Expected `image_size` to be at least 1 but got {image_size}")
+    if not 0 < len(mean) == len(std):
+        raise ValueError(
+            "Expected `mean` and `std` to hold one number a channel but got "
+            f"{list(mean)} and {list(std)}"
+        )
+    if not (all(0 <= m <= 1 for m in mean) and all(0 < s <= 1 for s in std)):
+        raise ValueError(
+            "Expected `mean` within [0, 1] and `std` within (0, 1], for images divided "
+            f"by 255, but got {list(mean)} and {list(std)}"
+        )
+
+
+def _require_finite(backbone: nn.Module) -> None:
+    broken = [
+        name
+        for name, value in backbone.state_dict().items()
+        if not torch.isfinite(value).all()
+    ]
+    if broken:
+        raise ValueError(
+            f"Expected finite weights but got NaN or infinity in {len(broken)}: "
+            + ", ".join(broken[:3])
+        )

@@ -1,0 +1,88 @@
+"""From an encoder to an ONNX graph that holds nothing of the machine it came from."""
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+
+from rkdo_plugin.export.encoder import Encoder
+from rkdo_plugin.export.metadata import INPUT, OUTPUT
+
+OPSET = 18
+MAX_IR_VERSION = 10  # the newest that the runtimes in servers read today
+
+
+def to_graph(encoder: Encoder) -> onnx.ModelProto:
+    """Export an encoder to a graph with a dynamic batch.
+
+    Args:
+        encoder: The encoder.
+
+    Returns:
+        A model without metadata: input `image` uint8 (batch, H, W, C), output
+        `embedding` float32 (batch, D).
+
+    Raises:
+        RuntimeError: Neither of torch's exporters can express the encoder.
+    """
+    size = encoder.image_size
+    # A batch of 2: torch takes a dimension of 0 or 1 in the example for a constant.
+    example = torch.zeros(2, size, size, encoder.channels, dtype=torch.uint8)
+    example = example.to(encoder.mean.device)
+    encoder.eval()
+    with warnings.catch_warnings():
+        # About torch's own internals and deprecations: nothing a user can act on.
+        warnings.simplefilter("ignore")
+        try:
+            model = _by_dynamo(encoder, example)
+        except torch.onnx.OnnxExporterError:
+            model = _by_tracing(encoder, example)
+    model.ir_version = min(model.ir_version, MAX_IR_VERSION)
+    _strip(model)
+    return model
+
+
+def _by_dynamo(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        encoder,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    assert program is not None  # None is for dynamo=False only
+    return program.model_proto
+
+
+def _by_tracing(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
+    """Torch's older exporter: it still converts a few models the newer one fails on."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            encoder,
+            (example,),
+            file,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+        )
+        return onnx.load_model(file)
+
+
+def _strip(message: Message) -> None:
+    """Clear documentation and metadata everywhere: they hold stack traces and paths."""
+    for field in ("doc_string", "metadata_props"):
+        if field in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(field)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for child in [value] if isinstance(value, Message) else value:
+                _strip(child)

@@ -1,0 +1,109 @@
+"""What the host hands to an encoder: the check, the resize recipe, sample images."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor
+
+UInt8Array = npt.NDArray[np.uint8]
+
+RESIZE = (
+    "PIL bilinear with antialiasing: shorter side to image_size, longer side rounded "
+    "down; then centre crop to image_size x image_size"
+)
+
+
+def require_images(
+    images: npt.NDArray[Any] | Tensor, image_size: int, channels: int
+) -> None:
+    """Refuse anything but uint8 images (B, H, W, C) of the encoder's size.
+
+    Args:
+        images: Array or tensor to check.
+        image_size: Expected height and width in pixels.
+        channels: Expected number of channels, last in the shape.
+
+    Raises:
+        TypeError: The elements are not uint8.
+        ValueError: The shape is not (B, image_size, image_size, channels).
+    """
+    if str(images.dtype).removeprefix("torch.") != "uint8":
+        raise TypeError(
+            "Expected argument `images` to be uint8 with values 0 to 255 but got "
+            f"{images.dtype}; the encoder scales and normalises them itself"
+        )
+    shape, expected = tuple(images.shape), (image_size, image_size, channels)
+    if len(shape) == 4 and shape[1:] == expected:
+        return
+    hint = ""
+    if len(shape) == 4 and shape[1:] == (channels, image_size, image_size):
+        hint = "; channels come last, transpose with (0, 2, 3, 1)"
+    elif shape == expected:
+        hint = "; a single image needs a batch dimension, images[None]"
+    raise ValueError(
+        "Expected argument `images` to be of shape (B, H, W, C) = "
+        f"(B, {image_size}, {image_size}, {channels}) but got {shape}{hint}"
+    )
+
+
+def resize(image: Image.Image, image_size: int, channels: int) -> UInt8Array:
+    """Bring one picture to the encoder's input, as `RESIZE` says.
+
+    Args:
+        image: Picture of any size; palettes and transparency are converted.
+        image_size: Height and width of the result in pixels.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        Pixels, uint8 (image_size, image_size, channels).
+
+    Raises:
+        ValueError: No conversion to 8 bits is defined for the picture's mode, or for
+            the number of channels.
+
+    Example:
+        >>> resize(Image.new("L", (40, 20)), image_size=8, channels=3).shape
+        (8, 8, 3)
+    """
+    modes = {1: "L", 3: "RGB"}
+    if channels not in modes:
+        raise ValueError(f"Expected `channels` to be 1 or 3 but got {channels}")
+    # PIL clips 16-bit and float pixels to 255 when it converts them.
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise ValueError(f"Expected 8 bits a channel but got PIL mode '{image.mode}'")
+    image = image.convert(modes[channels])
+    shorter = min(image.size)
+    width, height = (side * image_size // shorter for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - image_size) / 2), round((height - image_size) / 2)
+    image = image.crop((left, top, left + image_size, top + image_size))
+    return np.asarray(image).reshape(image_size, image_size, channels)
+
+
+def sample_images(count: int, image_size: int, channels: int) -> UInt8Array:
+    """Smooth pictures with an edge, the same ones on every call.
+
+    White noise averages out in an encoder's pooling and hides errors that pictures
+    show, so every image has its own gradient, waves and a bright disc.
+
+    Args:
+        count: Number of images, at least 1.
+        image_size: Height and width in pixels.
+        channels: Channels; each has its own phase.
+
+    Returns:
+        Images, uint8 (count, image_size, image_size, channels).
+    """
+    # Multiples of irrational numbers fill the unit interval evenly, without a seed.
+    place = np.arange(1, count + 1).reshape(-1, 1, 1, 1)
+    first, second, third = (place * root % 1 for root in np.sqrt([2, 3, 5]))
+    axis = (np.arange(image_size) + 0.5) / image_size
+    y, x = axis.reshape(1, -1, 1, 1), axis.reshape(1, 1, -1, 1)
+    phase = np.arange(channels).reshape(1, 1, 1, -1) / channels
+    waves = np.sin(2 * np.pi * ((1 + 3 * first) * x + (1 + 3 * second) * y + phase))
+    gradient = (first - 0.5) * x + (third - 0.5) * y
+    disc = np.hypot(x - second, y - third) < 0.1 + 0.2 * first
+    values = 0.5 + 0.25 * waves + 0.4 * gradient + 0.3 * disc * (0.4 + 0.6 * phase)
+    return np.asarray(np.clip(255 * values, 0, 255).astype(np.uint8))
