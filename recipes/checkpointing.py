@@ -61,6 +61,6 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         if self.stop_requested:
             raise TrainingStopped

@@ -37,10 +37,8 @@ def resnet50(in_channels: int = 3) -> nn.Module:
     return _without_classifier(torchvision.models.resnet50(), in_channels)
 
 
-def _without_classifier(
-    network: torchvision.models.ResNet, in_channels: int
-) -> nn.Module:
-    network.fc = nn.Identity()  # type: ignore[assignment]
+def _without_classifier(network: nn.Module, in_channels: int) -> nn.Module:
+    network.fc = nn.Identity()
     if in_channels != 3:
         network.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
     return network

@@ -86,8 +86,9 @@ def backbone_features(
     training = backbone.training
     backbone.eval()
     features = []
-    for batch in torch.from_numpy(images).split(batch_size):
-        pixels = batch.to(device).permute(0, 3, 1, 2).float() / 255
+    for start in range(0, len(images), batch_size):
+        batch = torch.from_numpy(images[start : start + batch_size]).to(device)
+        pixels = batch.permute(0, 3, 1, 2).float() / 255
         features.append(backbone((pixels - center) / scale).flatten(start_dim=1).cpu())
     backbone.train(training)
     result: NDArray[np.float32] = torch.cat(features).numpy()
@@ -108,18 +109,19 @@ def knn_accuracy(
     Returns:
         Accuracy in [0, 1].
     """
-    bank = functional.normalize(torch.as_tensor(train).float(), dim=1).T.contiguous()
+    bank = functional.normalize(torch.as_tensor(train).float(), dim=1).T
+    queries = functional.normalize(torch.as_tensor(test).float(), dim=1)
     bank_labels = torch.as_tensor(train_labels)
     predictions = [
         knn_predict(
-            functional.normalize(queries, dim=1),
+            queries[start : start + QUERIES],
             bank,
             bank_labels,
             num_classes=int(bank_labels.max()) + 1,
             knn_k=min(NEIGHBORS, len(train)),
             knn_t=TEMPERATURE,
         )[:, 0]
-        for queries in torch.as_tensor(test).float().split(QUERIES)
+        for start in range(0, len(queries), QUERIES)
     ]
     correct = torch.cat(predictions) == torch.as_tensor(test_labels)
     return float(correct.float().mean())

@@ -44,7 +44,7 @@ class Run:
     data: ImageData
 
 
-class TwoViews(torch.utils.data.Dataset[tuple[list[torch.Tensor], int]]):
+class TwoViews(torch.utils.data.Dataset[tuple[Any, int]]):
     """Labelled images as Lightly's recipes read them: (views, label)."""
 
     def __init__(self, images: LabelledImages, views: Views) -> None:
@@ -54,7 +54,7 @@ class TwoViews(torch.utils.data.Dataset[tuple[list[torch.Tensor], int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[list[torch.Tensor], int]:
+    def __getitem__(self, index: int) -> tuple[Any, int]:
         image, label = self.images[index]
         return self.views(image), label
 
@@ -73,7 +73,7 @@ def train(
     image_size: int | None = None,
     seed: int = 0,
     root: str | None = None,
-    workers: int = 0,
+    workers: int = 2,
     resume: bool = False,
     progress: bool = True,
     callbacks: Sequence[pl.Callback] = (),

@@ -1,9 +1,9 @@
 """Two augmented views of an image, by Lightly's SimCLR transform."""
 
 from collections.abc import Callable
+from typing import Any
 
-import torch
-from lightly.transforms import SimCLRTransform
+from lightly.transforms.simclr_transform import SimCLRTransform
 from PIL import Image
 
 from rkdo_plugin.recipes.data import ImageData
@@ -14,7 +14,7 @@ JITTER = 0.5  # strength of brightness, contrast and colour changes
 BLUR_FROM = 64  # smaller images carry no detail that a blur could hide
 NOT_MIRRORED = {"digits"}  # a mirrored digit is no digit
 
-Views = Callable[[Image.Image], list[torch.Tensor]]
+Views = Callable[[Image.Image], Any]  # to a list of tensors (C, H, W)
 
 
 def two_views(data: ImageData) -> Views:
