@@ -102,7 +102,7 @@ def sample_images(count: int, image_size: int, channels: int) -> UInt8Array:
     axis = (np.arange(image_size) + 0.5) / image_size
     y, x = axis.reshape(1, -1, 1, 1), axis.reshape(1, 1, -1, 1)
     phase = np.arange(channels).reshape(1, 1, 1, -1) / channels
-    waves = np.sin(2 * np.pi * ((1 + 3 * first) * x + (1 + 3 * second) * y + phase))
+    waves = np.sin(2 * np.pi * ((1 + first) * x + (1 + second) * y + phase))
     gradient = (first - 0.5) * x + (third - 0.5) * y
     disc = np.hypot(x - second, y - third) < 0.1 + 0.2 * first
     values = 0.5 + 0.25 * waves + 0.4 * gradient + 0.3 * disc * (0.4 + 0.6 * phase)

@@ -100,6 +100,8 @@ class EmbeddingSession:
     def _open(self, content: bytes, provider: str) -> Any:
         options = onnxruntime.SessionOptions()
         if provider != "cpu":
+            # CUDA's libraries may come from Python packages, off the loader's path.
+            onnxruntime.preload_dlls()
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         choice = provider_options(
             provider,

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rkdo_plugin.export import Encoder
+
+
+def test_embedding_is_the_normalised_feature_of_normalised_pixels(
+    make_small, oracle, images
+):
+    encoder = make_small()
+    expected = oracle(encoder, images)
+    got = encoder(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert encoder.dim == got.shape[1] == 96
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_feature_maps_are_averaged(size):
+    maps = nn.AdaptiveAvgPool2d(size)
+    encoder = Encoder(maps, image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
+    image = torch.randint(0, 256, (1, 8, 8, 3), dtype=torch.uint8)
+    mean = (image.double() / 255 - 0.5).mul(2).mean(dim=(1, 2))
+    expected = mean / mean.norm()
+    torch.testing.assert_close(encoder(image).double(), expected, atol=1e-6, rtol=0)
+
+
+def test_zero_features_stay_zero():
+    class Dead(nn.Module):
+        def forward(self, images):
+            return images.flatten(1) * 0
+
+    encoder = Encoder(Dead(), image_size=2, mean=[0.5], std=[0.5])
+    assert encoder(torch.ones(3, 2, 2, 1, dtype=torch.uint8)).eq(0).all()
+
+
+def test_the_module_passed_in_is_left_as_it_was():
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    encoder = Encoder(backbone, image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
+    encoder(torch.zeros(2, 8, 8, 3, dtype=torch.uint8))
+    assert backbone.training and backbone[0].weight.requires_grad
+    for name, value in backbone.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_train_does_not_leave_eval_mode(make_small):
+    encoder = make_small()
+    encoder.train()
+    assert not any(module.training for module in encoder.modules())
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value):
+    backbone = nn.Conv2d(1, 2, 1)
+    with torch.no_grad():
+        backbone.weight[1] = value
+    with pytest.raises(ValueError, match=r"finite weights .* in 1: weight"):
+        Encoder(backbone, image_size=4, mean=[0.5], std=[0.5])
+
+
+class Tokens(nn.Module):
+    def forward(self, images):
+        return images.flatten(2)
+
+
+class Pair(nn.Module):
+    def forward(self, images):
+        return images, images
+
+
+@pytest.mark.parametrize(
+    ("backbone", "got"), [(Tokens(), r"shape \(1, 1, 16\)"), (Pair(), "tuple")]
+)
+def test_other_outputs_are_refused(backbone, got):
+    with pytest.raises(ValueError, match=rf"features \(B, D\).*{got}"):
+        Encoder(backbone, image_size=4, mean=[0.5], std=[0.5])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 0}, "`image_size` to be at least 1 but got 0"),
+        ({"mean": [120.0]}, r"within \[0, 1\].*120"),
+        ({"std": [0.0]}, r"within \(0, 1\].*0.0"),
+        ({"std": [float("nan")]}, "nan"),
+        ({"std": [0.5, 0.5]}, "one number a channel"),
+        ({"mean": [], "std": []}, "one number a channel"),
+    ],
+)
+def test_preprocessing_out_of_range_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Encoder(
+            nn.Flatten(), **{"image_size": 4, "mean": [0.5], "std": [0.5], **options}
+        )

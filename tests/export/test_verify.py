@@ -1,0 +1,160 @@
+import copy
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from rkdo_plugin.export import Encoder, ParityError, export_onnx, verify
+from rkdo_plugin.export.images import sample_images
+
+
+def test_the_right_file_passes_on_images_that_are_given(small_file, make_small, images):
+    report = verify(small_file, make_small(), images)
+    assert report.passed and report.finite and report.failures == ()
+    assert report.batches == (1, 2, 7, 33) and report.images == 43
+    assert report.file_bytes == small_file.stat().st_size
+    assert "passed" in str(report)
+
+
+def altered(encoder, change):
+    """What a faulty conversion could have exported instead of the encoder."""
+    wrong = copy.deepcopy(encoder)
+    with torch.no_grad():
+        change(wrong)
+    return wrong
+
+
+def wrong_eps(encoder):
+    for layer in encoder.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = 1e-3
+
+
+def noise(encoder):
+    generator = torch.Generator().manual_seed(1)
+    for weight in encoder.parameters():
+        weight.mul_(1 + 0.003 * torch.randn(weight.shape, generator=generator))
+
+
+def shifted_mean(encoder):
+    encoder.mean.add_(0.5 / 255)
+
+
+def swapped_channels(encoder):
+    encoder.mean.copy_(encoder.mean.flip(0))
+
+
+def one_weight(encoder):
+    weight = next(encoder.parameters())
+    weight[0, 0, 0, 0] += 0.01 * weight.abs().max()
+
+
+CHANGES = [wrong_eps, noise, shifted_mean, swapped_channels, one_weight]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_small_error_fails_the_gate(small_file, make_small, change):
+    wrong = altered(make_small(), change)
+    report = verify(small_file, wrong)
+    assert not report.passed
+    assert report.max_abs > 1e-5, report
+    assert "expected max |difference| <= 1e-05" in str(report)
+
+
+@pytest.mark.parametrize("change", [wrong_eps, noise, shifted_mean])
+def test_a_small_error_in_a_resnet_fails_the_gate(resnet18_file, make_resnet18, change):
+    assert verify(resnet18_file, make_resnet18()).passed
+    report = verify(resnet18_file, altered(make_resnet18(), change))
+    assert not report.passed and report.max_abs > 1e-5, report
+
+
+@pytest.fixture(scope="module")
+def resnet18_file(make_resnet18, tmp_path_factory):
+    path = tmp_path_factory.mktemp("resnet18") / "encoder.onnx"
+    report = export_onnx(make_resnet18(), path)
+    assert report.passed and report.size_ratio <= 1.02
+    assert report.parameter_bytes == 4 * 11_176_512
+    return path
+
+
+def test_an_encoder_that_turned_nan_leaves_no_file(make_small, tmp_path):
+    encoder = make_small()
+    with torch.no_grad():
+        next(encoder.parameters()).fill_(float("nan"))
+    with pytest.raises(ParityError, match="expected finite embeddings") as caught:
+        export_onnx(encoder, tmp_path / "encoder.onnx")
+    assert not caught.value.report.finite
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_gives_zeros_fails(tmp_path):
+    class Dead(nn.Module):
+        def forward(self, images):
+            return images.flatten(1) * 0
+
+    with pytest.raises(ParityError, match=r"norm - 1\| <= 1e-06 but got 1"):
+        encoder = Encoder(Dead(), image_size=2, mean=[0.5], std=[0.5])
+        export_onnx(encoder, tmp_path / "encoder.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_mixes_its_batch_is_still_compared_at_every_size(tmp_path):
+    class Centred(nn.Module):
+        def forward(self, images):
+            features = images.flatten(1)
+            return features - 0.5 * features.mean(dim=0)
+
+    encoder = Encoder(Centred(), image_size=4, mean=[0.5], std=[0.5])
+    assert export_onnx(encoder, tmp_path / "encoder.onnx").passed
+
+
+def test_a_file_of_another_dimension_or_size_fails(small_file, make_small):
+    flat = Encoder(nn.Flatten(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
+    assert "components" in str(verify(small_file, flat))
+    assert "(B, 16, 16, 3)" in str(verify(small_file, make_small(image_size=20)))
+
+
+def test_a_graph_fixed_to_one_batch_size_fails(small_file, make_small, tmp_path):
+    model = onnx.load(small_file)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(model, tmp_path / "fixed.onnx")
+    report = verify(tmp_path / "fixed.onnx", make_small())
+    assert not report.passed and np.isnan(report.max_abs)
+    assert "does not run" in str(report)
+
+
+def test_a_flipped_weight_bit_fails(small_file, make_small, tmp_path):
+    model = onnx.load(small_file)
+    weights = bytearray(model.graph.initializer[0].raw_data)
+    weights[0] ^= 1
+    model.graph.initializer[0].raw_data = bytes(weights)
+    onnx.save(model, tmp_path / "flipped.onnx")
+    assert "damaged" in str(verify(tmp_path / "flipped.onnx", make_small()))
+
+
+@pytest.mark.parametrize("content", [b"", b"not an onnx file", None])
+def test_a_file_that_is_no_model_fails(small_file, make_small, tmp_path, content):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(small_file.read_bytes()[:-5000] if content is None else content)
+    assert not verify(path, make_small()).passed
+
+
+def test_bad_arguments(small_file, make_small, tmp_path, images):
+    with pytest.raises(FileNotFoundError):
+        verify(tmp_path / "none.onnx", make_small())
+    with pytest.raises(ValueError, match="at least one image"):
+        verify(small_file, make_small(), images[:0])
+    with pytest.raises(TypeError, match="uint8"):
+        verify(small_file, make_small(), images.astype(np.float32))
+
+
+def test_sample_images_are_smooth_and_differ():
+    images = sample_images(43, 32, 3).astype(float)
+    steps = np.abs(np.diff(images, axis=1))
+    assert np.median(steps) < 15 < images.std()  # white noise steps by 75
+    flat = images.reshape(43, -1)
+    distance = np.abs(flat[:, None] - flat).mean(axis=2) + 255 * np.eye(43)
+    assert distance.min() > 5
