@@ -32,7 +32,7 @@ def rkdo_recipes() -> Factories:
 
 @hookimpl
 def rkdo_encoders() -> Factories:
-    """torchvision's residual networks, timm's models and a small convnet."""
+    """Torchvision's residual networks, timm's models and a small convnet."""
     from rkdo_plugin.recipes import encoders
 
     return {

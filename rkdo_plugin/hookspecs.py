@@ -16,6 +16,15 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Factories = Mapping[str, Callable[..., Any]]
 
+# What `create_*` and `rkdo plugins` call a contribution, and the hook it comes from.
+KINDS = {
+    "loss": "rkdo_losses",
+    "bank": "rkdo_banks",
+    "recipe": "rkdo_recipes",
+    "encoder": "rkdo_encoders",
+    "exporter": "rkdo_exporters",
+}
+
 
 @hookspec
 def rkdo_losses() -> Factories:

@@ -2,23 +2,17 @@
 
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
 
 import pluggy
 
 from rkdo_plugin import builtin, hookspecs
+from rkdo_plugin.hookspecs import KINDS, Factories
 
-KINDS = {
-    "loss": "rkdo_losses",
-    "bank": "rkdo_banks",
-    "recipe": "rkdo_recipes",
-    "encoder": "rkdo_encoders",
-    "exporter": "rkdo_exporters",
-}
 DISABLE_VARIABLE = "RKDO_DISABLE_PLUGINS"
 
 
@@ -26,18 +20,20 @@ class PluginWarning(UserWarning):
     """A plugin was skipped; everything else works on."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plugin:
     """One plugin as `rkdo plugins` lists it.
 
     Attributes:
         name: The entry point's name, or "builtin".
-        distribution: "NAME VERSION" of the distribution that advertises it.
-        skipped: Why the plugin was not loaded; empty when it was.
+        distribution: Name and version of the distribution that advertises it.
+        factories: Kind -> what it contributes, by name.
+        skipped: Why the plugin is left out; empty when it is not.
     """
 
     name: str
     distribution: str
+    factories: dict[str, Factories] = field(default_factory=dict)
     skipped: str = ""
 
 
@@ -49,65 +45,67 @@ class PluginHost:
     """
 
     def __init__(self, disabled: frozenset[str] = frozenset()) -> None:
-        self.plugins: list[Plugin] = []
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._manager.register(builtin, name="builtin")
-        self.plugins.append(Plugin("builtin", "rkdo-plugin"))
-        advertised = [
-            (entry_point, f"{found.metadata['Name']} {found.version}")
-            for found in distributions()
-            for entry_point in found.entry_points
-            if entry_point.group == hookspecs.PROJECT
-        ]
-        seen = set()
-        for entry_point, distribution in sorted(advertised, key=lambda pair: pair[1]):
-            # An editable install and its build folder advertise the same plugin twice.
-            if (entry_point, distribution) in seen:
-                continue
-            seen.add((entry_point, distribution))
-            reason = (
-                f"switched off by {DISABLE_VARIABLE}"
-                if entry_point.name in disabled
-                else self._load(entry_point, distribution)
+        own = Plugin("builtin", f"rkdo-plugin {version('rkdo-plugin')}")
+        own.factories = self._collect("builtin")
+        self.plugins = [own]
+        for entry_point in sorted(entry_points(group=hookspecs.PROJECT)):
+            found = entry_point.dist
+            plugin = Plugin(
+                entry_point.name,
+                f"{found.name} {found.version}" if found else "no distribution",
             )
-            self.plugins.append(Plugin(entry_point.name, distribution, reason))
+            self.plugins.append(plugin)
+            if plugin.name in disabled:
+                plugin.skipped = f"switched off by {DISABLE_VARIABLE}"
+            else:
+                self._load(plugin, entry_point)
 
-    def _load(self, entry_point: EntryPoint, distribution: str) -> str:
-        """Register one plugin; returns why it was skipped, or an empty string."""
-        name = entry_point.name
-        plugin = None
+    def _load(self, plugin: Plugin, entry_point: EntryPoint) -> None:
+        module = None
         try:
-            plugin = entry_point.load()
-            self._manager.register(plugin, name=name)
+            module = entry_point.load()
+            self._manager.register(module, name=plugin.name)
             self._manager.check_pending()
+            plugin.factories = self._collect(plugin.name)
         except Exception as error:  # third-party code may fail in any way it likes
-            if plugin is not None and self._manager.is_registered(plugin):
-                self._manager.unregister(plugin)
-            reason = f"{type(error).__name__}: {error}"
+            if self._manager.get_plugin(plugin.name) is module is not None:
+                self._manager.unregister(module)
+            plugin.skipped = f"{type(error).__name__}: {error}"
             warnings.warn(
-                f"plugin '{name}' of {distribution} is skipped: {reason}",
+                f"plugin '{plugin.name}' of {plugin.distribution} is skipped: "
+                f"{plugin.skipped}",
                 PluginWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-            return reason
-        return ""
 
-    def contributions(self, kind: str) -> dict[str, dict[str, Callable[..., Any]]]:
-        """Every name of a kind with the factory of each plugin that contributes it.
+    def _collect(self, plugin: str) -> dict[str, Factories]:
+        """Kind -> factories by name, as one registered plugin's hooks return them."""
+        collected = {}
+        for kind, hook in KINDS.items():
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+                if implementation.plugin_name == plugin:
+                    collected[kind] = implementation.function()
+                    if not isinstance(collected[kind], Mapping):
+                        raise TypeError(
+                            f"Expected {hook} to return a mapping from name to factory "
+                            f"but got {type(collected[kind]).__name__}"
+                        )
+        return collected
+
+    def names(self, kind: str) -> dict[str, list[Plugin]]:
+        """Every name of a kind, sorted, with the plugins that contribute it.
 
         Args:
             kind: "loss", "bank", "recipe", "encoder" or "exporter".
-
-        Returns:
-            name -> {plugin: factory}; more than one plugin is a name clash.
         """
-        found: dict[str, dict[str, Callable[..., Any]]] = {}
-        hook = getattr(self._manager.hook, KINDS[kind])
-        for implementation in hook.get_hookimpls():
-            for name, factory in implementation.function().items():
-                found.setdefault(name, {})[implementation.plugin_name] = factory
-        return found
+        found: dict[str, list[Plugin]] = {}
+        for plugin in self.plugins:
+            for name in plugin.factories.get(kind, {}):
+                found.setdefault(name, []).append(plugin)
+        return dict(sorted(found.items()))
 
     def factory(self, kind: str, name: str) -> Callable[..., Any]:
         """The factory registered under a name.
@@ -117,17 +115,19 @@ class PluginHost:
             name: The contributed name.
 
         Raises:
-            ValueError: The name is unknown, or two plugins contribute it.
+            ValueError: The name is unknown, or several plugins contribute it.
         """
-        contributions = self.contributions(kind)
-        if name not in contributions:
-            known = ", ".join(sorted(contributions)) or "none"
+        names = self.names(kind)
+        if name not in names:
+            known = ", ".join(names) or "none"
             raise ValueError(f"no {kind} named '{name}'; known: {known}")
-        factories = contributions[name]
-        if len(factories) > 1:
-            plugins = " and ".join(f"'{plugin}'" for plugin in sorted(factories))
-            raise ValueError(f"{kind}: '{name}' comes from both {plugins}")
-        return next(iter(factories.values()))
+        if len(names[name]) > 1:
+            plugins = " and ".join(f"'{plugin.name}'" for plugin in names[name])
+            raise ValueError(
+                f"{kind}: '{name}' comes from both {plugins}; "
+                f"{DISABLE_VARIABLE} switches a plugin off"
+            )
+        return names[name][0].factories[kind][name]
 
 
 @lru_cache(maxsize=1)
@@ -172,8 +172,8 @@ def create_recipe(name: str, **options: Any) -> Any:
         ValueError: The name is unknown, or two plugins contribute it.
 
     Example:
-        >>> create_recipe("simclr", encoder="small-convnet", loss="rkdo").criterion
-        RKDOLoss()
+        >>> create_recipe("simclr", loss="rkdo").criterion.coupling
+        0.5
     """
     return host().factory("recipe", name)(**options)
 
@@ -193,7 +193,8 @@ def create_encoder(name: str, **options: Any) -> Any:
         ValueError: The name is unknown, or two plugins contribute it.
 
     Example:
-        >>> create_encoder("small-convnet", in_channels=1)(torch.rand(2, 1, 28, 28)).shape
+        >>> encoder = create_encoder("small-convnet", in_channels=1)
+        >>> encoder(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 96])
     """
     name, *argument = name.split(":", maxsplit=1)

@@ -1,2 +1,160 @@
+"""RKDO: I-Con whose p is updated recursively by q."""
+
 import torch
-class RKDOLoss(torch.nn.Module): ...
+from torch import Tensor, nn
+
+from rkdo_plugin.kernels import KERNELS, softmax_
+from rkdo_plugin.losses.inputs import (
+    check_choice,
+    check_gather,
+    check_range,
+    check_temperature,
+    full_precision,
+)
+from rkdo_plugin.rowwise import rowwise_mean
+from rkdo_plugin.supervision import CANDIDATES, Pairs, pair_views
+
+
+class RKDOLoss(nn.Module):
+    r"""Recursive KL divergence optimisation inside one batch.
+
+        L   = 1/n sum_i sum_{t=1..T} KL(p_t(.|i) || q_t(.|i))
+        p_t = (1 - a) p_{t-1} + a q_{t-1},    p_0(j|i) = 1[j is the other view of i]
+        q_t = softmax_j(cos(f_i, f_j) / tau_t),    tau_t = tau_0 (1 - beta t / T)
+
+    The defaults reproduce the published code: anchors from `z0`, candidates from `z1`,
+    gradients through p as well as q. Its value is a sum over T divergences at several
+    temperatures: compare it with no other loss, nor with itself at other settings.
+
+    Args:
+        temperature: tau_0, positive.
+        coupling: a, in [0, 1]: how far p follows q at each depth. With 0 the loss is
+            I-Con's, summed over the depths' temperatures.
+        depth: T, at least 1.
+        temperature_decay: beta, in [0, 1).
+        detach_target: Treat p as given: no gradient through it.
+        candidates: "cross": the other view only (B), as published; "all": both views
+            without the anchor itself (2B - 1), as in SimCLR.
+        symmetric: With "cross", average over both directions.
+        gather_distributed: Take candidates from all processes.
+
+    Raises:
+        ValueError: An option is outside its range.
+
+    Example:
+        >>> z0, z1 = torch.randn(2, 256, 128).unbind()
+        >>> one_depth = RKDOLoss(coupling=0, depth=1, temperature_decay=0)(z0, z1)
+        >>> torch.allclose(one_depth, IConLoss(candidates="cross")(z0, z1))
+        True
+
+    Source: Martin, "Recursive KL Divergence Optimization", 2025,
+    https://arxiv.org/abs/2504.21707, equations (1), (3) and (4).
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        coupling: float = 0.5,
+        depth: int = 3,
+        temperature_decay: float = 0.1,
+        detach_target: bool = False,
+        candidates: str = "cross",
+        symmetric: bool = False,
+        gather_distributed: bool = False,
+    ) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        check_range("coupling", coupling, 0, 1)
+        if not isinstance(depth, int) or depth < 1:
+            raise ValueError(f"Expected `depth` to be a positive integer, got {depth}")
+        check_range("temperature_decay", temperature_decay, 0, 1)
+        check_temperature(temperature * (1 - temperature_decay))
+        check_choice("candidates", candidates, CANDIDATES)
+        check_gather(gather_distributed)
+        if symmetric and candidates == "all":
+            raise ValueError(
+                "Expected `symmetric` with candidates='cross' only: "
+                "candidates='all' has anchors from both views already"
+            )
+        self.temperature = temperature
+        self.coupling = coupling
+        self.depth = depth
+        self.temperature_decay = temperature_decay
+        self.detach_target = detach_target
+        self.candidates = candidates
+        self.symmetric = symmetric
+        self.gather_distributed = gather_distributed
+
+    def forward(self, z0: Tensor, z1: Tensor) -> Tensor:
+        """The loss (scalar, nats) of two views' embeddings; either may be detached.
+
+        Args:
+            z0: (B, D), any floating dtype; the arithmetic is float32 or wider.
+            z1: (B, D).
+
+        Raises:
+            TypeError: An argument is no tensor, or not of a floating dtype.
+            ValueError: The shapes are not one (B, D) with B of at least 2.
+        """
+        with full_precision(z0, z1) as (z0, z1):
+            if self.symmetric:
+                return (self._one_way(z0, z1) + self._one_way(z1, z0)) / 2
+            return self._one_way(z0, z1)
+
+    def _one_way(self, z0: Tensor, z1: Tensor) -> Tensor:
+        pairs = pair_views(z0, z1, self.candidates, self.gather_distributed)
+        factors = KERNELS["cosine"].factors(pairs.anchors, pairs.candidates)
+        return rowwise_mean(
+            *factors, lambda cosines, rows: self._recursion(cosines, rows, pairs)
+        )
+
+    def _recursion(
+        self, cosines: Tensor, rows: slice, pairs: Pairs
+    ) -> tuple[Tensor, Tensor]:
+        """Values (R,) and derivative (R, C) of rows of cosines (R, C).
+
+        Backwards, A_t collects dL/dp_t: A_t = log p_t - log q_t + (1 - a) A_{t+1}, and
+        reaches q_{t-1} with weight a. Constants along a row cancel in softmax's
+        derivative q * (A - <A, q>), so they are left out of A.
+        """
+        a, depth = self.coupling, self.depth
+        tau = [
+            self.temperature * (1 - self.temperature_decay * t / depth)
+            for t in range(depth + 1)
+        ]
+        pairs.exclude_itself(cosines, rows)
+        smallest_normal = torch.finfo(cosines.dtype).tiny
+        p = pairs.target(rows, debias=0)
+        q = [cosines * (1 / tau[0])]
+        softmax_(q[0])
+        value = cosines.new_zeros(len(cosines))
+        slope = torch.zeros_like(cosines)
+        log_ratio = []
+        for t in range(1, depth + 1):
+            p.lerp_(q[t - 1], a)
+            q.append(cosines * (1 / tau[t]))
+            log_normaliser = softmax_(q[t])
+            # p = 0 meets its logarithm only as 0 log 0 = 0
+            ratio = p.clamp_min(smallest_normal).log_()
+            ratio.sub_(cosines, alpha=1 / tau[t])
+            log_ratio.append(ratio)
+            value += torch.linalg.vecdot(p, ratio) + log_normaliser[:, 0]
+            slope.add_(q[t], alpha=1 / tau[t]).sub_(p, alpha=1 / tau[t])
+        if a == 0 or self.detach_target:
+            return value, slope
+        to_p = log_ratio[-1]
+        for t in range(depth, 0, -1):
+            if t < depth:
+                to_p = log_ratio[t - 1].add_(to_p, alpha=1 - a)
+            to_p.sub_(torch.linalg.vecdot(to_p, q[t - 1])[:, None])
+            slope.addcmul_(to_p, q[t - 1], value=a / tau[t - 1])
+        return value, slope
+
+    def extra_repr(self) -> str:
+        """The options, as `print(criterion)` shows them."""
+        return (
+            f"temperature={self.temperature}, coupling={self.coupling}, "
+            f"depth={self.depth}, temperature_decay={self.temperature_decay}, "
+            f"detach_target={self.detach_target}, candidates={self.candidates!r}, "
+            f"symmetric={self.symmetric}, gather_distributed={self.gather_distributed}"
+        )

@@ -1,0 +1,76 @@
+"""What every criterion checks before it computes: options and embeddings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as torch_dist
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise a ValueError unless the value is among the choices."""
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise a ValueError unless the value lies in [low, high]."""
+    if not low <= value <= high:
+        raise ValueError(
+            f"Expected `{name}` to be a number in [{low}, {high}] but got {value}"
+        )
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise a ValueError unless the temperature is positive (at least 1e-8)."""
+    if not 1e-8 <= temperature < float("inf"):
+        raise ValueError(
+            f"Expected `temperature` to be a positive number but got {temperature}"
+        )
+
+
+def check_gather(gather_distributed: bool) -> None:
+    """Raise a ValueError if gathering is asked for without torch.distributed."""
+    if gather_distributed and not torch_dist.is_available():
+        raise ValueError(
+            "Expected torch.distributed, which `gather_distributed=True` needs, "
+            "but this build of torch has none"
+        )
+
+
+@contextmanager
+def full_precision(z0: Tensor, z1: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Two views' embeddings, checked, in float32 or wider with autocast off.
+
+    Args:
+        z0: (B, D), any floating dtype.
+        z1: (B, D), any floating dtype.
+
+    Raises:
+        TypeError: An argument is no tensor, or not of a floating dtype.
+        ValueError: An argument is not (B, D), or the shapes differ.
+    """
+    for name, z in (("z0", z0), ("z1", z1)):
+        if not isinstance(z, Tensor):
+            raise TypeError(
+                f"Expected `{name}` to be a tensor (B, D) but got {type(z).__name__}"
+            )
+        if not z.is_floating_point():
+            raise TypeError(
+                f"Expected `{name}` to be of a floating dtype but got {z.dtype}"
+            )
+        if z.ndim != 2:
+            raise ValueError(
+                f"Expected `{name}` to have shape (B, D) but got {tuple(z.shape)}"
+            )
+    if z0.shape != z1.shape:
+        raise ValueError(
+            "Expected `z0` and `z1` to have one shape (B, D) but got "
+            f"{tuple(z0.shape)} and {tuple(z1.shape)}"
+        )
+    dtype = torch.promote_types(torch.promote_types(z0.dtype, z1.dtype), torch.float32)
+    with torch.autocast(z0.device.type, enabled=False):
+        yield z0.to(dtype), z1.to(dtype)

@@ -1,0 +1,114 @@
+import oracles
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightly.loss import NTXentLoss
+from torch.nn import functional
+
+from rkdo_plugin import IConLoss
+
+views = st.tuples(
+    st.integers(2, 40), st.integers(1, 48), st.integers(0, 2**31 - 1)
+).map(lambda s: torch.randn(2, s[0], s[1], generator=torch.manual_seed(s[2])))
+
+
+def value_and_gradients(criterion, z):
+    z = z.clone().requires_grad_()
+    loss = criterion(*z.unbind())
+    return loss.detach(), torch.autograd.grad(loss, z)[0]
+
+
+@given(z=views, temperature=st.floats(0.1, 5))
+@settings(deadline=None, max_examples=100)
+def test_equals_lightly_in_single_precision(z, temperature):
+    loss, grad = value_and_gradients(IConLoss(temperature), z)
+    expected, expected_grad = value_and_gradients(NTXentLoss(temperature), z)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(grad, expected_grad, rtol=0, atol=1e-6)
+
+
+@given(z=views, temperature=st.floats(0.01, 5))
+@settings(deadline=None, max_examples=50)
+def test_equals_lightly_in_double_precision(z, temperature):
+    loss, grad = value_and_gradients(IConLoss(temperature), z.double())
+    expected, expected_grad = value_and_gradients(NTXentLoss(temperature), z.double())
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    scale = expected_grad.abs().max().item() + 1
+    torch.testing.assert_close(grad, expected_grad, rtol=0, atol=1e-11 * scale)
+
+
+@given(
+    z=views.map(lambda z: z[:, :12]),
+    temperature=st.floats(0.05, 2),
+    kernel=st.sampled_from(["cosine", "student_t"]),
+    debias=st.sampled_from([0.0, 0.2, 1.0]),
+    candidates=st.sampled_from(["all", "cross"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_value_is_that_of_a_naive_loop(z, temperature, kernel, debias, candidates):
+    criterion = IConLoss(
+        temperature, kernel=kernel, debias=debias, candidates=candidates
+    )
+    expected = oracles.icon_value(*z.unbind(), temperature, kernel, debias, candidates)
+    assert criterion(*z.double().unbind()).item() == pytest.approx(
+        expected, rel=1e-10, abs=1e-10
+    )
+
+
+@pytest.mark.parametrize("kernel", ["cosine", "student_t"])
+@pytest.mark.parametrize("debias", [0.0, 0.2])
+@pytest.mark.parametrize("candidates", ["all", "cross"])
+@pytest.mark.parametrize("detached", [None, 0, 1])
+def test_gradient_is_that_of_finite_differences(kernel, debias, candidates, detached):
+    z = torch.randn(2, 6, 3, dtype=torch.float64, generator=torch.manual_seed(0))
+    z0, z1 = (
+        view.clone().requires_grad_(side != detached) for side, view in enumerate(z)
+    )
+    criterion = IConLoss(0.3, kernel=kernel, debias=debias, candidates=candidates)
+    assert torch.autograd.gradcheck(criterion, (z0, z1))
+
+
+def test_debiasing_towards_nothing_is_the_one_hot_loss():
+    z0, z1 = torch.randn(2, 9, 4, dtype=torch.float64).unbind()
+    nearly = IConLoss(debias=1e-13)(z0, z1)
+    torch.testing.assert_close(nearly, IConLoss()(z0, z1), rtol=1e-10, atol=0)
+
+
+def test_student_t_survives_embeddings_far_from_the_origin():
+    z0, z1 = torch.randn(2, 16, 4, dtype=torch.float64).unbind()
+    criterion = IConLoss(kernel="student_t")
+    torch.testing.assert_close(
+        criterion((z0 + 1000).float(), (z1 + 1000).float()),
+        criterion(z0, z1).float(),
+        rtol=1e-3,
+        atol=0,
+    )
+
+
+def test_scaling_an_embedding_changes_nothing_under_the_cosine():
+    z0, z1 = torch.randn(2, 8, 4, dtype=torch.float64).unbind()
+    torch.testing.assert_close(
+        IConLoss()(z0, z1), IConLoss()(7 * z0, functional.normalize(z1))
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel": "cosin"},
+        {"supervision": "labels of a kind nobody knows"},
+        {"divergence": "ks"},
+        {"candidates": "both"},
+    ],
+)
+def test_an_unknown_choice_lists_the_known_ones(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"`{name}` to be one of '.*' but got"):
+        IConLoss(**options)
+
+
+@pytest.mark.parametrize("debias", [-0.1, 1.1, float("nan")])
+def test_debias_outside_the_unit_interval_is_refused(debias):
+    with pytest.raises(ValueError, match=r"`debias` to be a number in \[0, 1\]"):
+        IConLoss(debias=debias)

@@ -1,0 +1,121 @@
+"""Independent float64 references: naive loops over the formulas, nothing shared."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def lcg_views(seed: int, batch: int, dim: int) -> tuple[Tensor, Tensor]:
+    """Two views (B, D) of unit rows from the conformance vectors' own stream."""
+    state, values = seed, []
+    for _ in range(2 * batch * dim):
+        state = (1664525 * state + 1013904223) % 2**32
+        values.append(state / 2**32 * 2 - 1)
+    views = np.array(values).reshape(2, batch, dim)
+    views /= np.linalg.norm(views, axis=2, keepdims=True)
+    return torch.tensor(views[0]), torch.tensor(views[1])
+
+
+def candidates_of(
+    z0: np.ndarray, z1: np.ndarray, candidates: str
+) -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
+    """For each row: the anchor, its positive's index and the candidates, in a list."""
+    if candidates == "cross":
+        return [(z0[i], i, list(z1)) for i in range(len(z0))]
+    both = [*z0, *z1]
+    rows = []
+    for i in range(len(both)):
+        partner = (i + len(z0)) % len(both)
+        others = [j for j in range(len(both)) if j != i]
+        rows.append((both[i], others.index(partner), [both[j] for j in others]))
+    return rows
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def softmax(logits: list[float]) -> list[float]:
+    largest = max(logits)
+    weights = [math.exp(x - largest) for x in logits]
+    return [w / sum(weights) for w in weights]
+
+
+def kl(p: list[float], q: list[float]) -> float:
+    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+def icon_value(
+    z0: Tensor,
+    z1: Tensor,
+    temperature: float,
+    kernel: str,
+    debias: float,
+    candidates: str,
+) -> float:
+    """I-Con with pairs as supervision, one candidate at a time."""
+    total = 0.0
+    rows = candidates_of(z0.double().numpy(), z1.double().numpy(), candidates)
+    for anchor, positive, others in rows:
+        if kernel == "cosine":
+            logits = [cosine(anchor, other) / temperature for other in others]
+        else:
+            logits = [
+                -math.log(1 + float(np.sum((anchor - other) ** 2))) / temperature
+                for other in others
+            ]
+        p = [debias / len(others)] * len(others)
+        p[positive] += 1 - debias
+        total += kl(p, softmax(logits))
+    return total / len(rows)
+
+
+def rkdo_value(
+    z0: Tensor,
+    z1: Tensor,
+    temperature: float,
+    coupling: float,
+    depth: int,
+    decay: float,
+    candidates: str,
+) -> float:
+    """The in-batch recursion, one candidate at a time."""
+    total = 0.0
+    rows = candidates_of(z0.double().numpy(), z1.double().numpy(), candidates)
+    for anchor, positive, others in rows:
+        cosines = [cosine(anchor, other) for other in others]
+        p = [0.0] * len(others)
+        p[positive] = 1.0
+        q = softmax([c / temperature for c in cosines])
+        for t in range(1, depth + 1):
+            p = [(1 - coupling) * a + coupling * b for a, b in zip(p, q, strict=True)]
+            tau = temperature * (1 - decay * t / depth)
+            q = softmax([c / tau for c in cosines])
+            total += kl(p, q)
+    return total / len(rows)
+
+
+def dense_rkdo(
+    z0: Tensor,
+    z1: Tensor,
+    temperature: float,
+    coupling: float,
+    depth: int,
+    decay: float,
+    detach_target: bool = False,
+) -> Tensor:
+    """The recursion on whole matrices, differentiated by autograd."""
+    cosines = torch.nn.functional.normalize(z0) @ torch.nn.functional.normalize(z1).T
+    p = torch.eye(len(z0), dtype=z0.dtype)
+    log_q = torch.log_softmax(cosines / temperature, dim=1)
+    loss = z0.new_zeros(())
+    for t in range(1, depth + 1):
+        p = (1 - coupling) * p + coupling * log_q.exp()
+        if detach_target:
+            p = p.detach()
+        tau = temperature * (1 - decay * t / depth)
+        log_q = torch.log_softmax(cosines / tau, dim=1)
+        loss = loss + (torch.special.xlogy(p, p) - p * log_q).sum(dim=1).mean()
+    return loss
