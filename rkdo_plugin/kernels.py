@@ -32,7 +32,8 @@ def unit_rows(embeddings: Tensor) -> Tensor:
     constant would make it explode.
     """
     norm = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-    return embeddings / norm.where(norm != 0, torch.inf)
+    unit: Tensor = embeddings / norm.where(norm != 0, torch.inf)
+    return unit
 
 
 def softmax_(logits: Tensor) -> Tensor:

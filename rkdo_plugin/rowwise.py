@@ -84,7 +84,7 @@ class _RowwiseMean(torch.autograd.Function):
         return values.mean()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         anchors_grad, candidates_grad = (
             None if saved is None else saved * grad for saved in ctx.saved_tensors

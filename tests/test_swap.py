@@ -17,6 +17,7 @@ from lightly.loss import (
 )
 from pytorch_lightning import LightningModule, Trainer
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from rkdo_plugin import IConLoss, RKDOLoss, SwapLoss, swap_loss
 
@@ -88,8 +89,8 @@ def trainer(**options):
 
 
 def batches():
-    generator = torch.manual_seed(0)
-    return [(x, x + 0.1) for x in torch.randn(3, 8, 6, generator=generator)]
+    x = torch.randn(24, 6, generator=torch.manual_seed(0))
+    return DataLoader(TensorDataset(x, x + 0.1), batch_size=8)
 
 
 LIGHTLYS_CALLS = {

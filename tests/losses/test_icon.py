@@ -25,7 +25,9 @@ def test_equals_lightly_in_single_precision(z, temperature):
     loss, grad = value_and_gradients(IConLoss(temperature), z)
     expected, expected_grad = value_and_gradients(NTXentLoss(temperature), z)
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(grad, expected_grad, rtol=0, atol=1e-6)
+    # Per unit of direction: an embedding's gradient grows as its norm shrinks.
+    norm = z.norm(dim=2, keepdim=True)
+    torch.testing.assert_close(grad * norm, expected_grad * norm, rtol=0, atol=1e-6)
 
 
 @given(z=views, temperature=st.floats(0.01, 5))
