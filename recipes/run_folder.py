@@ -58,7 +58,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         )
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"{path} is truncated or no checkpoint: {str(error).splitlines()[0]}"
+            f"{path} is truncated or no checkpoint ({type(error).__name__})"
         ) from error
     return checkpoint
 

@@ -1,5 +1,6 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
+import logging
 import signal
 import threading
 import warnings
@@ -152,18 +153,21 @@ def train(
     )
     resuming = resume and saver.path.is_file()
     steps_done = read_checkpoint(saver.path)["global_step"] if resuming else 0
-    trainer = pl.Trainer(
-        accelerator="auto",
-        devices=1,
-        max_epochs=epochs,
-        callbacks=[*callbacks, saver],
-        logger=_loggers(folder, steps_done),
-        log_every_n_steps=min(10, len(loader)),
-        deterministic="warn",
-        enable_model_summary=False,
-        enable_progress_bar=progress,
-    )
-    with _ctrl_c(saver), _expected_warnings():
+    # Lightning restores the loader's position too, but too late where a recipe asked
+    # for `estimated_stepping_batches`: the first epoch has then begun.
+    loader.load_state_dict({"step": steps_done})
+    with _ctrl_c(saver), _quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="auto",
+            devices=1,
+            max_epochs=epochs,
+            callbacks=[*callbacks, saver],
+            logger=_loggers(folder, steps_done),
+            log_every_n_steps=min(10, len(loader)),
+            deterministic="warn",
+            enable_model_summary=False,
+            enable_progress_bar=progress,
+        )
         try:
             trainer.fit(module, loader, ckpt_path=saver.path if resuming else None)
         except TrainingStopped:
@@ -178,8 +182,7 @@ def _loggers(folder: Path, steps_done: int) -> list[Any]:
     """metrics.csv, continued after `steps_done` steps, and a TensorBoard log."""
     rows = read_metrics(folder, steps_done)
     csv_logger = CSVLogger(folder, name="", version="")
-    with _expected_warnings():
-        csv_logger.experiment  # noqa: B018 - opening it deletes the old metrics
+    csv_logger.experiment  # noqa: B018 - opening it deletes the old metrics
     keep_metrics(folder, rows)
     return [csv_logger, TensorBoardLogger(folder, name="", version="tensorboard")]
 
@@ -198,11 +201,17 @@ def _ctrl_c(saver: RunCheckpoint) -> Iterator[None]:
 
 
 @contextmanager
-def _expected_warnings() -> Iterator[None]:
-    """Silence what Lightning warns of and this function decided on purpose."""
+def _quiet_lightning() -> Iterator[None]:
+    """Silence advertisements, and warnings of what was decided here on purpose."""
+    log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
         # Lightning's own use of a torch function that newer torch deprecates.
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
-        yield
+        try:
+            yield
+        finally:
+            log.setLevel(level)

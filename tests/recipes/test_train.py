@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.evaluate import backbone_features, evaluate
 from rkdo_plugin.recipes.train import train
@@ -130,6 +131,7 @@ def test_ctrl_c_in_a_terminal_reaches_workers_too(tmp_path):
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         stderr=subprocess.PIPE,
         text=True,
+        cwd=tmp_path.parent,
         start_new_session=True,
     )
     try:
