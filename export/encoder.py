@@ -87,7 +87,9 @@ class Encoder(nn.Module):
         pixels = (images.float() / 255 - self.mean) / self.std
         # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
         features = _pooled(self.backbone(pixels.permute(0, 3, 1, 2).contiguous()))
-        norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+        # Not `vector_norm`: onnxruntime adds the squares of its ReduceL2 one by one in
+        # float32, and from 2048 components on the norms are off by more than 1e-6.
+        norm = (features * features).sum(dim=1, keepdim=True).sqrt()
         embeddings: Tensor = features / norm.clamp_min(1e-12)
         return embeddings
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 import torch
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime  # type: ignore[import-untyped]
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime  # type: ignore[import-untyped]
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from rkdo_plugin.export.images import require_images
 from rkdo_plugin.export.metadata import INPUT, OUTPUT, PREFIX, read_model

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import (
@@ -35,6 +36,12 @@ def test_a_grey_encoder_round_trips(tmp_path):
     )
     assert export_onnx(encoder, tmp_path / "grey.onnx").passed
     assert EmbeddingSession(tmp_path / "grey.onnx").channels == 1
+
+
+def test_norms_stay_exact_for_long_embeddings(tmp_path):
+    encoder = Encoder(nn.Flatten(), image_size=32, mean=[0.0] * 2, std=[1.0] * 2)
+    report = export_onnx(encoder, tmp_path / "flat.onnx")
+    assert encoder.dim == 2048 and report.max_norm_error <= 5e-7
 
 
 def test_the_graph_is_portable(small_file):
@@ -131,12 +138,12 @@ class TestRefusedBeforeTheWork:
         assert list(tmp_path.iterdir()) == [path]
 
     def test_the_folder_is_missing(self, make_small, tmp_path):
-        with pytest.raises(FileNotFoundError, match="output folder .*missing"):
+        with pytest.raises(FileNotFoundError, match=r"output folder .*missing"):
             export_onnx(make_small(), tmp_path / "missing" / "encoder.onnx")
 
     def test_the_folder_is_a_file(self, make_small, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(NotADirectoryError, match="output folder .*file"):
+        with pytest.raises(NotADirectoryError, match=r"output folder .*file"):
             export_onnx(make_small(), tmp_path / "file" / "encoder.onnx")
 
     def test_the_output_is_a_folder(self, make_small, tmp_path):
