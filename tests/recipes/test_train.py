@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
+from rkdo_plugin.plugins import create_encoder
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.evaluate import backbone_features, evaluate
 from rkdo_plugin.recipes.train import train
@@ -247,8 +248,40 @@ def test_training_improves_features(tmp_path):
         loss_options={"temperature": 0.2},
         progress=False,
     )
-    score = partial(backbone_features, mean=run.data.mean, std=run.data.std)
-    trained = evaluate(partial(score, run.recipe.backbone), run.data)
-    # Untrained, the same encoder reaches .80 and .90.
-    assert trained["knn"] > 0.88
-    assert trained["linear"] > 0.94
+    untrained = create_encoder("small-convnet", in_channels=1)
+    before, after = (
+        evaluate(
+            partial(backbone_features, backbone, mean=run.data.mean, std=run.data.std),
+            run.data,
+        )
+        for backbone in (untrained, run.recipe.backbone)
+    )
+    # Untrained: about .85 and .94.
+    assert after["knn"] > before["knn"] + 0.05
+    assert after["linear"] > max(before["linear"], 0.95)
+
+
+@pytest.mark.slow
+def test_ten_epochs_of_fashion_mnist_reach_the_measured_accuracy(tmp_path):
+    try:
+        load_data("fashion-mnist")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    run = train(
+        data="fashion-mnist",
+        limit=10_000,
+        out=str(tmp_path),
+        loss_options={"temperature": 0.1},
+        progress=False,
+    )
+    scores = evaluate(
+        partial(
+            backbone_features,
+            run.recipe.backbone,
+            mean=run.data.mean,
+            std=run.data.std,
+        ),
+        run.data,
+    )
+    # Three seeds of an independent prototype: .8007 +- .0044.
+    assert scores["knn"] > 0.79

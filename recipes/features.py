@@ -1,0 +1,86 @@
+"""Features of what a command is given: a run folder, a checkpoint or an ONNX file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rkdo_plugin.export import EmbeddingSession, Encoder, freeze
+from rkdo_plugin.recipes.data import as_arrays, load_data
+from rkdo_plugin.recipes.run_folder import CHECKPOINT, read_checkpoint
+
+BATCH_SIZE = 512  # images in the encoder at a time
+PARITY_IMAGES = 43  # 1 + 2 + 7 + 33, the batches that a verification runs
+
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained encoder, however it is stored.
+
+    Attributes:
+        embed: From images (N, H, W, C) uint8 to embeddings (N, D) of norm 1.
+        image_size: Height and width of the images in pixels.
+        data: Name of the data that it was trained on; None where it is not recorded.
+    """
+
+    embed: Embed
+    image_size: int
+    data: str | None
+
+
+def load_model(path: Path) -> Model:
+    """Load an ONNX file, or freeze the encoder of a run folder or a checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or was not written by this package.
+    """
+    if path.suffix == ".onnx":
+        session = EmbeddingSession(path)
+        return Model(
+            session.embed, session.image_size, session.metadata.get("rkdo.data")
+        )
+    checkpoint = checkpoint_of(path)
+    encoder = freeze(checkpoint)
+    recorded = read_checkpoint(checkpoint).get("rkdo", {})
+    return Model(torch_embed(encoder), encoder.image_size, recorded.get("data"))
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint of a run folder; any other path as it is."""
+    return path / CHECKPOINT if path.is_dir() else path
+
+
+def torch_embed(encoder: Encoder) -> Embed:
+    """Embed through PyTorch, in batches."""
+
+    @torch.no_grad()
+    def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batches = torch.from_numpy(images).split(BATCH_SIZE)
+        embeddings: NDArray[np.float32] = torch.cat(
+            [encoder(batch) for batch in batches]
+        ).numpy()
+        return embeddings
+
+    return embed
+
+
+def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Raw pixels (N, H * W * C): what any encoder should improve on."""
+    return images.reshape(len(images), -1).astype(np.float32)
+
+
+def parity_images(
+    data: str | None, root: str | None, image_size: int
+) -> NDArray[np.uint8] | None:
+    """The first test images of named data, to verify an export with."""
+    if data is None:
+        return None
+    test = load_data(data, root=root).test
+    count = min(PARITY_IMAGES, len(test))
+    return as_arrays([test[i] for i in range(count)], image_size)[0]
