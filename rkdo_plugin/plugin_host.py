@@ -166,6 +166,8 @@ def _checked(factories: object) -> Factories:
             f"{type(factories).__name__} {factories!r}"
         )
     for name, factory in factories.items():
+        if not isinstance(name, str):
+            raise TypeError(f"expected a name to be a string, got {name!r}")
         if not callable(factory):
             raise TypeError(f"expected '{name}' to be callable, got {factory!r}")
     return factories

@@ -50,7 +50,7 @@ def create_recipe(name: str, **options: Any) -> Any:
 
     Example:
         >>> create_recipe("simclr", encoder="small-convnet", loss="rkdo").criterion
-        RKDOLoss()
+        RKDOLoss(temperature=0.5, ...)
     """
     return host().factory("recipe", name)(**options)
 
@@ -70,7 +70,8 @@ def create_encoder(name: str, **options: Any) -> Any:
         ValueError: The name is unknown, or two plugins contribute it.
 
     Example:
-        >>> create_encoder("small-convnet", in_channels=1)(torch.rand(2, 1, 28, 28)).shape
+        >>> encoder = create_encoder("small-convnet", in_channels=1)
+        >>> encoder(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 96])
     """
     name, *argument = name.split(":", maxsplit=1)
