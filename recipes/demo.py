@@ -15,6 +15,8 @@ from rkdo_plugin.recipes.figure import draw
 from rkdo_plugin.recipes.loader import seed_generators
 from rkdo_plugin.recipes.train import Run, train
 
+BATCH_SIZE = 128  # 11 steps an epoch
+
 # name in the table -> registered loss and its options
 ARMS = {
     "SimCLR, NT-Xent": ("ntxent", {"temperature": 0.2}),
@@ -50,6 +52,7 @@ def run(out: Path, epochs: int, seed: int) -> None:
             loss_options=options,
             out=str(out / loss),
             epochs=epochs,
+            batch_size=BATCH_SIZE,
             seed=seed,
         )
         seconds[name] = time.perf_counter() - started

@@ -25,7 +25,7 @@ class Model:
     Attributes:
         embed: From images (N, H, W, C) uint8 to embeddings (N, D) of norm 1.
         image_size: Height and width of the images in pixels.
-        data: Name of the data that it was trained on; None where it is not recorded.
+        data: Name of the data that it was trained on; None for an ONNX file.
     """
 
     embed: Embed
@@ -42,9 +42,7 @@ def load_model(path: Path) -> Model:
     """
     if path.suffix == ".onnx":
         session = EmbeddingSession(path)
-        return Model(
-            session.embed, session.image_size, session.metadata.get("rkdo.data")
-        )
+        return Model(session.embed, session.image_size, None)
     checkpoint = checkpoint_of(path)
     encoder = freeze(checkpoint)
     recorded = read_checkpoint(checkpoint).get("rkdo", {})

@@ -1,10 +1,14 @@
 """I-Con and RKDO losses for Lightly recipes, and verified ONNX export."""
 
-from rkdo_plugin.heads import LossHead
-from rkdo_plugin.hookspecs import hookimpl
-from rkdo_plugin.losses import IConLoss, RKDOLoss
-from rkdo_plugin.plugins import create_encoder, create_loss, create_recipe
-from rkdo_plugin.swap import SwapLoss, swap_loss
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rkdo_plugin.heads import LossHead
+    from rkdo_plugin.hookspecs import hookimpl
+    from rkdo_plugin.losses import IConLoss, RKDOLoss
+    from rkdo_plugin.plugins import create_encoder, create_loss, create_recipe
+    from rkdo_plugin.swap import SwapLoss, swap_loss
 
 __all__ = [
     "IConLoss",
@@ -17,3 +21,26 @@ __all__ = [
     "hookimpl",
     "swap_loss",
 ]
+
+_MODULES = {
+    "IConLoss": "losses",
+    "LossHead": "heads",
+    "RKDOLoss": "losses",
+    "SwapLoss": "swap",
+    "create_encoder": "plugins",
+    "create_loss": "plugins",
+    "create_recipe": "plugins",
+    "hookimpl": "hookspecs",
+    "swap_loss": "swap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: `rkdo --help` needs no torch."""
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,7 +1,7 @@
 """Replace the criterion of a Lightly recipe, in one line."""
 
 import inspect
-import typing
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,9 +130,11 @@ def _two_tensor_names(recipe: str, criterion: nn.Module) -> tuple[str, str]:
         bound = signature.bind("a", "b").arguments
     except TypeError:
         raise refusal from None
-    # A criterion may type its tensors or not; lists of views are what it may not take.
-    annotations = [signature.parameters[name].annotation for name in bound]
-    if len(bound) != 2 or any(typing.get_origin(kind) for kind in annotations):
+    # As text: Lightly's annotations are types in some modules and strings in others.
+    kinds = [str(signature.parameters[name].annotation) for name in bound]
+    if len(bound) != 2 or any(
+        re.search(r"(?i)(list|sequence)\[", kind) for kind in kinds
+    ):
         raise refusal
     first, second = bound
     return first, second

@@ -1,0 +1,261 @@
+"""The commands of `rkdo`: one typed function each, named as it is typed."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+
+def demo(out: str | None = None, epochs: int = 15, seed: int = 0) -> None:
+    """Train, compare, export, verify and embed on scikit-learn's digits.
+
+    Args:
+        out: Folder of the results; by default a new one under runs/.
+        epochs: Passes over the training images, for each loss.
+        seed: Seed of the weights, the order and the augmentation.
+    """
+    from rkdo_plugin.recipes import demo
+
+    demo.run(_unused(Path("runs/demo")) if out is None else Path(out), epochs, seed)
+
+
+def train(
+    recipe: str = "simclr",
+    loss: str | None = None,
+    data: str = "digits",
+    out: str | None = None,
+    loss_options: dict[str, Any] | None = None,
+    encoder: str = "small-convnet",
+    epochs: int = 10,
+    batch_size: int = 256,
+    limit: int | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    root: str | None = None,
+    workers: int = 2,
+    resume: bool = False,
+) -> None:
+    """Train a recipe; leaves a run folder with checkpoint, config, metrics and log.
+
+    Args:
+        recipe: A registered recipe, for example simclr or byol.
+        loss: A registered loss, for example rkdo; the recipe's own by default.
+        data: digits, fashion-mnist, cifar10, cifar100, stl10 or a folder of images.
+        out: The run folder; by default runs/RECIPE-LOSS-DATA-SEED.
+        loss_options: Arguments of the loss, as --loss.temperature 0.2.
+        encoder: A registered encoder, for example resnet18 or timm:NAME.
+        epochs: Passes over the training images.
+        batch_size: Images a step; an incomplete last batch is dropped.
+        limit: Train on the first so many images only.
+        image_size: Pixels that the encoder reads, when not the data's own.
+        seed: Seed of the weights, the order and the augmentation.
+        root: Folder that holds the data sets.
+        workers: Processes that augment images; the result does not depend on it.
+        resume: Continue the run in `out` exactly where it stopped.
+    """
+    from rkdo_plugin.recipes.train import train
+
+    names = (recipe, loss or "default", Path(data).name, str(seed))
+    run = train(
+        recipe,
+        loss,
+        data,
+        out=out or str(Path("runs", "-".join(names))),
+        loss_options=loss_options,
+        encoder=encoder,
+        epochs=epochs,
+        batch_size=batch_size,
+        limit=limit,
+        image_size=image_size,
+        seed=seed,
+        root=root,
+        workers=workers,
+        resume=resume,
+    )
+    print(f"trained: {run.checkpoint}")
+
+
+def evaluate(
+    model: str,
+    data: str | None = None,
+    limit: int | None = None,
+    root: str | None = None,
+) -> None:
+    """Score frozen features by nearest neighbours and a linear classifier.
+
+    Args:
+        model: A run folder, its checkpoint, or an exported ONNX file.
+        data: A data set's name; by default the one that the model was trained on.
+        limit: Classifiers see the first so many training images only.
+        root: Folder that holds the data sets.
+    """
+    from rkdo_plugin.recipes.data import load_data
+    from rkdo_plugin.recipes.evaluate import evaluate
+    from rkdo_plugin.recipes.features import load_model, pixels
+
+    loaded = load_model(Path(model))
+    name = data or loaded.data
+    if name is None:
+        raise ValueError(f"Expected `data`, which {model} does not record")
+    images = load_data(name, root=root, limit=limit, image_size=loaded.image_size)
+    print(
+        f"{images.name}: {len(images.train):,} training images, "
+        f"{len(images.test):,} test images; one model, no spread"
+    )
+    for row, scores in (
+        (model, evaluate(loaded.embed, images)),
+        ("raw pixels", evaluate(pixels, images)),
+    ):
+        print(f"  kNN {scores['knn']:.4f}   linear {scores['linear']:.4f}   {row}")
+
+
+def export(
+    checkpoint: str,
+    output: str,
+    backbone: str | None = None,
+    image_size: int | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    data: str | None = None,
+    root: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Freeze a checkpoint's encoder into one verified ONNX file.
+
+    Args:
+        checkpoint: A run folder or a Lightning checkpoint.
+        output: The file to write; it appears only if it passes verification.
+        backbone: A foreign checkpoint's encoder, for example resnet18.
+        image_size: A foreign encoder's image size in pixels.
+        mean: A foreign encoder's mean of each channel.
+        std: A foreign encoder's standard deviation of each channel.
+        data: Verify on these images; by default generated ones.
+        root: Folder that holds the data sets.
+        overwrite: Replace an older file at `output`.
+    """
+    from rkdo_plugin.export import export_onnx, freeze
+    from rkdo_plugin.recipes.features import checkpoint_of, parity_images
+
+    encoder = freeze(
+        checkpoint_of(Path(checkpoint)),
+        backbone,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+    )
+    images = parity_images(data, root, encoder.image_size)
+    print(export_onnx(encoder, output, overwrite=overwrite, images=images))
+    print(f"exported: {output}")
+
+
+def verify(
+    model: str,
+    checkpoint: str,
+    backbone: str | None = None,
+    image_size: int | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    data: str | None = None,
+    root: str | None = None,
+) -> None:
+    """Compare an exported file with the encoder of a checkpoint.
+
+    Args:
+        model: The ONNX file.
+        checkpoint: A run folder or a Lightning checkpoint.
+        backbone: A foreign checkpoint's encoder, for example resnet18.
+        image_size: A foreign encoder's image size in pixels.
+        mean: A foreign encoder's mean of each channel.
+        std: A foreign encoder's standard deviation of each channel.
+        data: Compare on these images; by default generated ones.
+        root: Folder that holds the data sets.
+    """
+    from rkdo_plugin.export import ParityError, freeze, verify
+    from rkdo_plugin.recipes.features import checkpoint_of, parity_images
+
+    encoder = freeze(
+        checkpoint_of(Path(checkpoint)),
+        backbone,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+    )
+    report = verify(model, encoder, parity_images(data, root, encoder.image_size))
+    if not report.passed:
+        raise ParityError(report)
+    print(report)
+
+
+def embed(
+    model: str,
+    folder: str,
+    output: str,
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto",
+    batch_size: int = 64,
+    overwrite: bool = False,
+) -> None:
+    """Embed a folder of images into a Parquet file of paths and vectors.
+
+    Args:
+        model: The ONNX file.
+        folder: Searched recursively for images.
+        output: The Parquet file to write.
+        provider: What computes; anything but auto is an error where it does not load.
+        batch_size: Images in memory at a time.
+        overwrite: Replace an older file at `output`.
+    """
+    from rkdo_plugin.export import EmbeddingSession, embed_folder
+
+    session = EmbeddingSession(model, provider)
+    print(
+        embed_folder(
+            session, folder, output, batch_size=batch_size, overwrite=overwrite
+        )
+    )
+
+
+def benchmark(
+    what: Literal["loss"],
+    batch_sizes: tuple[int, ...] = (256, 1024, 4096),
+    dim: int = 128,
+    repetitions: int = 11,
+) -> None:
+    """Compare the cost of the losses with Lightly's NT-Xent, on one thread.
+
+    Args:
+        what: loss: forward and backward of two views (B, D).
+        batch_sizes: Values of B.
+        dim: D.
+        repetitions: Timed passes of each loss at each batch size.
+    """
+    from rkdo_plugin.benchmark import loss_costs
+
+    print(f"{what}: forward + backward, D = {dim}, one thread, float32")
+    print(f"medians of {repetitions} passes, all losses interleaved in one run")
+    print(f"{'loss':12}{'B':>6}{'ms':>10}{'/ ntxent':>10}{'peak MiB':>10}")
+    for batch_size in batch_sizes:
+        for cost in loss_costs(batch_size, dim, repetitions):
+            print(
+                f"{cost.criterion:12}{cost.batch_size:6}{cost.milliseconds:10.1f}"
+                f"{cost.ratio:10.2f}{cost.mebibytes:10.0f}",
+                flush=True,
+            )
+
+
+def plugins() -> None:
+    """List the plugins, what each contributes, and the skipped ones with the reason."""
+    from rkdo_plugin.plugins import host
+
+    for plugin in host().plugins:
+        print(f"{plugin.name} ({plugin.distribution} {plugin.version})")
+        if plugin.skipped:
+            print(f"  skipped: {plugin.skipped}")
+        for kind, names in plugin.contributes.items():
+            print(f"  {kind}: {', '.join(names)}")
+
+
+def _unused(path: Path) -> Path:
+    """The path, or with -2, -3, ... behind it the first that is not there yet."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

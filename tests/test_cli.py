@@ -1,0 +1,168 @@
+"""The road of data through the commands, and what a careless user types."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from rkdo_plugin import commands
+from rkdo_plugin.cli import main
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """A run folder and its export, made by the commands."""
+    folder = tmp_path_factory.mktemp("road")
+    run, model = str(folder / "run"), str(folder / "encoder.onnx")
+    words = "train --loss rkdo --loss.temperature 0.2 --limit 512 --epochs 2"
+    assert main([*words.split(), "--workers", "0", "--out", run]) == 0
+    assert main(["export", run, model, "--data", "digits"]) == 0
+    return folder
+
+
+def test_a_loss_option_reaches_the_loss_and_the_resolved_config(road):
+    config = (road / "run" / "config.yaml").read_text()
+    assert "temperature: 0.2" in config
+    assert "coupling: 0.5" in config
+    assert "loss: rkdo" in config
+
+
+def test_verify_and_evaluate_read_the_export(road, capsys):
+    model, run = str(road / "encoder.onnx"), str(road / "run")
+    assert main(["verify", model, run, "--data", "digits"]) == 0
+    assert "parity passed on 43 images" in capsys.readouterr().out
+    scores = []
+    for source in (run, f"{run}/last.ckpt"):
+        assert main(["evaluate", source]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "1,437 training images, 360 test images" in lines[0]
+        scores.append(lines[1].split()[:4])
+    assert main(["evaluate", model, "--data", "digits"]) == 0
+    scores.append(capsys.readouterr().out.splitlines()[1].split()[:4])
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_embed_lists_unreadable_images_and_goes_on(road, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    output = tmp_path / "vectors.parquet"
+    words = ["embed", str(road / "encoder.onnx"), str(tmp_path), str(output)]
+    assert main(words) == 0
+    assert "broken.png" in capsys.readouterr().out
+    assert pq.read_table(output)["path"].to_pylist() == ["a.png", "b.png"]
+    assert main(words) == 1
+    assert "vectors.parquet" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_an_existing_export_is_kept_unless_told_otherwise(road, capsys):
+    model = road / "encoder.onnx"
+    before = model.read_bytes()
+    words = ["export", str(road / "run"), str(model)]
+    assert main(words) == 1
+    assert "encoder.onnx" in capsys.readouterr().err
+    assert model.read_bytes() == before
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_another_runs_export_fails_verification(road, tmp_path, capsys):
+    other = str(tmp_path / "other")
+    words = "train --limit 512 --epochs 1 --seed 1 --workers 0 --out"
+    assert main([*words.split(), other]) == 0
+    assert main(["verify", str(road / "encoder.onnx"), other]) == 1
+    assert "parity FAILED" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train --loss rkd", "no loss named 'rkd'; known: icon"),
+        ("train --recipe simclear", "no recipe named 'simclear'; known: byol, simclr"),
+        ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
+        ("train --data cifar", "no data named 'cifar'"),
+        ("train --encoder resnet", "no encoder named 'resnet'; known: resnet18"),
+        ("train --batch-size 5000", "batch size from 1 to 1437"),
+        ("evaluate nowhere.ckpt", "nowhere.ckpt"),
+        ("export nowhere.ckpt out.onnx", "nowhere.ckpt"),
+        ("embed nowhere.onnx . out.parquet", "nowhere.onnx"),
+    ],
+)
+def test_mistakes_are_one_line_and_a_status(
+    words, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("rkdo: ")
+
+
+@pytest.mark.parametrize(
+    "words", ["", "trian", "train --epochs many", "train --loss icon --loss.coupling 1"]
+)
+def test_words_that_make_no_command_are_a_usage_error(words, capsys):
+    with pytest.raises(SystemExit) as status:
+        main(words.split())
+    assert status.value.code == 2
+    assert "rkdo" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_so_and_returns_130(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt("step 3 of 9 is saved")
+
+    monkeypatch.setattr("rkdo_plugin.cli.COMMANDS", {"plugins": interrupted})
+    assert main(["plugins"]) == 130
+    assert "interrupted; step 3 of 9 is saved" in capsys.readouterr().err
+
+
+def test_every_command_has_help():
+    for name in ("demo", "train", "evaluate", "export", "verify", "embed", "benchmark"):
+        result = subprocess.run(
+            [sys.executable, "-m", "rkdo_plugin.cli", name, "--help"],
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0
+        summary = (getattr(commands, name).__doc__ or "").splitlines()[0]
+        assert summary.split()[0] in result.stdout
+
+
+def test_help_needs_no_torch():
+    program = (
+        "import sys; from rkdo_plugin.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_plugins_lists_what_each_contributes(capsys):
+    assert main(["plugins"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("builtin (rkdo-plugin ")
+    assert "loss: icon, negative-cosine, ntxent, rkdo" in out
+
+
+def test_benchmark_compares_every_loss_with_ntxent(capsys):
+    words = "benchmark loss --batch-sizes [16] --dim 4 --repetitions 1"
+    assert main(words.split()) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[0] for row in rows] == ["ntxent", "icon", "icon", "rkdo"]
+    assert rows[0][3] == "1.00"
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_a_verified_export_and_a_picture(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--epochs", "2"]) == 0
+    out = capsys.readouterr().out
+    for name in ("raw pixels", "untrained encoder", "NT-Xent", "I-Con", "RKDO"):
+        assert name in out
+    assert "parity passed" in out
+    assert "as through PyTorch" in out
+    assert Image.open(tmp_path / "demo" / "demo.png").size == (1650, 990)
+    assert (tmp_path / "demo" / "encoder.onnx").is_file()
