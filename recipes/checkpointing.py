@@ -1,6 +1,9 @@
 """The callback that writes a run's checkpoint, also when Ctrl-C stops it."""
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -64,3 +67,16 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         trainer.save_checkpoint(self.path, weights_only=False)
         if self.stop_requested:
             raise TrainingStopped
+
+
+@contextmanager
+def stop_on_ctrl_c(saver: RunCheckpoint) -> Iterator[None]:
+    """Let Ctrl-C stop between two steps; only the main thread may ask for signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, saver.request_stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,6 +1,5 @@
-"""What a training run leaves on disk: config.yaml, last.ckpt and metrics.csv."""
+"""What a training run leaves on disk: config.yaml and last.ckpt."""
 
-import csv
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import yaml
 
 CONFIG = "config.yaml"
 CHECKPOINT = "last.ckpt"
-METRICS = "metrics.csv"
 
 
 def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
@@ -61,21 +59,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is truncated or no checkpoint ({type(error).__name__})"
         ) from error
     return checkpoint
-
-
-def keep_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Write rows back to metrics.csv, which Lightning's logger deletes on opening."""
-    if rows:
-        with (folder / METRICS).open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def read_metrics(folder: Path, before_step: int) -> list[dict[str, str]]:
-    """Rows of metrics.csv up to a step; later ones will be logged again."""
-    path = folder / METRICS
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) < before_step]

@@ -1,29 +1,27 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
-import logging
-import signal
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from rkdo_plugin.plugins import create_recipe
-from rkdo_plugin.recipes.checkpointing import RunCheckpoint, TrainingStopped
+from rkdo_plugin.recipes.checkpointing import (
+    RunCheckpoint,
+    TrainingStopped,
+    stop_on_ctrl_c,
+)
 from rkdo_plugin.recipes.data import ImageData, LabelledImages, load_data
 from rkdo_plugin.recipes.loader import StepLoader, seed_generators
+from rkdo_plugin.recipes.logs import open_loggers, quiet_lightning
 from rkdo_plugin.recipes.run_folder import (
     CHECKPOINT,
-    keep_metrics,
     open_run_folder,
     read_checkpoint,
-    read_metrics,
 )
 from rkdo_plugin.recipes.transforms import Views, two_views
 
@@ -153,16 +151,18 @@ def train(
     )
     resuming = resume and saver.path.is_file()
     steps_done = read_checkpoint(saver.path)["global_step"] if resuming else 0
+    if steps_done >= epochs * len(loader):
+        warnings.warn(f"the run in {folder} is finished already", stacklevel=2)
     # Lightning restores the loader's position too, but too late where a recipe asked
     # for `estimated_stepping_batches`: the first epoch has then begun.
     loader.load_state_dict({"step": steps_done})
-    with _ctrl_c(saver), _quiet_lightning():
+    with stop_on_ctrl_c(saver), quiet_lightning():
         trainer = pl.Trainer(
             accelerator="auto",
             devices=1,
             max_epochs=epochs,
             callbacks=[*callbacks, saver],
-            logger=_loggers(folder, steps_done),
+            logger=open_loggers(folder, steps_done),
             log_every_n_steps=min(10, len(loader)),
             deterministic="warn",
             enable_model_summary=False,
@@ -176,42 +176,3 @@ def train(
                 f"{epochs * len(loader)}; {saver.path} is complete, resume continues it"
             ) from None
     return Run(folder, saver.path, module, images)
-
-
-def _loggers(folder: Path, steps_done: int) -> list[Any]:
-    """metrics.csv, continued after `steps_done` steps, and a TensorBoard log."""
-    rows = read_metrics(folder, steps_done)
-    csv_logger = CSVLogger(folder, name="", version="")
-    csv_logger.experiment  # noqa: B018 - opening it deletes the old metrics
-    keep_metrics(folder, rows)
-    return [csv_logger, TensorBoardLogger(folder, name="", version="tensorboard")]
-
-
-@contextmanager
-def _ctrl_c(saver: RunCheckpoint) -> Iterator[None]:
-    """Let Ctrl-C stop between two steps; only the main thread may ask for signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, saver.request_stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence advertisements, and warnings of what was decided here on purpose."""
-    log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*exists and is not empty.*")
-        # Lightning's own use of a torch function that newer torch deprecates.
-        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
