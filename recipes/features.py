@@ -59,7 +59,7 @@ def torch_embed(encoder: Encoder) -> Embed:
 
     @torch.no_grad()
     def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batches = torch.from_numpy(images).split(BATCH_SIZE)
+        batches = torch.split(torch.from_numpy(images), BATCH_SIZE)
         embeddings: NDArray[np.float32] = torch.cat(
             [encoder(batch) for batch in batches]
         ).numpy()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -45,7 +46,8 @@ def draw(
     """
     figure = Figure(figsize=(15, 9), layout="constrained")
     FigureCanvasAgg(figure)
-    curves, map_ = figure.subfigures(1, 2, width_ratios=(1, 2.2))
+    halves = figure.add_gridspec(1, 2, width_ratios=(1, 2.2))
+    curves, map_ = (figure.add_subfigure(half) for half in halves)
     panels = curves.subplots(len(losses), 1, sharex=True)
     for panel, (name, values), color in zip(
         panels, losses.items(), COLORS, strict=False
@@ -66,7 +68,7 @@ def draw(
 
 
 def _draw_map(
-    axes: object,
+    axes: Axes,
     embeddings: NDArray[np.float32],
     images: NDArray[np.uint8],
     labels: NDArray[np.integer],
@@ -82,4 +84,6 @@ def _draw_map(
         ink = np.empty((*image.shape[:2], 4))
         ink[..., :3] = to_rgb(COLORS[label])
         ink[..., 3] = image[..., 0] / 255
-        axes.add_artist(AnnotationBbox(OffsetImage(ink, 0.62), place, frameon=False))
+        axes.add_artist(
+            AnnotationBbox(OffsetImage(ink, zoom=0.62), place, frameon=False)
+        )

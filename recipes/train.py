@@ -1,7 +1,8 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,7 @@ def train(
     # Lightning restores the loader's position too, but too late where a recipe asked
     # for `estimated_stepping_batches`: the first epoch has then begun.
     loader.load_state_dict({"step": steps_done})
-    with stop_on_ctrl_c(saver), quiet_lightning():
+    with stop_on_ctrl_c(saver), _half_the_threads(), quiet_lightning():
         trainer = pl.Trainer(
             accelerator="auto",
             devices=1,
@@ -176,3 +177,18 @@ def train(
                 f"{epochs * len(loader)}; {saver.path} is complete, resume continues it"
             ) from None
     return Run(folder, saver.path, module, images)
+
+
+@contextmanager
+def _half_the_threads() -> Iterator[None]:
+    """Leave cores to the loader's workers.
+
+    A thread that waits for a core which a worker holds stalls every operation: two
+    threads and two workers on two cores take ten times as long as one thread.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

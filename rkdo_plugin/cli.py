@@ -65,7 +65,7 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
             for option in inspect.signature(command).parameters.values()
             if option.annotation is bool
         ]
-        skip = {*flags, "loss", "loss_options"}
+        skip: set[str | int] = {*flags, "loss", "loss_options"}
         subparser.add_function_arguments(
             command, as_group=False, as_positional=True, skip=skip
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 
-def demo(out: str | None = None, epochs: int = 15, seed: int = 0) -> None:
+def demo(out: str | None = None, epochs: int = 30, seed: int = 0) -> None:
     """Train, compare, export, verify and embed on scikit-learn's digits.
 
     Args:
