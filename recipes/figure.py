@@ -47,7 +47,7 @@ def draw(
     figure = Figure(figsize=(15, 9), layout="constrained")
     FigureCanvasAgg(figure)
     halves = figure.add_gridspec(1, 2, width_ratios=(1, 2.2))
-    curves, map_ = (figure.add_subfigure(half) for half in halves)
+    curves, map_ = (figure.add_subfigure(halves[side]) for side in (0, 1))
     panels = curves.subplots(len(losses), 1, sharex=True)
     for panel, (name, values), color in zip(
         panels, losses.items(), COLORS, strict=False
