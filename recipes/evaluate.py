@@ -39,6 +39,7 @@ def evaluate(
         ValueError: The images have no classes.
 
     Example:
+        >>> from rkdo_plugin.recipes.data import load_data
         >>> embed = lambda images: images.reshape(len(images), -1).astype(np.float32)
         >>> scores = evaluate(embed, load_data("digits"))  # raw pixels
         >>> sorted(scores)

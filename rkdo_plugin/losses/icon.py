@@ -42,6 +42,7 @@ class IConLoss(nn.Module):
         ValueError: An option is outside its range.
 
     Example:
+        >>> from lightly.loss import NTXentLoss
         >>> z0, z1 = torch.randn(2, 256, 128).unbind()
         >>> torch.allclose(IConLoss(0.2)(z0, z1), NTXentLoss(0.2)(z0, z1))
         True
