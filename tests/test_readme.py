@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkout import readme_blocks, sources
+from checkout import ROOT, readme_blocks, sources
 
 import rkdo_plugin
 
@@ -44,3 +44,9 @@ def test_the_python_of_the_readme_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_ci_runs_the_command_that_the_readme_gives_for_the_tests() -> None:
+    commands = "".join(readme_blocks("console"))
+    (command,) = [line[2:] for line in commands.splitlines() if line.endswith("&& tox")]
+    assert command in (ROOT / ".ci" / "run").read_text()
