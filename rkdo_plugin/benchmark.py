@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import torch
 from lightly.loss import NTXentLoss
@@ -86,11 +87,21 @@ def _peak_mebibytes(name: str, batch_size: int, dim: int) -> float:
 
 
 def _peak_growth(name: str, batch_size: int, dim: int) -> float:
-    import resource  # the one Unix-only import: only this figure needs it
-
     torch.set_num_threads(1)
     criterion = CRITERIA[name]()
     _one_pass(criterion, 8, dim)  # loads what the first call loads
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     _one_pass(criterion, batch_size, dim)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return _peak() - before
+
+
+def _peak() -> float:
+    """Peak resident memory of this process in MiB; not a number where not Linux.
+
+    Not `ru_maxrss`: a new process inherits that from the one that started it.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except FileNotFoundError:
+        return float("nan")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024

@@ -6,9 +6,11 @@ similarity depends on, so that one matrix multiplication serves any of them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,31 @@ class Kernel:
     log_similarity: Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 
-def unit_rows(embeddings: Tensor) -> Tensor:
-    """Rows (B, D) divided by their Euclidean norm; a zero row stays zero.
+class _UnitRows(torch.autograd.Function):
+    """z / ||z||; its derivative projects a gradient g to (g - <g, u> u) / ||z||."""
 
-    A zero row has no direction, so its gradient is zero too, where dividing by a small
-    constant would make it explode.
-    """
-    norm = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-    unit: Tensor = embeddings / norm.where(norm != 0, torch.inf)
+    @staticmethod
+    def forward(ctx: Any, embeddings: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        # A zero row has no direction: it stays zero and so does its gradient, which
+        # dividing by a small constant would make explode.
+        norm.masked_fill_(norm == 0, torch.inf)
+        unit: Tensor = embeddings / norm
+        ctx.save_for_backward(unit, norm)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        unit, norm = ctx.saved_tensors
+        along = torch.linalg.vecdot(grad, unit)[:, None]
+        projected: Tensor = torch.addcmul(grad, unit, along, value=-1).div_(norm)
+        return projected
+
+
+def unit_rows(embeddings: Tensor) -> Tensor:
+    """Rows (B, D) divided by their Euclidean norm; a zero row stays zero."""
+    unit: Tensor = _UnitRows.apply(embeddings)
     return unit
 
 

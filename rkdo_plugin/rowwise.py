@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 RowObjective = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 """Maps products (R, C) of the rows in the slice to their values (R,) and to the
@@ -26,7 +25,6 @@ def rowwise_mean(
     anchors: Tensor,
     candidates: Tensor,
     objective: RowObjective,
-    rows_per_chunk: int | None = None,
 ) -> Tensor:
     """Mean over rows of an objective of `anchors @ candidates.T`.
 
@@ -34,20 +32,13 @@ def rowwise_mean(
         anchors: (A, D), one row of the objective each.
         candidates: (C, D), the columns.
         objective: Value and derivative of a chunk of rows.
-        rows_per_chunk: Rows evaluated at a time; by default as many as the cache holds.
 
     Returns:
         The mean, a scalar that is differentiable once.
     """
-    if rows_per_chunk is None:
-        elements = CPU_CHUNK if anchors.device.type == "cpu" else ACCELERATOR_CHUNK
-        rows_per_chunk = max(1, elements // len(candidates))
-    differentiate = torch.is_grad_enabled() and (
-        anchors.requires_grad or candidates.requires_grad
-    )
-    mean: Tensor = _RowwiseMean.apply(
-        anchors, candidates, objective, rows_per_chunk, differentiate
-    )
+    elements = CPU_CHUNK if anchors.device.type == "cpu" else ACCELERATOR_CHUNK
+    rows_per_chunk = max(1, elements // len(candidates))
+    mean: Tensor = _RowwiseMean.apply(anchors, candidates, objective, rows_per_chunk)
     return mean
 
 
@@ -59,7 +50,6 @@ class _RowwiseMean(torch.autograd.Function):
         candidates: Tensor,
         objective: RowObjective,
         rows_per_chunk: int,
-        differentiate: bool,
     ) -> Tensor:
         for_anchors, for_candidates = ctx.needs_input_grad[:2]
         values = anchors.new_empty(len(anchors))
@@ -71,22 +61,23 @@ class _RowwiseMean(torch.autograd.Function):
             products = buffer[: rows.stop - start]
             torch.mm(anchors[rows], candidates.T, out=products)
             values[rows], slope = objective(products, rows)
-            if not differentiate:
-                continue
             if anchors_grad is not None:
                 torch.mm(slope, candidates, out=anchors_grad[rows])
             if candidates_grad is not None:
                 candidates_grad.addmm_(slope.T, anchors[rows])
-        for grad in (anchors_grad, candidates_grad):
-            if grad is not None:
-                grad.div_(len(anchors))
+        ctx.rows = len(anchors)
         ctx.save_for_backward(anchors_grad, candidates_grad)
         return values.mean()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # by create_graph=True
+            raise RuntimeError(
+                "Expected to differentiate the loss once but got create_graph=True: "
+                "its gradient is computed in closed form and has no graph"
+            )
         anchors_grad, candidates_grad = (
-            None if saved is None else saved * grad for saved in ctx.saved_tensors
+            None if saved is None else saved * (grad / ctx.rows)
+            for saved in ctx.saved_tensors
         )
-        return anchors_grad, candidates_grad, None, None, None
+        return anchors_grad, candidates_grad, None, None

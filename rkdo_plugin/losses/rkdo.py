@@ -66,15 +66,21 @@ class RKDOLoss(nn.Module):
         check_temperature(temperature)
         check_range("coupling", coupling, 0, 1)
         if not isinstance(depth, int) or depth < 1:
-            raise ValueError(f"Expected `depth` to be a positive integer, got {depth}")
+            raise ValueError(
+                f"Expected `depth` to be a positive integer but got {depth}"
+            )
         check_range("temperature_decay", temperature_decay, 0, 1)
-        check_temperature(temperature * (1 - temperature_decay))
+        if temperature_decay == 1:
+            raise ValueError(
+                "Expected `temperature_decay` to be below 1, where the last "
+                "temperature is 0, but got 1"
+            )
         check_choice("candidates", candidates, CANDIDATES)
         check_gather(gather_distributed)
         if symmetric and candidates == "all":
             raise ValueError(
-                "Expected `symmetric` with candidates='cross' only: "
-                "candidates='all' has anchors from both views already"
+                "Expected `symmetric` with candidates='cross' but got 'all', which "
+                "has anchors from both views already"
             )
         self.temperature = temperature
         self.coupling = coupling
@@ -123,6 +129,8 @@ class RKDOLoss(nn.Module):
             for t in range(depth + 1)
         ]
         pairs.exclude_itself(cosines, rows)
+        # Softmax ignores the shift; log p - cosine / tau cancels less with it.
+        cosines.sub_(cosines.amax(dim=1, keepdim=True))
         smallest_normal = torch.finfo(cosines.dtype).tiny
         p = pairs.target(rows, debias=0)
         q = [cosines * (1 / tau[0])]

@@ -132,5 +132,36 @@ def test_bad_embeddings_are_named(create, z0, z1, error, message):
 @every_criterion
 @pytest.mark.parametrize("temperature", [0, -1, 1e-9, math.nan, math.inf])
 def test_a_temperature_that_is_not_positive_is_refused(create, temperature):
-    with pytest.raises(ValueError, match="`temperature` to be a positive number"):
+    with pytest.raises(
+        ValueError, match="`temperature` to be a finite positive number"
+    ):
         create(temperature)
+
+
+@every_criterion
+@pytest.mark.parametrize(
+    "temperature", [True, "0.5", None, torch.nn.Parameter(torch.ones(()))]
+)
+def test_a_temperature_that_is_no_number_is_refused(create, temperature):
+    with pytest.raises(TypeError, match="`temperature` to be a number but got"):
+        create(temperature)
+
+
+@every_criterion
+def test_a_second_derivative_is_refused(create):
+    z0, z1 = randn(2, 8, 4).requires_grad_().unbind()
+    with pytest.raises(RuntimeError, match="once but got create_graph=True"):
+        torch.autograd.grad(create()(z0, z1), z0, create_graph=True)
+
+
+@every_criterion
+@pytest.mark.parametrize("temperature", [0.07, 0.1, 0.5])
+def test_single_precision_is_as_accurate_as_whole_matrices(create, temperature):
+    z0 = randn(128, 64)
+    z1 = z0 + 0.3 * torch.randn(128, 64, generator=torch.manual_seed(1))
+    exact = value_and_gradients(create(temperature), z0, z1)
+    single = value_and_gradients(create(temperature), z0.float(), z1.float())
+    bound = {0.07: 5e-3, 0.1: 5e-4, 0.5: 1e-5}[temperature]
+    for found, expected in zip(single[1:], exact[1:], strict=True):
+        assert (found - expected).norm() <= bound * expected.norm()
+    torch.testing.assert_close(single[0].double(), exact[0], rtol=1e-5, atol=1e-6)

@@ -19,7 +19,8 @@ def value_and_gradients(criterion, z):
     return loss.detach(), torch.autograd.grad(loss, z)[0]
 
 
-@given(z=views, temperature=st.floats(0.1, 5))
+# In one dimension the gradient is 0, and what Lightly returns is its rounding.
+@given(z=views.filter(lambda z: z.shape[2] > 1), temperature=st.floats(0.1, 5))
 @settings(deadline=None, max_examples=100)
 def test_equals_lightly_in_single_precision(z, temperature):
     loss, grad = value_and_gradients(IConLoss(temperature), z)

@@ -94,9 +94,9 @@ def test_symmetric_is_the_mean_of_both_directions():
         ({"depth": 0}, "`depth` to be a positive integer"),
         ({"depth": 1.5}, "`depth` to be a positive integer"),
         ({"temperature_decay": -1}, "`temperature_decay` to be a number in"),
-        ({"temperature_decay": 1}, "`temperature` to be a positive number but got 0"),
+        ({"temperature_decay": 1}, "`temperature_decay` to be below 1"),
         ({"candidates": "both"}, "`candidates` to be one of 'all', 'cross'"),
-        ({"candidates": "all", "symmetric": True}, "candidates='cross' only"),
+        ({"candidates": "all", "symmetric": True}, "candidates='cross' but got 'all'"),
     ],
 )
 def test_options_outside_their_range_are_refused(options, message):
