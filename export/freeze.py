@@ -51,7 +51,9 @@ def freeze(
     state, record = read_checkpoint(path)
     given: dict[str, Any] = {
         "backbone": backbone if backbone is not None else record.get("encoder"),
-        "image_size": image_size or record.get("image_size"),
+        "image_size": (
+            image_size if image_size is not None else record.get("image_size")
+        ),
         "mean": mean if mean is not None else record.get("mean"),
         "std": std if std is not None else record.get("std"),
     }
@@ -81,7 +83,7 @@ def _module(backbone: nn.Module | str, channels: int) -> nn.Module:
 def _load(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Fill a module from its branch of a checkpoint, refusing any difference."""
     expected: Mapping[str, Any] = module.state_dict()
-    found = select_branch(state, expected.keys(), path)
+    found = _named(select_branch(state, expected.keys(), path), module)
     faults = {
         "missing": sorted(expected.keys() - found.keys()),
         "unexpected": sorted(found.keys() - expected.keys()),
@@ -101,6 +103,24 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
             )
         )
     module.load_state_dict(found)
+
+
+def _named(state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
+    """Weights of `nn.Sequential(*module.children())`, under the module's own names.
+
+    So Lightly's examples keep their backbones: as a sequence without the classifier.
+    """
+    children = [name for name, _ in module.named_children()]
+    numbered = all(
+        key.split(".")[0].isdigit() and int(key.split(".")[0]) < len(children)
+        for key in state
+    )
+    if not numbered or any(name.isdigit() for name in children):
+        return state
+    return {
+        ".".join([children[int(number)], *rest]): value
+        for (number, *rest), value in ((k.split("."), v) for k, v in state.items())
+    }
 
 
 def _first(names: Sequence[str]) -> str:

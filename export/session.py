@@ -1,5 +1,6 @@
 """Run an exported encoder with onnxruntime."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,8 @@ class EmbeddingSession:
         if nvidia_driver_present():
             try:
                 return self._open(content, "cuda"), "cuda"
-            except RuntimeError:
-                pass  # a driver without CUDA's libraries: "auto" promises the CPU then
+            except RuntimeError as error:  # a driver without CUDA's libraries
+                warnings.warn(f"{error}; running on the CPU", stacklevel=3)
         return self._open(content, "cpu"), "cpu"
 
     def _open(self, content: bytes, provider: str) -> Any:

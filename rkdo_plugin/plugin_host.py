@@ -140,7 +140,10 @@ class PluginHost:
             if not self._manager.get_hookcallers(module):
                 hooks = ", ".join(KINDS.values())
                 raise ValueError(f"nothing in it is marked as a hook, one of {hooks}")
-        except Exception as error:  # third-party code may fail in any way it likes
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # third-party code may fail as it likes
             if self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
             plugin.skip(f"{type(error).__name__}: {error}")
@@ -151,7 +154,7 @@ class PluginHost:
         """What one hook returns; empty, with a warning, where it is unusable."""
         try:
             return _checked(implementation.function())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if plugin.name == BUILTIN:
                 raise
             hook = implementation.function.__name__

@@ -112,12 +112,13 @@ def test_the_built_in_plugin_comes_first_and_with_its_version() -> None:
     [
         ("import no_such_module", "No module named 'no_such_module'"),
         ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
         ("def (", "SyntaxError"),
         (source("x").replace("rkdo_losses", "rkdo_loses"), "unknown hook 'rkdo_loses'"),
         (source("x").replace("@hookimpl", ""), "nothing in it is marked as a hook"),
         (source("x").replace("losses()", "losses(batch)"), "batch"),
     ],
-    ids=["import", "raise", "syntax", "misspelt", "unmarked", "argument"],
+    ids=["import", "raise", "exit", "syntax", "misspelt", "unmarked", "argument"],
 )
 def test_a_plugin_that_does_not_load_is_reported_and_skipped(
     install: Install, code: str, reason: str

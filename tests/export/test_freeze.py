@@ -91,13 +91,16 @@ def test_a_bare_state_dict(tmp_path):
     assert weight_of(freeze(tmp_path / "bare.pt", conv(0.0), **PREPROCESSING)) == 1.0
 
 
-def test_lightly_examples_cut_the_classifier_off_a_resnet(tmp_path):
+@pytest.mark.parametrize("by_name", [False, True])
+def test_lightly_examples_cut_the_classifier_off_a_resnet(tmp_path, by_name):
     def cut():
         return nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
 
     trained = cut()
     path = saved(tmp_path / "simclr.ckpt", {"backbone": trained})
-    encoder = freeze(path, cut(), **{**PREPROCESSING, "image_size": 32})
+    backbone = "resnet18" if by_name else cut()
+    rgb = {"image_size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
+    encoder = freeze(path, backbone, **rgb)
     images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     with torch.no_grad():
         pixels = (images / 255 - 0.5) / 0.25
