@@ -10,6 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from rkdo_plugin.export.publish import publish
+
 
 class TrainingStopped(Exception):  # noqa: N818 - a request, not an error
     """Training ended at a step boundary because the user asked for it."""
@@ -64,7 +66,8 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.path, weights_only=False)
+        with publish(self.path, overwrite=True) as temporary:
+            trainer.save_checkpoint(temporary, weights_only=False)
         if self.stop_requested:
             raise TrainingStopped
 

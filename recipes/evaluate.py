@@ -1,6 +1,6 @@
 """How good frozen features are: nearest neighbours and a linear classifier."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 from torch.nn import functional
 
 from rkdo_plugin.recipes.data import ImageData, as_arrays
@@ -29,7 +28,7 @@ def evaluate(
 
     Args:
         embed: From images (N, H, W, C) uint8 to features (N, D): an
-            `EmbeddingSession`'s `embed`, or `backbone_features` with its arguments.
+            `EmbeddingSession`'s `embed`, or `features.torch_embed` of an encoder.
         data: The labelled images.
 
     Returns:
@@ -59,41 +58,6 @@ def evaluate(
             train_features, train_labels, test_features, test_labels
         ),
     }
-
-
-@torch.no_grad()
-def backbone_features(
-    backbone: nn.Module,
-    images: NDArray[np.uint8],
-    mean: Sequence[float],
-    std: Sequence[float],
-    batch_size: int = 512,
-) -> NDArray[np.float32]:
-    """Features of a PyTorch encoder in evaluation mode; its mode is put back.
-
-    Args:
-        backbone: From images (B, C, H, W) to features (B, D) or (B, D, 1, 1).
-        images: (N, H, W, C) uint8.
-        mean: Mean of each channel, of intensities in [0, 1].
-        std: Standard deviation of each channel, of intensities in [0, 1].
-        batch_size: Images at a time.
-
-    Returns:
-        Features (N, D) float32.
-    """
-    device = next(backbone.parameters()).device
-    center = torch.tensor(mean, device=device).view(-1, 1, 1)
-    scale = torch.tensor(std, device=device).view(-1, 1, 1)
-    training = backbone.training
-    backbone.eval()
-    features = []
-    for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(images[start : start + batch_size]).to(device)
-        pixels = batch.permute(0, 3, 1, 2).float() / 255
-        features.append(backbone((pixels - center) / scale).flatten(start_dim=1).cpu())
-    backbone.train(training)
-    result: NDArray[np.float32] = torch.cat(features).numpy()
-    return result
 
 
 def knn_accuracy(

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from rkdo_plugin.export import EmbeddingSession, Encoder, freeze
+from rkdo_plugin.export.checkpoint import read_checkpoint
+from rkdo_plugin.export.verify import BATCHES
 from rkdo_plugin.recipes.data import as_arrays, load_data
-from rkdo_plugin.recipes.run_folder import CHECKPOINT, read_checkpoint
+from rkdo_plugin.recipes.run_folder import CHECKPOINT
 
 BATCH_SIZE = 512  # images in the encoder at a time
-PARITY_IMAGES = 43  # 1 + 2 + 7 + 33, the batches that a verification runs
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -45,8 +46,7 @@ def load_model(path: Path) -> Model:
         return Model(session.embed, session.image_size, None)
     checkpoint = checkpoint_of(path)
     encoder = freeze(checkpoint)
-    recorded = read_checkpoint(checkpoint).get("rkdo", {})
-    return Model(torch_embed(encoder), encoder.image_size, recorded.get("data"))
+    return Model(torch_embed(encoder), encoder.image_size, recorded_data(checkpoint))
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -73,12 +73,15 @@ def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.reshape(len(images), -1).astype(np.float32)
 
 
-def parity_images(
-    data: str | None, root: str | None, image_size: int
-) -> NDArray[np.uint8] | None:
-    """The first test images of named data, to verify an export with."""
-    if data is None:
-        return None
-    test = load_data(data, root=root).test
-    count = min(PARITY_IMAGES, len(test))
-    return as_arrays([test[i] for i in range(count)], image_size)[0]
+def recorded_data(checkpoint: Path) -> str | None:
+    """Name of the data that a checkpoint's encoder was trained on, if recorded."""
+    name: str | None = read_checkpoint(checkpoint)[1].get("data")
+    return name
+
+
+def parity_images(name: str, root: str | None, image_size: int) -> NDArray[np.uint8]:
+    """The first test images of named data (training images where there are none)."""
+    data = load_data(name, root=root)
+    images = data.test if len(data.test) else data.train
+    count = min(sum(BATCHES), len(images))
+    return as_arrays([images[i] for i in range(count)], image_size)[0]

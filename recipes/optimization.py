@@ -32,7 +32,13 @@ def adamw_cosine(
     ]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
     steps = int(recipe.trainer.estimated_stepping_batches)
-    scheduler = CosineWarmupScheduler(
+    scheduler = _CosineWarmup(
         optimizer, warmup_epochs=int(WARMUP * steps), max_epochs=steps
     )
     return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+
+class _CosineWarmup(CosineWarmupScheduler):  # type: ignore[misc]
+    def scale_lr(self, epoch: int) -> float:
+        # Lightly before 1.6 gives a numpy scalar, which weights_only loading refuses.
+        return float(super().scale_lr(epoch))

@@ -33,15 +33,26 @@ def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         return
-    if not path.is_file():
-        raise FileNotFoundError(f"no run to resume: {path} does not exist")
-    saved = yaml.safe_load(path.read_text())
+    saved = read_config(folder)
     for key in {**saved, **config}:
         if saved.get(key) != config.get(key):
             raise ValueError(
                 f"cannot resume {folder}: its '{key}' is {saved.get(key)!r} but got "
                 f"{config.get(key)!r}"
             )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Settings of the run in a folder.
+
+    Raises:
+        FileNotFoundError: There is no run.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"no run to resume: {path} does not exist")
+    saved: dict[str, Any] = yaml.safe_load(path.read_text())
+    return saved
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -58,4 +69,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} is truncated or no checkpoint ({type(error).__name__})"
         ) from error
+    if not isinstance(checkpoint, dict) or "global_step" not in checkpoint:
+        raise ValueError(
+            f"Expected {path} to be a Lightning checkpoint but it has no global_step"
+        )
     return checkpoint

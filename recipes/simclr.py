@@ -47,6 +47,11 @@ class SimCLR(pl.LightningModule):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__()
+        modules = {"encoder": encoder, "loss": loss}
+        self.save_hyperparameters(
+            logger=False,
+            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
+        )
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.backbone: nn.Module = (

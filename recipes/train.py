@@ -171,6 +171,8 @@ def train(
         )
         try:
             trainer.fit(module, loader, ckpt_path=saver.path if resuming else None)
+        except SystemExit as stop:  # Lightning's answer to a second Ctrl-C
+            raise KeyboardInterrupt("stopped within a step; nothing saved") from stop
         except TrainingStopped:
             raise KeyboardInterrupt(
                 f"stopped after step {trainer.global_step} of "

@@ -4,6 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rkdo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"rkdo: interrupted; {interrupt}", file=sys.stderr)
+        print(f"rkdo: interrupted {interrupt}".rstrip(), file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -81,12 +82,27 @@ def _add_loss(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Options of the loss that the words name, or of the named recipe's own loss."""
     from rkdo_plugin.plugins import host
 
-    loss = _value(words, "--loss")
+    saved = _saved_settings(words)
+    loss_options = saved.pop("loss_options", None) or {}
+    loss = _value(words, "--loss") or saved.pop("loss", None)
     if loss is None:
         recipe = host().factory("recipe", _value(words, "--recipe") or "simclr")
         loss = inspect.signature(recipe).parameters["loss"].default
     parser.add_argument("--loss.name", type=str, default=loss)
     parser.add_function_arguments(host().factory("loss", loss), "loss")
+    if saved:
+        saved.pop("loss", None)
+        parser.set_defaults(
+            {f"loss.{option}": value for option, value in loss_options.items()} | saved
+        )
+
+
+def _saved_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Settings of the run that the words resume: they need not be typed again."""
+    from rkdo_plugin.recipes.run_folder import read_config
+
+    out = _value(words, "--out")
+    return read_config(Path(out)) if "--resume" in words and out else {}
 
 
 def _value(words: Sequence[str], option: str) -> str | None:

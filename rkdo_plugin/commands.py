@@ -78,20 +78,22 @@ def evaluate(
     data: str | None = None,
     limit: int | None = None,
     root: str | None = None,
+    pixels: bool = False,
 ) -> None:
     """Score frozen features by nearest neighbours and a linear classifier.
 
     Args:
         model: A run folder, its checkpoint, or an exported ONNX file.
-        data: A data set's name; by default the one that the model was trained on.
+        data: A data set's name; by default the one that a run was trained on.
         limit: Classifiers see the first so many training images only.
         root: Folder that holds the data sets.
+        pixels: Score the raw pixels too; slow where images are large.
     """
+    from rkdo_plugin.recipes import features
     from rkdo_plugin.recipes.data import load_data
     from rkdo_plugin.recipes.evaluate import evaluate
-    from rkdo_plugin.recipes.features import load_model, pixels
 
-    loaded = load_model(Path(model))
+    loaded = features.load_model(Path(model))
     name = data or loaded.data
     if name is None:
         raise ValueError(f"Expected `data`, which {model} does not record")
@@ -100,16 +102,16 @@ def evaluate(
         f"{images.name}: {len(images.train):,} training images, "
         f"{len(images.test):,} test images; one model, no spread"
     )
-    for row, scores in (
-        (model, evaluate(loaded.embed, images)),
-        ("raw pixels", evaluate(pixels, images)),
-    ):
+    rows = {model: loaded.embed} | ({"raw pixels": features.pixels} if pixels else {})
+    for row, embed in rows.items():
+        scores = evaluate(embed, images)
         print(f"  kNN {scores['knn']:.4f}   linear {scores['linear']:.4f}   {row}")
 
 
 def export(
     checkpoint: str,
     output: str,
+    exporter: str = "onnx",
     backbone: str | None = None,
     image_size: int | None = None,
     mean: list[float] | None = None,
@@ -118,31 +120,25 @@ def export(
     root: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Freeze a checkpoint's encoder into one verified ONNX file.
+    """Freeze a checkpoint's encoder into one verified file.
 
     Args:
         checkpoint: A run folder or a Lightning checkpoint.
         output: The file to write; it appears only if it passes verification.
+        exporter: A registered exporter.
         backbone: A foreign checkpoint's encoder, for example resnet18.
         image_size: A foreign encoder's image size in pixels.
         mean: A foreign encoder's mean of each channel.
         std: A foreign encoder's standard deviation of each channel.
-        data: Verify on these images; by default generated ones.
+        data: Verify on these images; by default those the run was trained on.
         root: Folder that holds the data sets.
         overwrite: Replace an older file at `output`.
     """
-    from rkdo_plugin.export import export_onnx, freeze
-    from rkdo_plugin.recipes.features import checkpoint_of, parity_images
+    from rkdo_plugin.plugins import host
 
-    encoder = freeze(
-        checkpoint_of(Path(checkpoint)),
-        backbone,
-        image_size=image_size,
-        mean=mean,
-        std=std,
-    )
-    images = parity_images(data, root, encoder.image_size)
-    print(export_onnx(encoder, output, overwrite=overwrite, images=images))
+    encoder, images = _encoder(checkpoint, backbone, image_size, mean, std, data, root)
+    write = host().factory("exporter", exporter)
+    print(write(encoder, output, overwrite=overwrite, images=images))
     print(f"exported: {output}")
 
 
@@ -165,20 +161,13 @@ def verify(
         image_size: A foreign encoder's image size in pixels.
         mean: A foreign encoder's mean of each channel.
         std: A foreign encoder's standard deviation of each channel.
-        data: Compare on these images; by default generated ones.
+        data: Compare on these images; by default those the run was trained on.
         root: Folder that holds the data sets.
     """
-    from rkdo_plugin.export import ParityError, freeze, verify
-    from rkdo_plugin.recipes.features import checkpoint_of, parity_images
+    from rkdo_plugin.export import ParityError, verify
 
-    encoder = freeze(
-        checkpoint_of(Path(checkpoint)),
-        backbone,
-        image_size=image_size,
-        mean=mean,
-        std=std,
-    )
-    report = verify(model, encoder, parity_images(data, root, encoder.image_size))
+    encoder, images = _encoder(checkpoint, backbone, image_size, mean, std, data, root)
+    report = verify(model, encoder, images)
     if not report.passed:
         raise ParityError(report)
     print(report)
@@ -250,6 +239,28 @@ def plugins() -> None:
             print(f"  skipped: {plugin.skipped}")
         for kind, names in plugin.contributes.items():
             print(f"  {kind}: {', '.join(names)}")
+
+
+def _encoder(
+    checkpoint: str,
+    backbone: str | None,
+    image_size: int | None,
+    mean: list[float] | None,
+    std: list[float] | None,
+    data: str | None,
+    root: str | None,
+) -> tuple[Any, Any]:
+    """The encoder of a checkpoint, and real images to compare it on, if there are."""
+    from rkdo_plugin.export import freeze
+    from rkdo_plugin.recipes import features
+
+    path = features.checkpoint_of(Path(checkpoint))
+    encoder = freeze(path, backbone, image_size=image_size, mean=mean, std=std)
+    name = data or features.recorded_data(path)
+    if name is None:
+        print("generated images: the checkpoint records no data, and --data is not set")
+        return encoder, None
+    return encoder, features.parity_images(name, root, encoder.image_size)
 
 
 def _unused(path: Path) -> Path:

@@ -55,5 +55,5 @@ def rkdo_encoders() -> Factories:
 
 @hookspec
 def rkdo_exporters() -> Factories:
-    """Exporters: `factory(encoder, path, *, overwrite=False) -> Report`."""
+    """Exporters: `factory(encoder, path, *, overwrite, images) -> Report`."""
     raise AssertionError("a hook specification is never called")

@@ -1,5 +1,6 @@
 """The road of data through the commands, and what a careless user types."""
 
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from rkdo_plugin import commands
+from rkdo_plugin.benchmark import _peak_mebibytes
 from rkdo_plugin.cli import main
 
 
@@ -28,6 +30,26 @@ def test_a_loss_option_reaches_the_loss_and_the_resolved_config(road):
     assert "temperature: 0.2" in config
     assert "coupling: 0.5" in config
     assert "loss: rkdo" in config
+
+
+def test_resuming_needs_no_setting_typed_again(road, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(road / "run", run)
+    before = (run / "last.ckpt").read_bytes()
+    with pytest.warns(UserWarning, match="finished already"):
+        assert main(["train", "--resume", "--workers", "0", "--out", str(run)]) == 0
+    assert len((run / "last.ckpt").read_bytes()) == len(before)
+    words = ["train", "--resume", "--out", str(run), "--epochs", "3"]
+    assert main(words) == 1
+
+
+def test_a_failed_export_is_a_status_and_no_file(road, tmp_path, monkeypatch, capsys):
+    bounds = sys.modules["rkdo_plugin.export.verify"]
+    monkeypatch.setattr(bounds, "MAX_ABS", 0.0)
+    output = tmp_path / "encoder.onnx"
+    assert main(["export", str(road / "run"), str(output)]) == 1
+    assert "parity FAILED" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_verify_and_evaluate_read_the_export(road, capsys):
@@ -117,28 +139,30 @@ def test_an_interrupted_command_says_so_and_returns_130(monkeypatch, capsys):
 
     monkeypatch.setattr("rkdo_plugin.cli.COMMANDS", {"plugins": interrupted})
     assert main(["plugins"]) == 130
-    assert "interrupted; step 3 of 9 is saved" in capsys.readouterr().err
+    assert "interrupted step 3 of 9 is saved" in capsys.readouterr().err
 
 
-def test_every_command_has_help():
+def test_every_command_has_help(tmp_path):
     for name in ("demo", "train", "evaluate", "export", "verify", "embed", "benchmark"):
         result = subprocess.run(
             [sys.executable, "-m", "rkdo_plugin.cli", name, "--help"],
             capture_output=True,
             text=True,
+            cwd=tmp_path,
         )
-        assert result.returncode == 0
+        assert result.returncode == 0, result.stderr
         summary = (getattr(commands, name).__doc__ or "").splitlines()[0]
         assert summary.split()[0] in result.stdout
 
 
-def test_help_needs_no_torch():
+def test_help_needs_no_torch(tmp_path):
     program = (
         "import sys; from rkdo_plugin.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
 
 
 def test_plugins_lists_what_each_contributes(capsys):
@@ -154,6 +178,13 @@ def test_benchmark_compares_every_loss_with_ntxent(capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     assert [row[0] for row in rows] == ["ntxent", "icon", "icon", "rkdo"]
     assert rows[0][3] == "1.00"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_memory_is_that_of_the_pass_and_not_of_the_parent():
+    ntxent, rkdo = (_peak_mebibytes(name, 1024, 32) for name in ("ntxent", "rkdo"))
+    assert ntxent > 8 * 1024**2 * 4 / 2**20  # several (2B, 2B) matrices of 4 bytes
+    assert rkdo < ntxent / 4
 
 
 @pytest.mark.slow

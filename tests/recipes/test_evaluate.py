@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
-import torch
 from sklearn.neighbors import KNeighborsClassifier
-from torch import nn
 
 from rkdo_plugin.recipes.data import as_arrays, load_data
 from rkdo_plugin.recipes.evaluate import (
-    backbone_features,
     evaluate,
     knn_accuracy,
     linear_accuracy,
@@ -70,31 +67,3 @@ def test_evaluate_scores_the_embedding_of_train_and_test():
     expected = oracle.score(test.reshape(360, -1), test_labels)
     assert scores["knn"] == pytest.approx(expected, abs=1 / 360)
     assert scores["linear"] > 0.85
-
-
-class Constant(nn.Module):
-    """Mean and maximum of the normalised pixels, and whether it trains."""
-
-    def __init__(self):
-        super().__init__()
-        self.unused = nn.Parameter(torch.zeros(1))
-
-    def forward(self, images):
-        training = torch.full((len(images), 1), float(self.training))
-        return torch.cat(
-            [images.mean((2, 3)), images.amax((2, 3)), training], dim=1
-        ).reshape(len(images), -1, 1, 1)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_backbone_features(training):
-    images = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), dtype=np.uint8)
-    mean, std = np.array([0.1, 0.2, 0.3]), np.array([0.4, 0.5, 0.6])
-    backbone = Constant().train(training)
-    features = backbone_features(backbone, images, mean.tolist(), std.tolist(), 3)
-    normalised = (images / 255 - mean) / std
-    expected = np.concatenate(
-        [normalised.mean((1, 2)), normalised.max((1, 2)), np.zeros((7, 1))], axis=1
-    )
-    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
-    assert backbone.training is training

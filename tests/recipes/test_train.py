@@ -1,13 +1,15 @@
 import csv
-from functools import partial
 
 import pytest
 import torch
 import yaml
 
+from rkdo_plugin.export import Encoder, freeze
 from rkdo_plugin.plugins import create_encoder
 from rkdo_plugin.recipes.data import load_data
-from rkdo_plugin.recipes.evaluate import backbone_features, evaluate
+from rkdo_plugin.recipes.evaluate import evaluate
+from rkdo_plugin.recipes.features import torch_embed
+from rkdo_plugin.recipes.simclr import SimCLR
 from rkdo_plugin.recipes.train import train
 
 
@@ -53,13 +55,15 @@ def test_training_improves_features(tmp_path):
         loss_options={"temperature": 0.2},
         progress=False,
     )
-    untrained = create_encoder("small-convnet", in_channels=1)
+    untrained = Encoder(
+        create_encoder("small-convnet", in_channels=1),
+        image_size=run.data.image_size,
+        mean=run.data.mean,
+        std=run.data.std,
+    )
     before, after = (
-        evaluate(
-            partial(backbone_features, backbone, mean=run.data.mean, std=run.data.std),
-            run.data,
-        )
-        for backbone in (untrained, run.recipe.backbone)
+        evaluate(torch_embed(encoder), run.data)
+        for encoder in (untrained, freeze(run.checkpoint))
     )
     # Untrained: about .85 and .94.
     assert after["knn"] > before["knn"] + 0.05
@@ -79,14 +83,13 @@ def test_ten_epochs_of_fashion_mnist_reach_the_measured_accuracy(tmp_path):
         loss_options={"temperature": 0.1},
         progress=False,
     )
-    scores = evaluate(
-        partial(
-            backbone_features,
-            run.recipe.backbone,
-            mean=run.data.mean,
-            std=run.data.std,
-        ),
-        run.data,
-    )
+    scores = evaluate(torch_embed(freeze(run.checkpoint)), run.data)
     # Three seeds of an independent prototype: .8007 +- .0044.
     assert scores["knn"] > 0.79
+
+
+def test_a_recipe_loads_from_its_checkpoint(uninterrupted):
+    checkpoint = uninterrupted["simclr"] / "last.ckpt"
+    recipe = SimCLR.load_from_checkpoint(checkpoint)
+    name = "backbone.layers.0.0.weight"
+    assert torch.equal(recipe.state_dict()[name], weights(checkpoint)[name])
