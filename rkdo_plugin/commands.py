@@ -202,22 +202,32 @@ def embed(
 
 
 def benchmark(
-    what: Literal["loss"],
+    what: Literal["loss", "export"],
     batch_sizes: tuple[int, ...] = (256, 1024, 4096),
     dim: int = 128,
     repetitions: int = 11,
+    encoders: tuple[str, ...] = ("resnet18", "resnet50"),
+    image_size: int = 224,
 ) -> None:
-    """Compare the cost of the losses with Lightly's NT-Xent, on one thread.
+    """Measure what a loss costs beside Lightly's NT-Xent, or what an export costs.
 
     Args:
-        what: loss: forward and backward of two views (B, D).
-        batch_sizes: Values of B.
-        dim: D.
-        repetitions: Timed passes of each loss at each batch size.
+        what: loss: forward and backward of two views (B, D), on one thread. export:
+            seconds, size and parity of encoders with random weights.
+        batch_sizes: loss: values of B.
+        dim: loss: D.
+        repetitions: loss: timed passes of each loss at each batch size.
+        encoders: export: registered encoders, for example timm:NAME.
+        image_size: export: pixels of the images.
     """
-    from rkdo_plugin.benchmark import loss_costs
+    from rkdo_plugin.benchmark import export_report, loss_costs
 
-    print(f"{what}: forward + backward, D = {dim}, one thread, float32")
+    if what == "export":
+        print(f"crops of scikit-learn's photographs, {image_size} pixels")
+        for encoder in encoders:
+            print(f"{encoder}: {export_report(encoder, image_size)}", flush=True)
+        return
+    print(f"loss: forward + backward, D = {dim}, one thread, float32")
     print(f"medians of {repetitions} passes, all losses interleaved in one run")
     print(f"{'loss':12}{'B':>6}{'ms':>10}{'/ ntxent':>10}{'peak MiB':>10}")
     for batch_size in batch_sizes:

@@ -180,6 +180,13 @@ def test_benchmark_compares_every_loss_with_ntxent(capsys):
     assert rows[0][3] == "1.00"
 
 
+def test_benchmark_reports_on_exports_of_photographs(capsys):
+    words = "benchmark export --encoders [small-convnet] --image-size 32"
+    assert main(words.split()) == 0
+    out = capsys.readouterr().out
+    assert "small-convnet: parity passed on 43 images" in out
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory_is_that_of_the_pass_and_not_of_the_parent():
     ntxent, rkdo = (_peak_mebibytes(name, 1024, 32) for name in ("ntxent", "rkdo"))
