@@ -51,7 +51,8 @@ def swap_loss(
         modules = ", ".join(name for name, _ in module.named_children()) or "none"
         raise AttributeError(
             f"Expected {recipe}.{attribute} to be the criterion's module but got "
-            f"{type(replaced).__name__}; its modules: {modules}"
+            f"{type(replaced).__name__}; pass attribute= with one of its modules: "
+            f"{modules}"
         )
     call = _TwoTensorCall(recipe, attribute, _two_tensor_names(recipe, replaced))
     criterion = _criterion(name_or_module, options)
@@ -121,6 +122,9 @@ def _criterion(name_or_module: str | nn.Module, options: dict[str, Any]) -> nn.M
 
 def _two_tensor_names(recipe: str, criterion: nn.Module) -> tuple[str, str]:
     """Names of the two tensors that a criterion takes; refuses any other signature."""
+    for hook in criterion._forward_pre_hooks.values():
+        if isinstance(hook, _TwoTensorCall):  # An earlier swap: the names are older.
+            return hook.names
     signature = inspect.signature(criterion.forward)
     refusal = TypeError(
         f"Expected {recipe} to call its criterion with two tensors but it calls "

@@ -174,7 +174,9 @@ def test_other_calls_are_refused_at_the_first_step(call, shown):
 
 
 def test_a_missing_attribute_names_those_there_are():
-    with pytest.raises(AttributeError, match=r"Recipe\.loss .* encoder, predictor"):
+    with pytest.raises(
+        AttributeError, match=r"Recipe\.loss .* pass attribute= .*: encoder, predictor"
+    ):
         swap_loss(Recipe(NTXentLoss(), both), "rkdo", attribute="loss")
 
 
@@ -195,6 +197,14 @@ def test_a_swap_outlives_validation_and_a_second_fit():
         trainer(callbacks=[swap]).fit(recipe, batches())
         assert recipe.criterion is swap.criterion
     assert len(recipe.criterion._forward_pre_hooks) == 1
+
+
+@pytest.mark.parametrize("call", [both, by_keyword])
+def test_a_swapped_criterion_can_be_swapped_again(call):
+    recipe = swap_loss(Recipe(VICRegLoss(), call), "rkdo")
+    swap_loss(recipe, "icon", temperature=0.3)
+    z0, z1 = torch.randn(8, 4), torch.randn(8, 4)
+    assert call(recipe, z0, z1) == IConLoss(0.3)(z0, z1)
 
 
 class Scaled(IConLoss):
