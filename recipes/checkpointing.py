@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from rkdo_plugin.export.publish import publish
+from rkdo_plugin.recipes.loader import StepLoader
 
 
 class TrainingStopped(Exception):  # noqa: N818 - a request, not an error
@@ -26,11 +27,15 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
     Args:
         path: The checkpoint file; replaced whole.
         metadata: Plain values stored under "rkdo": what the export needs to know.
+        loader: Its position is stored under "loader".
     """
 
-    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, metadata: dict[str, Any], loader: StepLoader
+    ) -> None:
         self.path = path
         self.metadata = metadata
+        self.loader = loader
         self.stop_requested = False
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
@@ -44,8 +49,9 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         pl_module: pl.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        """Add what an exported encoder must know about its images."""
+        """Add what an exported encoder, and a resumed run, must know."""
         checkpoint["rkdo"] = self.metadata
+        checkpoint["loader"] = self.loader.state_dict()
 
     def on_train_batch_end(
         self,

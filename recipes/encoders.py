@@ -65,17 +65,19 @@ def timm_encoder(model: str, in_channels: int = 3) -> nn.Module:
 
 
 class SmallConvNet(nn.Module):
-    """Three strided convolutions for images of 28 to 32 pixels, giving 96 features.
+    """Three strided convolutions for images of 28 to 32 pixels.
 
     Small enough to train on two CPU cores: 10,000 images take seconds an epoch.
 
     Args:
         in_channels: Channels of the images.
+        widths: Channels after each convolution; the last is the number of features.
     """
 
-    def __init__(self, in_channels: int = 3) -> None:
+    def __init__(
+        self, in_channels: int = 3, widths: tuple[int, ...] = (16, 32, 96)
+    ) -> None:
         super().__init__()
-        widths = (in_channels, 16, 32, 96)
         self.layers = nn.Sequential(
             *(
                 nn.Sequential(
@@ -83,11 +85,16 @@ class SmallConvNet(nn.Module):
                     nn.BatchNorm2d(after),
                     nn.ReLU(),
                 )
-                for before, after in pairwise(widths)
+                for before, after in pairwise((in_channels, *widths))
             )
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, 96) of images (B, C, H, W)."""
+        """Features (B, D) of images (B, C, H, W)."""
         features: Tensor = self.layers(images).mean(dim=(2, 3))
         return features
+
+
+def wide_convnet(in_channels: int = 3) -> nn.Module:
+    """`SmallConvNet` of twice the width: (B, C, H, W) to (B, 192)."""
+    return SmallConvNet(in_channels, (32, 64, 192))

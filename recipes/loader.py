@@ -13,9 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-Key = tuple[int, int]  # (epoch, index of the sample)
+from rkdo_plugin.field import ResponseField
+
+Item = int | tuple[int, int]  # index of a sample, or with that of its partner
+Key = tuple[int, Item]  # (epoch, item)
 
 
 def seed_generators(*key: int) -> None:
@@ -24,9 +28,13 @@ def seed_generators(*key: int) -> None:
     torch.manual_seed(seed)
 
 
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
 def _seed_cpu(*key: int) -> int:
     """Seed the generators that transforms use; torch.manual_seed costs ten times it."""
-    seed = int(np.random.SeedSequence(key).generate_state(1)[0])
+    seed = _seed(*key)
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
@@ -41,22 +49,32 @@ class SeededSamples(Dataset[Any]):
         self.seed = seed
 
     def __getitem__(self, key: Key) -> Any:
-        _seed_cpu(self.seed, *key)
-        return self.samples[key[1]]
+        epoch, item = key
+        _seed_cpu(self.seed, epoch, item if isinstance(item, int) else item[0])
+        return self.samples[item]
 
 
 class ShuffledBatches(Sampler[list[Key]]):
     """The batches from `step` to the end of its epoch; incomplete ones are dropped.
 
+    With a response field, partners are drawn for a whole epoch at its start: workers
+    run ahead by a number of batches that is theirs to choose, and what they draw from
+    rows that change meanwhile could not be repeated.
+
     Attributes:
         step: Number of batches that were given out, over all epochs.
+        partners: (N,) of the current epoch; None before its start.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, num_samples: int, batch_size: int, seed: int, field: ResponseField | None
+    ) -> None:
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.seed = seed
+        self.field = field
         self.step = 0
+        self.partners: Tensor | None = None
 
     def __len__(self) -> int:
         return self.num_samples // self.batch_size
@@ -65,8 +83,15 @@ class ShuffledBatches(Sampler[list[Key]]):
         epoch, first = divmod(self.step, len(self))
         order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
         batches = order[: len(self) * self.batch_size].reshape(len(self), -1)
-        for batch in batches[first:]:
-            yield [(epoch, index) for index in batch.tolist()]
+        if self.field is not None and (first == 0 or self.partners is None):
+            generator = torch.Generator().manual_seed(_seed(self.seed, epoch))
+            self.partners = self.field.sample(torch.arange(self.num_samples), generator)
+        for batch in batches[first:].tolist():
+            if self.partners is None:
+                yield [(epoch, index) for index in batch]
+            else:
+                pairs = zip(batch, self.partners[batch].tolist(), strict=True)
+                yield [(epoch, pair) for pair in pairs]
 
 
 class StepLoader(DataLoader[Any]):
@@ -77,6 +102,7 @@ class StepLoader(DataLoader[Any]):
         batch_size: Images a step.
         seed: Non-negative seed of the order and of the augmentation.
         workers: Processes that load and augment; 0 does it in this process.
+        field: Draws the partners where the samples are `FieldPairs`.
 
     Raises:
         ValueError: The data set is smaller than a batch.
@@ -88,14 +114,19 @@ class StepLoader(DataLoader[Any]):
     """
 
     def __init__(
-        self, samples: Any, batch_size: int, seed: int, workers: int = 0
+        self,
+        samples: Any,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        field: ResponseField | None = None,
     ) -> None:
         if not 1 <= batch_size <= len(samples):
             raise ValueError(
                 f"expected a batch size from 1 to {len(samples)}, the number of "
                 f"training images, but got {batch_size}"
             )
-        self.batches = ShuffledBatches(len(samples), batch_size, seed)
+        self.batches = ShuffledBatches(len(samples), batch_size, seed, field)
         super().__init__(
             SeededSamples(samples, seed),
             batch_sampler=self.batches,
@@ -111,13 +142,14 @@ class StepLoader(DataLoader[Any]):
             self.batches.step += 1
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The position, for the checkpoint."""
-        return {"step": self.batches.step}
+    def state_dict(self) -> dict[str, Any]:
+        """The position and the epoch's partners, for the checkpoint."""
+        return {"step": self.batches.step, "partners": self.batches.partners}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue at a saved position."""
         self.batches.step = state["step"]
+        self.batches.partners = state.get("partners")
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from rkdo_plugin.field import FieldPairs
 from rkdo_plugin.plugins import create_recipe
 from rkdo_plugin.recipes.checkpointing import (
     RunCheckpoint,
@@ -17,8 +18,10 @@ from rkdo_plugin.recipes.checkpointing import (
     stop_on_ctrl_c,
 )
 from rkdo_plugin.recipes.data import ImageData, LabelledImages, load_data
+from rkdo_plugin.recipes.encoders import feature_dim
 from rkdo_plugin.recipes.loader import StepLoader, seed_generators
 from rkdo_plugin.recipes.logs import open_loggers, quiet_lightning
+from rkdo_plugin.recipes.response_field import open_field
 from rkdo_plugin.recipes.run_folder import (
     CHECKPOINT,
     open_run_folder,
@@ -76,6 +79,8 @@ def train(
     workers: int = 2,
     resume: bool = False,
     progress: bool = True,
+    field: str | None = None,
+    field_options: dict[str, Any] | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Run:
     """Train a recipe; the same settings give the same weights, interrupted or not.
@@ -98,6 +103,9 @@ def train(
         resume: Continue the run in `out` where it stopped; the settings must be its
             own.
         progress: Show a progress bar.
+        field: Start of a response field that draws partners: "one-hot", "pixels",
+            "pca", "hog", or a model's path; no field when not given.
+        field_options: Options of `open_field`, for example {"coupling": 0.1}.
         callbacks: Further Lightning callbacks.
 
     Raises:
@@ -109,9 +117,6 @@ def train(
     """
     folder = Path(out)
     images = load_data(data, root=root, limit=limit, image_size=image_size)
-    loader = StepLoader(
-        TwoViews(images.train, two_views(images)), batch_size, seed, workers
-    )
     seed_generators(seed)
     options = {} if loss is None else {"loss": loss}
     module: pl.LightningModule = create_recipe(
@@ -135,9 +140,30 @@ def train(
             "limit": limit,
             "image_size": image_size,
             "seed": seed,
+            "field": field,
+            "field_options": field_options,
         },
         resume,
     )
+    saved = None
+    if resume and (folder / CHECKPOINT).is_file():
+        saved = read_checkpoint(folder / CHECKPOINT)
+    views = two_views(images)
+    samples: Any = TwoViews(images.train, views)
+    response_field = None
+    if field is not None:
+        field_callback = open_field(
+            field,
+            images,
+            feature_dim(module, images.channels, images.image_size),
+            epochs,
+            initialize=saved is None,
+            **(field_options or {}),
+        )
+        callbacks = [*callbacks, field_callback]
+        response_field = field_callback.field
+        samples = FieldPairs(images.train, views, response_field)
+    loader = StepLoader(samples, batch_size, seed, workers, response_field)
     saver = RunCheckpoint(
         folder / CHECKPOINT,
         {
@@ -149,14 +175,15 @@ def train(
             "std": list(images.std),
             "data": data,
         },
+        loader,
     )
-    resuming = resume and saver.path.is_file()
-    steps_done = read_checkpoint(saver.path)["global_step"] if resuming else 0
+    if saved is not None:
+        # Lightning restores the loader too, but too late where a recipe asked for
+        # `estimated_stepping_batches`: the first epoch has then begun.
+        loader.load_state_dict(saved["loader"])
+    steps_done = loader.batches.step
     if steps_done >= epochs * len(loader):
         warnings.warn(f"the run in {folder} is finished already", stacklevel=2)
-    # Lightning restores the loader's position too, but too late where a recipe asked
-    # for `estimated_stepping_batches`: the first epoch has then begun.
-    loader.load_state_dict({"step": steps_done})
     with stop_on_ctrl_c(saver), _half_the_threads(), quiet_lightning():
         trainer = pl.Trainer(
             accelerator="auto",
@@ -170,7 +197,7 @@ def train(
             enable_progress_bar=progress,
         )
         try:
-            trainer.fit(module, loader, ckpt_path=saver.path if resuming else None)
+            trainer.fit(module, loader, ckpt_path=None if saved is None else saver.path)
         except SystemExit as stop:  # Lightning's answer to a second Ctrl-C
             raise KeyboardInterrupt("stopped within a step; nothing saved") from stop
         except TrainingStopped:

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rkdo_plugin.field import FieldCallback, FieldPairs, ResponseField
     from rkdo_plugin.heads import LossHead
     from rkdo_plugin.hookspecs import hookimpl
     from rkdo_plugin.losses import IConLoss, RKDOLoss
@@ -11,9 +12,12 @@ if TYPE_CHECKING:
     from rkdo_plugin.swap import SwapLoss, swap_loss
 
 __all__ = [
+    "FieldCallback",
+    "FieldPairs",
     "IConLoss",
     "LossHead",
     "RKDOLoss",
+    "ResponseField",
     "SwapLoss",
     "create_encoder",
     "create_loss",
@@ -23,9 +27,12 @@ __all__ = [
 ]
 
 _MODULES = {
+    "FieldCallback": "field",
+    "FieldPairs": "field",
     "IConLoss": "losses",
     "LossHead": "heads",
     "RKDOLoss": "losses",
+    "ResponseField": "field",
     "SwapLoss": "swap",
     "create_encoder": "plugins",
     "create_loss": "plugins",

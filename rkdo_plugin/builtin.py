@@ -22,6 +22,14 @@ def rkdo_losses() -> Factories:
 
 
 @hookimpl
+def rkdo_banks() -> Factories:
+    """The EMA response-field memory bank."""
+    from rkdo_plugin.field import ResponseField
+
+    return {"response-field": ResponseField}
+
+
+@hookimpl
 def rkdo_recipes() -> Factories:
     """The recipes under `recipes/`."""
     from rkdo_plugin.recipes.byol import BYOL
@@ -32,7 +40,7 @@ def rkdo_recipes() -> Factories:
 
 @hookimpl
 def rkdo_encoders() -> Factories:
-    """Torchvision's residual networks, timm's models and a small convnet."""
+    """Torchvision's residual networks, timm's models and small convnets."""
     from rkdo_plugin.recipes import encoders
 
     return {
@@ -40,6 +48,7 @@ def rkdo_encoders() -> Factories:
         "resnet50": encoders.resnet50,
         "small-convnet": encoders.SmallConvNet,
         "timm": encoders.timm_encoder,
+        "wide-convnet": encoders.wide_convnet,
     }
 
 

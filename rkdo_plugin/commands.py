@@ -23,6 +23,8 @@ def train(
     data: str = "digits",
     out: str | None = None,
     loss_options: dict[str, Any] | None = None,
+    field: str | None = None,
+    field_options: dict[str, Any] | None = None,
     encoder: str = "small-convnet",
     epochs: int = 10,
     batch_size: int = 256,
@@ -41,6 +43,8 @@ def train(
         data: digits, fashion-mnist, cifar10, cifar100, stl10 or a folder of images.
         out: The run folder; by default runs/RECIPE-LOSS-DATA-SEED.
         loss_options: Arguments of the loss, as --loss.temperature 0.2.
+        field: Start of a response field: one-hot, pixels, pca, hog, or a model's path.
+        field_options: Options of the field, as --field.coupling 0.1.
         encoder: A registered encoder, for example resnet18 or timm:NAME.
         epochs: Passes over the training images.
         batch_size: Images a step; an incomplete last batch is dropped.
@@ -60,6 +64,8 @@ def train(
         data,
         out=out or str(Path("runs", "-".join(names))),
         loss_options=loss_options,
+        field=field,
+        field_options=field_options,
         encoder=encoder,
         epochs=epochs,
         batch_size=batch_size,

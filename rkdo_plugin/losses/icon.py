@@ -9,11 +9,12 @@ from rkdo_plugin.losses.inputs import (
     check_choice,
     check_gather,
     check_range,
+    check_sample_ids,
     check_temperature,
     full_precision,
 )
 from rkdo_plugin.rowwise import rowwise_mean
-from rkdo_plugin.supervision import CANDIDATES, pair_views
+from rkdo_plugin.supervision import CANDIDATES, SampleIds, pair_views
 
 SUPERVISIONS = ("pairs",)
 
@@ -77,12 +78,17 @@ class IConLoss(nn.Module):
         self.candidates = candidates
         self.gather_distributed = gather_distributed
 
-    def forward(self, z0: Tensor, z1: Tensor) -> Tensor:
+    def forward(
+        self, z0: Tensor, z1: Tensor, *, sample_ids: SampleIds | None = None
+    ) -> Tensor:
         """The loss (scalar, nats) of two views' embeddings; either may be detached.
 
         Args:
             z0: (B, D), any floating dtype; the arithmetic is float32 or wider.
             z1: (B, D).
+            sample_ids: Which sample each row of `z0` and of `z1` shows, (B,) integers
+                each: other copies of a sample are then no candidates. Views of one
+                sample a row, all different, when not given.
 
         Raises:
             TypeError: An argument is no tensor, or not of a floating dtype.
@@ -91,12 +97,15 @@ class IConLoss(nn.Module):
         kernel, divergence = KERNELS[self.kernel], DIVERGENCES[self.divergence]
         one_hot = divergence is kl and self.debias == 0
         with full_precision(z0, z1) as (z0, z1):
-            pairs = pair_views(z0, z1, self.candidates, self.gather_distributed)
+            check_sample_ids(sample_ids, len(z0))
+            pairs = pair_views(
+                z0, z1, self.candidates, self.gather_distributed, sample_ids
+            )
 
             def objective(products: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
                 logits, derivative = kernel.log_similarity(products)
                 logits.mul_(1 / self.temperature)
-                pairs.exclude_itself(logits, rows)
+                pairs.exclude(logits, rows)
                 if one_hot:
                     # KL is the cross-entropy; its derivative is q - p.
                     at_positive = logits.gather(1, pairs.positive[rows])

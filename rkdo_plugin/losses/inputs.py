@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch import distributed as torch_dist
 
+from rkdo_plugin.supervision import SampleIds
+
 
 def check_choice(name: str, value: str, choices: Any) -> None:
     """Raise a ValueError unless the value is among the choices."""
@@ -50,6 +52,16 @@ def check_gather(gather_distributed: bool) -> None:
             "Expected torch.distributed, which `gather_distributed=True` needs, "
             "but this build of torch has none"
         )
+
+
+def check_sample_ids(sample_ids: SampleIds | None, rows: int) -> None:
+    """Raise a ValueError unless there are two vectors of integers, one for each row."""
+    for name, ids in zip(("first", "second"), sample_ids or (), strict=False):
+        if ids.shape != (rows,) or ids.is_floating_point():
+            raise ValueError(
+                f"Expected the {name} of `sample_ids` to hold {rows} integers but "
+                f"got {tuple(ids.shape)} of {ids.dtype}"
+            )
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from rkdo_plugin.losses.inputs import (
     check_choice,
     check_gather,
     check_range,
+    check_sample_ids,
     check_temperature,
     full_precision,
 )
 from rkdo_plugin.rowwise import rowwise_mean
-from rkdo_plugin.supervision import CANDIDATES, Pairs, pair_views
+from rkdo_plugin.supervision import CANDIDATES, Pairs, SampleIds, pair_views
 
 
 class RKDOLoss(nn.Module):
@@ -91,24 +92,32 @@ class RKDOLoss(nn.Module):
         self.symmetric = symmetric
         self.gather_distributed = gather_distributed
 
-    def forward(self, z0: Tensor, z1: Tensor) -> Tensor:
+    def forward(
+        self, z0: Tensor, z1: Tensor, *, sample_ids: SampleIds | None = None
+    ) -> Tensor:
         """The loss (scalar, nats) of two views' embeddings; either may be detached.
 
         Args:
             z0: (B, D), any floating dtype; the arithmetic is float32 or wider.
             z1: (B, D).
+            sample_ids: Which sample each row of `z0` and of `z1` shows, (B,) integers
+                each: other copies of a sample are then no candidates. Views of one
+                sample a row, all different, when not given.
 
         Raises:
             TypeError: An argument is no tensor, or not of a floating dtype.
             ValueError: The shapes are not one (B, D) with B of at least 2.
         """
         with full_precision(z0, z1) as (z0, z1):
-            if self.symmetric:
-                return (self._one_way(z0, z1) + self._one_way(z1, z0)) / 2
-            return self._one_way(z0, z1)
+            check_sample_ids(sample_ids, len(z0))
+            forth = self._one_way(z0, z1, sample_ids)
+            if not self.symmetric:
+                return forth
+            swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
+            return (forth + self._one_way(z1, z0, swapped)) / 2
 
-    def _one_way(self, z0: Tensor, z1: Tensor) -> Tensor:
-        pairs = pair_views(z0, z1, self.candidates, self.gather_distributed)
+    def _one_way(self, z0: Tensor, z1: Tensor, sample_ids: SampleIds | None) -> Tensor:
+        pairs = pair_views(z0, z1, self.candidates, self.gather_distributed, sample_ids)
         factors = KERNELS["cosine"].factors(pairs.anchors, pairs.candidates)
         return rowwise_mean(
             *factors, lambda cosines, rows: self._recursion(cosines, rows, pairs)
@@ -128,7 +137,7 @@ class RKDOLoss(nn.Module):
             self.temperature * (1 - self.temperature_decay * t / depth)
             for t in range(depth + 1)
         ]
-        pairs.exclude_itself(cosines, rows)
+        pairs.exclude(cosines, rows)
         # Softmax ignores the shift; log p - cosine / tau cancels less with it.
         cosines.sub_(cosines.amax(dim=1, keepdim=True))
         smallest_normal = torch.finfo(cosines.dtype).tiny
