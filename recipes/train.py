@@ -180,7 +180,8 @@ def train(
     if saved is not None:
         # Lightning restores the loader too, but too late where a recipe asked for
         # `estimated_stepping_batches`: the first epoch has then begun.
-        loader.load_state_dict(saved["loader"])
+        # Before there was a field, checkpoints held the number of the step only.
+        loader.load_state_dict(saved.get("loader", {"step": saved["global_step"]}))
     steps_done = loader.batches.step
     if steps_done >= epochs * len(loader):
         warnings.warn(f"the run in {folder} is finished already", stacklevel=2)
