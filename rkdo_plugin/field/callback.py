@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
@@ -35,7 +35,8 @@ class FieldCallback(Callback):
         final_coupling: Let the coupling go along a cosine from `field.coupling`, which
             keeps its value, to this one; constant when not given. The paper advises
             from large to small.
-        attribute: The recipe's attribute that holds the criterion.
+        attribute: The recipe's attribute that holds the criterion; of a `LossHead` in
+            `criterion` it is "criterion.criterion".
 
     Raises:
         ValueError: An option is outside its range.
@@ -82,12 +83,13 @@ class FieldCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Watch the criterion, which `SwapLoss` has replaced by now."""
-        criterion = getattr(pl_module, self.attribute, None)
-        if not isinstance(criterion, nn.Module):
+        try:
+            criterion = pl_module.get_submodule(self.attribute)
+        except AttributeError as error:
             raise AttributeError(
                 f"Expected {type(pl_module).__name__}.{self.attribute} to be the "
-                f"criterion's module but got {type(criterion).__name__}"
-            )
+                "criterion's module but there is none"
+            ) from error
         self.field.to(pl_module.device)
         self._unwatch()
         self._calls = CriterionCalls(criterion)

@@ -2,7 +2,7 @@
 
 import hashlib
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -90,6 +90,20 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
             return list(self.transform(image)), target, index, partner
         other, _ = _image_and_target(self.dataset[partner])
         return self._views(image, other), target, index, partner
+
+    def __getitems__(
+        self, items: Sequence[int | tuple[int, int]], /
+    ) -> list[tuple[list[Any], Any, int, int]]:
+        """The items of a batch; torch's loader asks for them all at once.
+
+        Partners drawn one by one would cost as much as the rest of the field.
+        """
+        index = [self._checked(item) for item in items if not isinstance(item, tuple)]
+        partners = self.rows.sample(torch.tensor(index, dtype=torch.int64))
+        drawn = zip(index, partners.tolist(), strict=True)
+        return [
+            self[item if isinstance(item, tuple) else next(drawn)] for item in items
+        ]
 
     def _checked(self, item: SupportsIndex) -> int:
         index = operator.index(item)

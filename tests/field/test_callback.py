@@ -17,7 +17,7 @@ from tiny_recipes import DIM, History, Recipe, filled_field, loader_of, trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from rkdo_plugin import FieldCallback, IConLoss, RKDOLoss, SwapLoss
+from rkdo_plugin import FieldCallback, IConLoss, LossHead, RKDOLoss, SwapLoss
 
 CRITERIA = {
     "ntxent": NTXentLoss,
@@ -464,12 +464,30 @@ def test_other_calls_are_refused(form, criterion, error, message):
         trainer(FieldCallback(field)).fit(Recipe(criterion, form), loader_of(field))
 
 
-def test_a_recipe_without_criterion_is_refused():
+@pytest.mark.parametrize("attribute", ["loss", "losses", "criterion.loss"])
+def test_a_recipe_without_criterion_is_refused(attribute):
     field = filled_field()
-    with pytest.raises(AttributeError, match=r"Recipe\.loss to be the criterion"):
-        trainer(FieldCallback(field, attribute="loss")).fit(
+    with pytest.raises(AttributeError, match=rf"Recipe\.{attribute} to be the crit"):
+        trainer(FieldCallback(field, attribute=attribute)).fit(
             Recipe(NTXentLoss()), loader_of(field)
         )
+
+
+def with_loss_head(recipe, z, p):
+    projected = [recipe.criterion.projection(view) for view in z]
+    recipe.note(0, projected)
+    recipe.note(1, projected)
+    return recipe.criterion(*z)
+
+
+def test_a_loss_heads_projections_are_stored():
+    field = filled_field()
+    compare = Compare(field)
+    recipe = Recipe(LossHead(nn.Linear(DIM, DIM), IConLoss()), with_loss_head)
+    trainer(FieldCallback(field, attribute="criterion.criterion"), compare).fit(
+        recipe, loader_of(field)
+    )
+    assert compare.seen == 6
 
 
 @pytest.mark.parametrize("options", [{"warmup_epochs": -1}, {"final_coupling": 1.5}])
@@ -549,3 +567,23 @@ def test_compiled_criteria_and_recipes(whole):
     assert compare.seen == 6
     inner = recipe.criterion if whole else recipe.criterion._orig_mod
     assert all(ids is not None for _, ids in inner.seen)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_is_where_its_warmup_was(tmp_path, workers):
+    shares = []
+    for epochs in (1, 2, 3):
+        field = tiny_recipes.ResponseField(12, DIM, neighbors=2, field_weight=1.0)
+        field.coupling = 1.0
+        partners = Partners(field)
+        run = trainer(
+            FieldCallback(field, warmup_epochs=2), partners, max_epochs=epochs
+        )
+        run.fit(
+            Recipe(NTXentLoss()),
+            loader_of(field, num_workers=workers),
+            ckpt_path=None if epochs == 1 else tmp_path / "last.ckpt",
+        )
+        run.save_checkpoint(tmp_path / "last.ckpt")
+        shares += partners.sampled
+    assert shares == [0, 0, 1]

@@ -7,6 +7,7 @@ from lightly.data import LightlyDataset
 from lightly.transforms import FastSiamTransform
 from numbered_samples import Numbers, index_of, views
 from PIL import Image
+from tiny_recipes import filled_field
 from torch.utils.data import (
     DataLoader,
     DistributedSampler,
@@ -91,6 +92,26 @@ def test_a_sample_outside_the_rows_is_drawn_as_often_as_the_field_says():
     torch.manual_seed(0)
     moved = sum(pairs[0][3] == 1 for _ in range(2000)) / 2000
     assert abs(moved - 0.25) < 4 * (0.25 * 0.75 / 2000) ** 0.5
+
+
+def test_a_batch_is_drawn_at_once_by_the_same_law():
+    field = filled_field(12)
+    pairs = FieldPairs(Numbers(12), views(), field)
+    items = [3, (4, 9), np.int64(5), 6]
+    torch.manual_seed(0)
+    expected = field.sample(torch.tensor([3, 5, 6])).tolist()
+    expected.insert(1, 9)
+    torch.manual_seed(0)
+    batch = pairs.__getitems__(items)
+    assert [item[2:] for item in batch] == list(
+        zip([3, 4, 5, 6], expected, strict=True)
+    )
+    shown = [[int(view[0]) for view in item[0]] for item in batch]
+    assert shown == [list(ids) for ids in zip([3, 4, 5, 6], expected, strict=True)]
+    assert [item[2:] for item in pairs.__getitems__([(4, 9), (1, 1)])] == [
+        (4, 9),
+        (1, 1),
+    ]
 
 
 class Images:
