@@ -127,24 +127,6 @@ def train(
         image_size=images.image_size,
         **options,
     )
-    open_run_folder(
-        folder,
-        {
-            "recipe": recipe,
-            "loss": loss,
-            "data": data,
-            "loss_options": loss_options,
-            "encoder": encoder,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "limit": limit,
-            "image_size": image_size,
-            "seed": seed,
-            "field": field,
-            "field_options": field_options,
-        },
-        resume,
-    )
     saved = None
     if resume and (folder / CHECKPOINT).is_file():
         saved = read_checkpoint(folder / CHECKPOINT)
@@ -164,6 +146,24 @@ def train(
         response_field = field_callback.field
         samples = FieldPairs(images.train, views, response_field)
     loader = StepLoader(samples, batch_size, seed, workers, response_field)
+    open_run_folder(
+        folder,
+        {
+            "recipe": recipe,
+            "loss": loss,
+            "data": data,
+            "loss_options": loss_options,
+            "encoder": encoder,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "limit": limit,
+            "image_size": image_size,
+            "seed": seed,
+            "field": field,
+            "field_options": field_options,
+        },
+        resume,
+    )
     saver = RunCheckpoint(
         folder / CHECKPOINT,
         {
