@@ -104,7 +104,8 @@ def train(
             own.
         progress: Show a progress bar.
         field: Start of a response field that draws partners: "one-hot", "pixels",
-            "pca", "hog", or a model's path; no field when not given.
+            "pca", "hog", or the path of a model or of features; no field when not
+            given.
         field_options: Options of `open_field`, for example {"coupling": 0.1}.
         callbacks: Further Lightning callbacks.
 
@@ -127,9 +128,7 @@ def train(
         image_size=images.image_size,
         **options,
     )
-    saved = None
-    if resume and (folder / CHECKPOINT).is_file():
-        saved = read_checkpoint(folder / CHECKPOINT)
+    resumed = resume and (folder / CHECKPOINT).is_file()
     views = two_views(images)
     samples: Any = TwoViews(images.train, views)
     response_field = None
@@ -139,7 +138,7 @@ def train(
             images,
             feature_dim(module, images.channels, images.image_size),
             epochs,
-            initialize=saved is None,
+            initialize=not resumed,
             **(field_options or {}),
         )
         callbacks = [*callbacks, field_callback]
@@ -164,6 +163,7 @@ def train(
         },
         resume,
     )
+    saved = read_checkpoint(folder / CHECKPOINT) if resumed else None
     saver = RunCheckpoint(
         folder / CHECKPOINT,
         {
