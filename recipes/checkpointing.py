@@ -37,6 +37,7 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         self.metadata = metadata
         self.loader = loader
         self.stop_requested = False
+        self.stop_after_epoch = False
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Signal handler: stop after the current step."""
@@ -64,18 +65,31 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         """Stop between two steps; after an epoch's last one its end comes first."""
         if self.stop_requested and not trainer.is_last_batch:
             self._save(trainer)
+            raise TrainingStopped
 
     def on_train_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
         """Save, as the last callback of the epoch."""
         self._save(trainer)
+        # Not yet: Lightning still has to log what the epoch gave.
+        self.stop_after_epoch = self.stop_requested
+
+    def on_train_epoch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> None:
+        """Stop between two epochs."""
+        if self.stop_after_epoch:
+            raise TrainingStopped
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop after the last epoch."""
+        if self.stop_after_epoch:
+            raise TrainingStopped
 
     def _save(self, trainer: pl.Trainer) -> None:
         with publish(self.path, overwrite=True) as temporary:
             trainer.save_checkpoint(temporary, weights_only=False)
-        if self.stop_requested:
-            raise TrainingStopped
 
 
 @contextmanager

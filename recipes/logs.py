@@ -16,8 +16,9 @@ def open_loggers(folder: Path, steps_done: int) -> list[Logger]:
     """metrics.csv, continued after `steps_done` steps, and a TensorBoard log."""
     rows = _read_metrics(folder, steps_done)
     csv_logger = CSVLogger(folder, name="", version="")
-    csv_logger.experiment  # noqa: B018 - opening it deletes the old metrics
+    columns = csv_logger.experiment.metrics_keys  # opening it deletes the old metrics
     _keep_metrics(folder, rows)
+    columns.extend(rows[0] if rows else [])
     return [csv_logger, TensorBoardLogger(folder, name="", version="tensorboard")]
 
 

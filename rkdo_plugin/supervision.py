@@ -46,7 +46,7 @@ class Pairs:
 
     def _copies(self, rows: slice) -> Tensor | None:
         """Which candidates (R, C) show the sample of the anchor or of its positive."""
-        if self.anchor_ids is None:
+        if self.anchor_ids is None or self.candidate_ids is None:
             return None
         samples, of_positive = torch.split(self.anchor_ids[rows], 1, dim=1)
         copies = torch.eq(self.candidate_ids, samples)

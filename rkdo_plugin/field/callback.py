@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
+from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
 from rkdo_plugin.field.response_field import ResponseField
+from rkdo_plugin.losses.inputs import check_range
 
 
 class FieldCallback(Callback):
@@ -16,22 +18,25 @@ class FieldCallback(Callback):
 
     No change to the recipe: sample ids come from the batch, embeddings from a forward
     hook on the criterion. Batches are those of `FieldPairs`, or have the samples'
-    indices, a tensor (B,) of integers, in third place. In a distributed run every
-    process updates its field with the embeddings of all. A criterion whose `forward`
-    has an argument `sample_ids`, as `IConLoss` and `RKDOLoss` do, is told the samples
-    of its rows.
+    indices, a tensor (B,) of integers, in third place. With accumulated gradients one
+    update takes the embeddings of all batches of the step. In a distributed run every
+    process updates its field with the embeddings of all, once for a sample that
+    `DistributedSampler` repeats. A criterion whose `forward` has an argument
+    `sample_ids`, as `IConLoss` and `RKDOLoss` do, is told the samples of its rows.
 
     Logs at the end of an epoch: field/row_entropy (nats) and field/self_mass, means
-    over the samples; field/coupling; field/sampled, the share of samples that had
-    another one as partner.
+    over the samples; field/coupling, the last in force; field/sampled, the share of
+    samples that had another one as partner.
 
     Args:
         field: Saved in the checkpoint, and restored from it.
         warmup_epochs: Epochs in which every sample is its own partner. The rows
             are filled in the last of them, when embeddings mean something.
-        final_coupling: Let the field's coupling go along a cosine from its own value to
-            this one; constant when not given. The paper advises from large to small.
-        attribute: The recipe's attribute that holds the criterion.
+        final_coupling: Let the coupling go along a cosine from `field.coupling`, which
+            keeps its value, to this one; constant when not given. The paper advises
+            from large to small.
+        attribute: The recipe's attribute that holds the criterion; of a `LossHead` in
+            `criterion` it is "criterion.criterion".
 
     Raises:
         ValueError: An option is outside its range.
@@ -55,45 +60,53 @@ class FieldCallback(Callback):
             raise ValueError(
                 f"Expected `warmup_epochs` to be at least 0 but got {warmup_epochs}"
             )
+        if final_coupling is not None:
+            check_range("final_coupling", final_coupling, 0, 1)
         self.field = field
         self.warmup_epochs = warmup_epochs
-        self.initial_coupling = field.coupling
         self.final_coupling = final_coupling
         self.attribute = attribute
         self._calls: CriterionCalls | None = None
         self._staged: list[tuple[Tensor, Tensor]] = []
         self._steps_done = 0
         self._samples = self._sampled = 0
-        if warmup_epochs > 0:
-            # Already here: a loader's workers may draw before training starts.
-            field.active_weight.zero_()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin anew, before a checkpoint is restored or any partner is drawn."""
+        if stage != "fit":
+            return
+        self._staged.clear()
+        self._samples = self._sampled = 0
+        self._set_active_weight(trainer.current_epoch)
+        if trainer.local_rank > 0:
+            self._leave_shared_memory()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Watch the criterion, which `SwapLoss` has replaced by now."""
-        criterion = getattr(pl_module, self.attribute, None)
-        if not isinstance(criterion, nn.Module):
+        try:
+            criterion = pl_module.get_submodule(self.attribute)
+        except AttributeError as error:
             raise AttributeError(
                 f"Expected {type(pl_module).__name__}.{self.attribute} to be the "
-                f"criterion's module but got {type(criterion).__name__}"
-            )
+                "criterion's module but there is none"
+            ) from error
         self.field.to(pl_module.device)
         self._unwatch()
         self._calls = CriterionCalls(criterion)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget what an interrupted step left."""
-        self._staged.clear()
+        """Count from the step that a checkpoint was saved at."""
         self._steps_done = trainer.global_step
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Read who is in the batch."""
-        views, index, partner = _samples(batch)
-        self._samples += len(index)
-        self._sampled += int((index != partner).sum())
+        samples = read_batch(batch)
+        self._samples += len(samples.index)
+        self._sampled += int((samples.index != samples.partner).sum())
         assert self._calls is not None
-        self._calls.begin([index, *[partner] * (views - 1)])
+        self._calls.begin(samples.of_views())
 
     def on_train_batch_end(
         self,
@@ -105,24 +118,36 @@ class FieldCallback(Callback):
     ) -> None:
         """Stage the embeddings; commit those of all batches since the last step."""
         assert self._calls is not None
-        self._staged += self._calls.end()
+        noted = self._calls.end()
+        # `training_step` returned None: its loss, and with it the batch, is dropped.
+        dropped = pl_module.automatic_optimization and not outputs
+        if not dropped:
+            if not noted:
+                raise RuntimeError(
+                    f"Expected {type(pl_module).__name__}.training_step to call self."
+                    f"{self.attribute} with embeddings that carry gradient, but it "
+                    "did not"
+                )
+            self._staged += noted
         if trainer.global_step > self._steps_done:
             self._steps_done = trainer.global_step
-            self._commit(trainer, pl_module)
+            if self._staged:
+                self._commit(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log, and end the warm-up after its last epoch."""
-        # The warm-up ends here, before the next epoch's partners are drawn.
-        if trainer.current_epoch + 1 >= self.warmup_epochs:
-            self.field.active_weight.fill_(self.field.field_weight)
         values = {
             "row_entropy": float(self.field.row_entropy().mean()),
             "self_mass": float(self.field.self_mass.mean()),
-            "coupling": self.field.coupling,
+            "coupling": self._coupling(trainer),
             "sampled": self._sampled / max(1, self._samples),
         }
+        pl_module.log_dict(
+            {f"field/{name}": v for name, v in values.items()}, sync_dist=True
+        )
         self._samples = self._sampled = 0
-        pl_module.log_dict({f"field/{name}": v for name, v in values.items()})
+        # Now: workers draw the next epoch's first partners before it starts.
+        self._set_active_weight(trainer.current_epoch + 1)
 
     def teardown(
         self, trainer: Trainer, pl_module: LightningModule, stage: str
@@ -137,8 +162,12 @@ class FieldCallback(Callback):
         self._unwatch()
 
     def state_dict(self) -> dict[str, Any]:
-        """The field, for the checkpoint."""
-        return {"field": self.field.state_dict()}
+        """The field, and the epoch's count of partners, for the checkpoint."""
+        return {
+            "field": self.field.state_dict(),
+            "samples": self._samples,
+            "sampled": self._sampled,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the field.
@@ -147,54 +176,49 @@ class FieldCallback(Callback):
             ValueError: The saved field is of other data, or of a newer version.
         """
         self.field.load_state_dict(state["field"])
+        self._samples, self._sampled = state["samples"], state["sampled"]
 
     def _unwatch(self) -> None:
         if self._calls is not None:
             self._calls.remove()
             self._calls = None
 
-    def _commit(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        staged, self._staged = self._staged, []
-        if not staged:
-            raise RuntimeError(
-                f"Expected {type(pl_module).__name__}.training_step to call "
-                f"self.{self.attribute} with embeddings that carry gradient, but in "
-                "this step it did not"
-            )
-        index = torch.cat([ids for ids, _ in staged])
-        embeddings = torch.cat([z.float() for _, z in staged])
+    def _commit(self, trainer: Trainer) -> None:
+        index = torch.cat([ids for ids, _ in self._staged])
+        embeddings = torch.cat([z.float() for _, z in self._staged])
+        self._staged.clear()
         if trainer.world_size > 1:
             index = trainer.strategy.all_gather(index).flatten()
             embeddings = trainer.strategy.all_gather(embeddings).flatten(0, 1)
+        coupling = self.field.coupling
         self.field.coupling = self._coupling(trainer)
-        self.field.update(index, embeddings)
+        try:
+            self.field.update(index, embeddings)
+        finally:
+            self.field.coupling = coupling
 
     def _coupling(self, trainer: Trainer) -> float:
         """A of this step; 0 as long as the warm-up leaves the rows alone."""
+        start, end = self.field.coupling, self.final_coupling
         if trainer.current_epoch < self.warmup_epochs - 1:
             return 0.0
-        if self.final_coupling is None:
-            return self.initial_coupling
+        if end is None:
+            return start
         progress = min(1.0, trainer.global_step / trainer.estimated_stepping_batches)
-        swing = (1 + math.cos(math.pi * progress)) / 2
-        return (
-            self.final_coupling + (self.initial_coupling - self.final_coupling) * swing
-        )
+        return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
+    def _set_active_weight(self, epoch: int) -> None:
+        """The field weight of an epoch: 0 during the warm-up."""
+        warming_up = epoch < self.warmup_epochs
+        self.field.active_weight.fill_(0 if warming_up else self.field.field_weight)
 
-def _samples(batch: Any) -> tuple[int, Tensor, Tensor]:
-    """Number of views, the samples' ids (B,) and their partners' (B,) of a batch."""
-    fields = list(batch) if isinstance(batch, list | tuple) else []
-    ids = fields[2:4]
-    if not ids or not all(
-        isinstance(i, Tensor) and i.ndim == 1 and not i.is_floating_point() for i in ids
-    ):
-        got = (
-            ", ".join(type(field).__name__ for field in fields) or type(batch).__name__
-        )
-        raise TypeError(
-            "Expected batches of (views, target, index, partner) but the training "
-            f"loader gave ({got}): wrap its data set in "
-            "FieldPairs(dataset, transform, field)"
-        )
-    return len(fields[0]), ids[0], ids[-1]
+    def _leave_shared_memory(self) -> None:
+        """Update rows of this process's own where it was forked or spawned.
+
+        The first process of the machine keeps those of the parent. In place, since
+        `FieldPairs` holds the same tensors.
+        """
+        for name in ("ids", "weights", "self_mass", "active_weight", "updates"):
+            rows = getattr(self.field, name)
+            own = rows.clone()
+            rows.set_(own.share_memory_() if rows.is_shared() else own)

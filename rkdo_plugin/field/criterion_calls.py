@@ -16,15 +16,17 @@ class CriterionCalls:
 
     Call c of a step compares view c with, of two views, the other one; that is how
     Lightly's recipes call: SimCLR once, BYOL and SimSiam twice, FastSiam once a view.
-    Where one side is detached it is a teacher, or a neighbour, and is not noted.
+    Where one side is detached it is a teacher, or a neighbour, and is not noted. Calls
+    without gradient are no calls of the step.
 
     Args:
         criterion: The recipe's.
     """
 
     def __init__(self, criterion: nn.Module) -> None:
-        parameters = inspect.signature(criterion.forward).parameters
-        self.wants_ids = SAMPLE_IDS in parameters
+        # torch.compile hides the criterion's signature behind its own.
+        forward = getattr(criterion, "_orig_mod", criterion).forward
+        self._parameters = list(inspect.signature(forward).parameters)
         self._views: list[Tensor] | None = None
         self._calls = 0
         self._noted: list[tuple[Tensor, Tensor]] = []
@@ -47,9 +49,11 @@ class CriterionCalls:
         for hook in self._hooks:
             hook.remove()
 
-    def _sides(self) -> list[Tensor | None]:
-        """Sample ids of the first and the second argument of this call."""
-        views, call = self._views or [], self._calls
+    def _sides(self) -> list[Tensor | None] | None:
+        """Sample ids of this call's two arguments; None where none is to be noted."""
+        views, call = self._views, self._calls
+        if views is None or not torch.is_grad_enabled():
+            return None
         if call >= len(views):
             raise RuntimeError(
                 f"Expected at most {len(views)} calls of the criterion a step, one for "
@@ -60,12 +64,10 @@ class CriterionCalls:
     def _before(
         self, criterion: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self._views is None or not self.wants_ids or SAMPLE_IDS in kwargs:
+        sides = self._sides()
+        if sides is None or None in sides or SAMPLE_IDS not in self._parameters:
             return None
-        first, second = self._sides()
-        if second is None:
-            return None
-        return args, {**kwargs, SAMPLE_IDS: (first, second)}
+        return args, {SAMPLE_IDS: tuple(sides), **kwargs}
 
     def _after(
         self,
@@ -74,11 +76,33 @@ class CriterionCalls:
         kwargs: dict[str, Any],
         loss: Any,
     ) -> None:
-        if self._views is None or not torch.is_grad_enabled():
-            return
         sides = self._sides()
-        tensors = [*args, *(v for name, v in kwargs.items() if name != SAMPLE_IDS)]
-        for ids, z in zip(sides, tensors, strict=True):
+        if sides is None:
+            return
+        for ids, z in zip(sides, self._two_tensors(args, kwargs), strict=True):
             if ids is not None and z.requires_grad:
                 self._noted.append((ids, z.detach()))
         self._calls += 1
+
+    def _two_tensors(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Tensor]:
+        """What the criterion was called with, in the order of its parameters."""
+        named = {name: v for name, v in kwargs.items() if name != SAMPLE_IDS}
+        order = {name: place for place, name in enumerate(self._parameters)}
+        names = sorted(named, key=lambda name: order.get(name, len(order)))
+        tensors = [*args, *(named[name] for name in names)]
+        if len(tensors) != 2 or not all(
+            isinstance(z, Tensor) and z.ndim == 2 for z in tensors
+        ):
+            got = ", ".join(
+                f"tensor {tuple(z.shape)}"
+                if isinstance(z, Tensor)
+                else type(z).__name__
+                for z in tensors
+            )
+            raise TypeError(
+                "Expected the criterion to be called with two tensors (B, D), the "
+                f"embeddings of two views, but got ({got})"
+            )
+        return tensors

@@ -1,8 +1,9 @@
 """Pairs of samples that the response field draws, as a data set."""
 
 import hashlib
-from collections.abc import Callable
-from typing import Any
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
     Raises:
         TypeError: The data set has no indices.
         ValueError: The field is of another length, or of other data.
+        IndexError: Of an item outside [0, N).
 
     Example:
         >>> from lightly.transforms import SimCLRTransform
@@ -76,18 +78,41 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
         return len(self.dataset)
 
     def __getitem__(
-        self, index: int | tuple[int, int], /
+        self, item: int | tuple[int, int], /
     ) -> tuple[list[Any], Any, int, int]:
-        if isinstance(index, tuple):
-            index, partner = index
+        if isinstance(item, tuple):
+            index, partner = (self._checked(number) for number in item)
         else:
-            index = range(len(self))[index]
+            index = self._checked(item)
             partner = int(self.rows.sample(torch.tensor([index])))
         image, target = _image_and_target(self.dataset[index])
         if partner == index:
             return list(self.transform(image)), target, index, partner
         other, _ = _image_and_target(self.dataset[partner])
         return self._views(image, other), target, index, partner
+
+    def __getitems__(
+        self, items: Sequence[int | tuple[int, int]], /
+    ) -> list[tuple[list[Any], Any, int, int]]:
+        """The items of a batch; torch's loader asks for them all at once.
+
+        Partners drawn one by one would cost as much as the rest of the field.
+        """
+        index = [self._checked(item) for item in items if not isinstance(item, tuple)]
+        partners = self.rows.sample(torch.tensor(index, dtype=torch.int64))
+        drawn = zip(index, partners.tolist(), strict=True)
+        return [
+            self[item if isinstance(item, tuple) else next(drawn)] for item in items
+        ]
+
+    def _checked(self, item: SupportsIndex) -> int:
+        index = operator.index(item)
+        if not 0 <= index < len(self):
+            raise IndexError(
+                f"Expected an item in [0, {len(self)}) but got {index}: negative ones "
+                "do not count from the end"
+            )
+        return index
 
     def _views(self, image: Any, other: Any) -> list[Any]:
         if isinstance(self.transform, MultiViewTransform):

@@ -92,7 +92,8 @@ class IConLoss(nn.Module):
 
         Raises:
             TypeError: An argument is no tensor, or not of a floating dtype.
-            ValueError: The shapes are not one (B, D) with B of at least 2.
+            ValueError: The shapes are not one (B, D) with B of at least 2, or the
+                samples' ids are not two vectors (B,) of integers.
         """
         kernel, divergence = KERNELS[self.kernel], DIVERGENCES[self.divergence]
         one_hot = divergence is kl and self.debias == 0

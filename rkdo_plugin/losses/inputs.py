@@ -56,12 +56,19 @@ def check_gather(gather_distributed: bool) -> None:
 
 def check_sample_ids(sample_ids: SampleIds | None, rows: int) -> None:
     """Raise a ValueError unless there are two vectors of integers, one for each row."""
-    for name, ids in zip(("first", "second"), sample_ids or (), strict=False):
-        if ids.shape != (rows,) or ids.is_floating_point():
+    if sample_ids is None:
+        return
+    for ids in sample_ids:
+        if ids.shape != (rows,) or ids.is_floating_point() or ids.dtype == torch.bool:
             raise ValueError(
-                f"Expected the {name} of `sample_ids` to hold {rows} integers but "
-                f"got {tuple(ids.shape)} of {ids.dtype}"
+                f"Expected `sample_ids` to hold two vectors of {rows} integers but got "
+                f"one of shape {tuple(ids.shape)} and {ids.dtype}"
             )
+    if len(sample_ids) != 2:
+        raise ValueError(
+            "Expected `sample_ids` to hold two vectors, of the first and of the second "
+            f"view, but got {len(sample_ids)}"
+        )
 
 
 @contextmanager

@@ -106,7 +106,8 @@ class RKDOLoss(nn.Module):
 
         Raises:
             TypeError: An argument is no tensor, or not of a floating dtype.
-            ValueError: The shapes are not one (B, D) with B of at least 2.
+            ValueError: The shapes are not one (B, D) with B of at least 2, or the
+                samples' ids are not two vectors (B,) of integers.
         """
         with full_precision(z0, z1) as (z0, z1):
             check_sample_ids(sample_ids, len(z0))

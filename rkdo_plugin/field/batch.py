@@ -1,0 +1,63 @@
+"""Who is in a training batch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BatchSamples:
+    """The samples that the views of a batch show.
+
+    Attributes:
+        views: Number of views; the first is of the sample, all others of its partner.
+        index: (B,) integers, the samples.
+        partner: (B,) integers, their partners; the samples again without any.
+    """
+
+    views: int
+    index: Tensor
+    partner: Tensor
+
+    def of_views(self) -> list[Tensor]:
+        """Ids (B,) of the samples that each view shows."""
+        return [self.index, *[self.partner] * (self.views - 1)]
+
+
+def read_batch(batch: Any) -> BatchSamples:
+    """Read a batch of (views, target, index, partner), or one without partners.
+
+    Raises:
+        TypeError: The batch holds no indices.
+    """
+    fields = list(batch) if isinstance(batch, list | tuple) else []
+    ids = fields[2:4]
+    if not (
+        ids and isinstance(fields[0], list | tuple) and all(_is_index(i) for i in ids)
+    ):
+        got = ", ".join(_describe(field) for field in fields) or _describe(batch)
+        raise TypeError(
+            "Expected batches of (views, target, index, partner) but the training "
+            f"loader gave ({got}): wrap its data set in FieldPairs(dataset, transform, "
+            "field), or return the sample's index, an int, as third item"
+        )
+    return BatchSamples(len(fields[0]), ids[0], ids[-1])
+
+
+def _is_index(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.ndim == 1
+        and value.dtype != torch.bool
+        and not value.is_floating_point()
+    )
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}"
+    if isinstance(value, list | tuple) and value:
+        return f"{type(value).__name__} of {len(value)} {type(value[0]).__name__}"
+    return type(value).__name__
