@@ -160,7 +160,7 @@ def main() -> None:
 
 
 def run_table(arms: list[Arm], results: Path) -> None:
-    """Train and evaluate what is not in the file yet; seed by seed, arms interleaved."""
+    """Train and evaluate what is not in the file yet, seed by seed."""
     torch.set_num_threads(1)
     for seed in range(max(arm.seeds for arm in arms)):
         for arm in arms:

@@ -4,7 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rkdo_plugin.field import FieldCallback, FieldPairs, ResponseField
+    from rkdo_plugin.field import (
+        ConvergenceMonitor,
+        FieldCallback,
+        FieldPairs,
+        ResponseField,
+        StopWhenFlat,
+    )
     from rkdo_plugin.heads import LossHead
     from rkdo_plugin.hookspecs import hookimpl
     from rkdo_plugin.losses import IConLoss, RKDOLoss
@@ -12,12 +18,14 @@ if TYPE_CHECKING:
     from rkdo_plugin.swap import SwapLoss, swap_loss
 
 __all__ = [
+    "ConvergenceMonitor",
     "FieldCallback",
     "FieldPairs",
     "IConLoss",
     "LossHead",
     "RKDOLoss",
     "ResponseField",
+    "StopWhenFlat",
     "SwapLoss",
     "create_encoder",
     "create_loss",
@@ -27,12 +35,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ConvergenceMonitor": "field",
     "FieldCallback": "field",
     "FieldPairs": "field",
     "IConLoss": "losses",
     "LossHead": "heads",
     "RKDOLoss": "losses",
     "ResponseField": "field",
+    "StopWhenFlat": "field",
     "SwapLoss": "swap",
     "create_encoder": "plugins",
     "create_loss": "plugins",

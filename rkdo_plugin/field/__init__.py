@@ -1,7 +1,14 @@
 """The response field: who is whose neighbour, kept per sample across training."""
 
 from rkdo_plugin.field.callback import FieldCallback
+from rkdo_plugin.field.convergence import ConvergenceMonitor, StopWhenFlat
 from rkdo_plugin.field.pairs import FieldPairs
 from rkdo_plugin.field.response_field import ResponseField
 
-__all__ = ["FieldCallback", "FieldPairs", "ResponseField"]
+__all__ = [
+    "ConvergenceMonitor",
+    "FieldCallback",
+    "FieldPairs",
+    "ResponseField",
+    "StopWhenFlat",
+]

@@ -10,7 +10,7 @@ from torch import Tensor
 from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
 from rkdo_plugin.field.response_field import ResponseField
-from rkdo_plugin.losses.inputs import check_range
+from rkdo_plugin.options import check_range
 
 
 class FieldCallback(Callback):

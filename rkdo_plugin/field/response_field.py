@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from rkdo_plugin.field.rows import UNFILLED, Rows, mix_rows
 from rkdo_plugin.field.search import exact_neighbors, sampled_neighbors
-from rkdo_plugin.losses.inputs import check_choice, check_range, check_temperature
+from rkdo_plugin.options import check_choice, check_range, check_temperature
 
 SEARCHES = ("exact", "sampled")
 FORMAT = 1  # of the saved state; a newer one is refused

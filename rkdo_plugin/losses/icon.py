@@ -5,14 +5,8 @@ from torch import Tensor, nn
 
 from rkdo_plugin.divergences import DIVERGENCES, kl
 from rkdo_plugin.kernels import KERNELS, softmax_
-from rkdo_plugin.losses.inputs import (
-    check_choice,
-    check_gather,
-    check_range,
-    check_sample_ids,
-    check_temperature,
-    full_precision,
-)
+from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
+from rkdo_plugin.options import check_choice, check_range, check_temperature
 from rkdo_plugin.rowwise import rowwise_mean
 from rkdo_plugin.supervision import CANDIDATES, SampleIds, pair_views
 

@@ -3,15 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.kernels import KERNELS, softmax_
-from rkdo_plugin.losses.inputs import (
-    check_choice,
-    check_gather,
-    check_range,
-    check_sample_ids,
-    check_temperature,
-    full_precision,
-)
+from rkdo_plugin.losses.field_target import field_divergence
+from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
+from rkdo_plugin.options import check_choice, check_range, check_temperature
 from rkdo_plugin.rowwise import rowwise_mean
 from rkdo_plugin.supervision import CANDIDATES, Pairs, SampleIds, pair_views
 
@@ -38,6 +34,14 @@ class RKDOLoss(nn.Module):
             without the anchor itself (2B - 1), as in SimCLR.
         symmetric: With "cross", average over both directions.
         gather_distributed: Take candidates from all processes.
+        field: A response field whose rows are the targets, equation (3) read literally:
+            the recursion runs in the field, over training time, and `coupling`,
+            `depth`, `temperature_decay` and `detach_target` keep their defaults. The
+            value is then one divergence, at `temperature`, and `forward` needs
+            `sample_ids`, which `FieldCallback` gives. Offered for fidelity, not
+            recommended: it brought no gain even with rows of an oracle's, since stored
+            embeddings carry no gradient, are stale and are near already. Partners drawn
+            by `FieldPairs`, with any criterion, did.
 
     Raises:
         ValueError: An option is outside its range.
@@ -62,6 +66,7 @@ class RKDOLoss(nn.Module):
         candidates: str = "cross",
         symmetric: bool = False,
         gather_distributed: bool = False,
+        field: ResponseField | None = None,
     ) -> None:
         super().__init__()
         check_temperature(temperature)
@@ -83,6 +88,15 @@ class RKDOLoss(nn.Module):
                 "Expected `symmetric` with candidates='cross' but got 'all', which "
                 "has anchors from both views already"
             )
+        in_batch = (coupling, depth, temperature_decay, detach_target)
+        if field is not None and in_batch != (0.5, 3, 0.1, False):
+            raise ValueError(
+                "Expected the defaults of `coupling`, `depth`, `temperature_decay` and "
+                "`detach_target` beside `field`, whose own coupling the recursion "
+                f"follows, but got {in_batch}"
+            )
+        # No submodule: FieldCallback saves the field, and the recipe must not twice.
+        self._field = (field,)
         self.temperature = temperature
         self.coupling = coupling
         self.depth = depth
@@ -111,6 +125,12 @@ class RKDOLoss(nn.Module):
         """
         with full_precision(z0, z1) as (z0, z1):
             check_sample_ids(sample_ids, len(z0))
+            if self.field is not None and sample_ids is None:
+                raise ValueError(
+                    "Expected `sample_ids`, whose rows of the field are the targets, "
+                    "but got none: add FieldCallback(field) to the Trainer, or pass "
+                    "them"
+                )
             forth = self._one_way(z0, z1, sample_ids)
             if not self.symmetric:
                 return forth
@@ -119,6 +139,8 @@ class RKDOLoss(nn.Module):
 
     def _one_way(self, z0: Tensor, z1: Tensor, sample_ids: SampleIds | None) -> Tensor:
         pairs = pair_views(z0, z1, self.candidates, self.gather_distributed, sample_ids)
+        if self.field is not None:
+            return field_divergence(pairs, self.field, self.temperature)
         factors = KERNELS["cosine"].factors(pairs.anchors, pairs.candidates)
         return rowwise_mean(
             *factors, lambda cosines, rows: self._recursion(cosines, rows, pairs)
@@ -167,6 +189,11 @@ class RKDOLoss(nn.Module):
             to_p.sub_(torch.linalg.vecdot(to_p, q[t - 1])[:, None])
             slope.addcmul_(to_p, q[t - 1], value=a / tau[t - 1])
         return value, slope
+
+    @property
+    def field(self) -> ResponseField | None:
+        """The response field whose rows are the targets, if any."""
+        return self._field[0]
 
     def extra_repr(self) -> str:
         """The options, as `print(criterion)` shows them."""

@@ -1,0 +1,212 @@
+"""Whether the field's recursion has converged: L(t), its bound, and when it is flat.
+
+L alone says nothing about the features: it falls to 0 as well where p merely chases q.
+"""
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping
+from torch import Tensor
+from torch.nn import functional
+
+from rkdo_plugin.field.response_field import ResponseField
+from rkdo_plugin.field.rows import UNFILLED
+
+DIVERGENCE = "field/divergence"
+CHUNK = 2**22  # similarities in memory at a time
+
+
+@torch.no_grad()
+def field_divergence(field: ResponseField, index: Tensor) -> Tensor:
+    r"""KL(p(.|i) || q(.|i)) of samples, over the other samples seen so far.
+
+        q(j|i) = softmax_j(cos(f_i, f_j) / tau),    p(.|i) = row_i / sum(row_i)
+
+    tau is the field's teacher temperature, f the embeddings seen last. q excludes i
+    itself, so the mass that p has on it is left out.
+
+    Args:
+        field: The response field.
+        index: (B,) integers.
+
+    Returns:
+        (B,) float32, in nats; NaN for a sample that was never embedded, or none of
+        whose neighbours was.
+
+    Raises:
+        ValueError: An index is outside [0, N).
+
+    Example:
+        >>> field = ResponseField(num_samples=20, dim=4, neighbors=3, coupling=1)
+        >>> field.update(torch.arange(20), torch.randn(20, 4))
+        >>> field_divergence(field, torch.arange(20)).shape
+        torch.Size([20])
+
+    Source: Martin, "Recursive KL Divergence Optimization", 2025,
+    https://arxiv.org/abs/2504.21707, equations (1) and (4).
+    """
+    ids, weights, _ = field.target(index)
+    bank, valid = field.embeddings, field.valid
+    own = index.to(bank.device, torch.int64)
+    queries = bank[own].float()
+    normaliser = queries.new_full((len(own),), -torch.inf)
+    step = max(1, CHUNK // max(1, len(own)))
+    for start in range(0, len(bank), step):
+        logits = queries @ bank[start : start + step].float().T
+        logits /= field.teacher_temperature
+        others = torch.arange(start, start + logits.shape[1], device=bank.device)
+        seen = valid[start : start + step] & (others != own[:, None])
+        logits.masked_fill_(~seen, -torch.inf)
+        normaliser = torch.logaddexp(normaliser, logits.logsumexp(dim=1))
+    ids, weights = ids.to(bank.device), weights.to(bank.device)
+    counts = (ids != UNFILLED) & valid[ids.clamp_min(0)]
+    p = weights * counts
+    p = functional.normalize(p, p=1, dim=1)
+    cosines = torch.einsum("bd,bkd->bk", queries, bank[ids.clamp_min(0)].float())
+    log_q = cosines / field.teacher_temperature - normaliser[:, None]
+    divergence = -torch.special.entr(p).sum(dim=1)
+    divergence -= torch.where(counts, p * log_q, 0).sum(dim=1)
+    undefined = ~valid[own] | (p.sum(dim=1) == 0)
+    return divergence.masked_fill(undefined, torch.nan).cpu()
+
+
+def convergence_bound(
+    initial: float, coupling: float, steps: int, floor: float = 0.0, error: float = 0.0
+) -> float:
+    r"""What L(t) stays below where theorem 3's assumptions hold.
+
+        L(t) <= (1 - a) L(t-1) + a L* + e    =>
+        L(t) <= (1 - a)^t L(0) + (L* + e / a) (1 - (1 - a)^t)
+
+    The assumption is that each q_t is fitted to its p_t, at least as well as q_{t-1}
+    was. An encoder that is trained on something else beside does not promise it.
+
+    Args:
+        initial: L(0), in nats.
+        coupling: a, in (0, 1]; with 0 nothing converges, and the bound is L(0) + t e.
+        steps: t.
+        floor: L*, what the best q that the model can represent leaves.
+        error: e, by which a step's fit of q may miss the best one.
+
+    Example:
+        >>> convergence_bound(initial=2.0, coupling=0.5, steps=3)
+        0.25
+
+    Source: Martin, "Recursive KL Divergence Optimization", 2025,
+    https://arxiv.org/abs/2504.21707, theorem 3.
+    """
+    if coupling == 0:
+        return initial + steps * error
+    remaining = math.pow(1 - coupling, steps)
+    return remaining * initial + (floor + error / coupling) * (1 - remaining)
+
+
+class ConvergenceMonitor(Callback):
+    """Logs L(t) of a response field after every epoch, and its bound.
+
+    Logs field/divergence, the mean over a fixed random choice of samples, in nats, and
+    field/divergence_bound, (1 - a)^t L(0): t is the number of epochs since the first
+    value, in each of which a row is updated at least once. A value above the bound says
+    that q moves away from p faster than p follows. Put it behind `FieldCallback`.
+
+    Compare no values of fields whose coupling or temperature differs.
+
+    Args:
+        field: The response field of the run's `FieldCallback`.
+        samples: Number of samples looked at; all where there are fewer.
+
+    Example:
+        >>> field = ResponseField(num_samples=50_000, dim=128)
+        >>> callbacks = [FieldCallback(field), ConvergenceMonitor(field)]
+        >>> trainer = Trainer(callbacks=[*callbacks, StopWhenFlat()])
+    """
+
+    def __init__(self, field: ResponseField, samples: int = 1024) -> None:
+        self.field = field
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(field.num_samples, generator=generator)
+        self.index = order[:samples].sort().values
+        self.initial: float | None = None
+        self.epochs = 0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure and log."""
+        value = float(field_divergence(self.field, self.index).nanmean())
+        if math.isnan(value):
+            return  # Rows are filled in a later epoch.
+        if self.initial is None:
+            self.initial = value
+        else:
+            self.epochs += 1
+        bound = convergence_bound(self.initial, self.field.coupling, self.epochs)
+        pl_module.log_dict({DIVERGENCE: value, f"{DIVERGENCE}_bound": bound})
+
+    def state_dict(self) -> dict[str, Any]:
+        """L(0) and the epochs since, for the checkpoint."""
+        return {"initial": self.initial, "epochs": self.epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue a run's own L(t)."""
+        self.initial, self.epochs = state["initial"], state["epochs"]
+
+
+class StopWhenFlat(EarlyStopping):
+    """Stops training when L(t) has flattened, as the paper advises.
+
+    Warns once a run: a flat L says that p and q agree, not that the features are good;
+    it is reached as well where p merely chases q. A classifier's accuracy is the better
+    criterion where there are labels.
+
+    Args:
+        min_improvement: A value counts as lower if it is so by this share of the best.
+        patience: Epochs without a lower value before training stops.
+        monitor: The logged value; `ConvergenceMonitor`'s by default.
+
+    Raises:
+        ValueError: `min_improvement` is outside [0, 1).
+
+    Example:
+        >>> StopWhenFlat(patience=5).patience
+        5
+
+    Source: Martin, "Recursive KL Divergence Optimization", 2025,
+    https://arxiv.org/abs/2504.21707.
+    """
+
+    def __init__(
+        self,
+        min_improvement: float = 0.01,
+        patience: int = 3,
+        monitor: str = DIVERGENCE,
+    ) -> None:
+        if not 0 <= min_improvement < 1:
+            raise ValueError(
+                "Expected `min_improvement` to be a number in [0, 1) but got "
+                f"{min_improvement}"
+            )
+        super().__init__(
+            monitor=monitor,
+            patience=patience,
+            # L(t) begins when the rows fill, which a warm-up delays.
+            strict=False,
+            check_on_train_epoch_end=True,
+        )
+        self.min_improvement = min_improvement
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what the criterion does not say."""
+        warnings.warn(
+            f"StopWhenFlat stops when {self.monitor} is flat, which says nothing about "
+            "the features: evaluate them",
+            stacklevel=2,
+        )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare with the best so far."""
+        if self.best_score.isfinite():
+            self.min_delta = -self.min_improvement * abs(float(self.best_score))
+        super().on_train_epoch_end(trainer, pl_module)

@@ -1,0 +1,37 @@
+"""Checks of options, for losses and fields alike."""
+
+from typing import Any
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise a ValueError unless the value is among the choices."""
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise unless the value is a number in [low, high]."""
+    _check_number(name, value)
+    if not low <= value <= high:
+        raise ValueError(
+            f"Expected `{name}` to be a number in [{low}, {high}] but got {value}"
+        )
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise unless the temperature is a finite number of at least 1e-8."""
+    _check_number("temperature", temperature)
+    if not 1e-8 <= temperature < float("inf"):
+        raise ValueError(
+            "Expected `temperature` to be a finite positive number, at least 1e-8, "
+            f"but got {temperature}"
+        )
+
+
+def _check_number(name: str, value: float) -> None:
+    # A learnable parameter would pass as a number and silently get no gradient.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(
+            f"Expected `{name}` to be a number but got {type(value).__name__}"
+        )
