@@ -523,7 +523,7 @@ def test_a_checkpoint_restores_the_field_where_pairs_see_it(checkpoint):
 
 
 def test_a_checkpoint_of_another_length_is_refused(checkpoint):
-    with pytest.raises(ValueError, match="num_samples 16 but the saved one has 12"):
+    with pytest.raises(ValueError, match=r"num_samples.*16.*12"):
         resume(filled_field(16), checkpoint[0])
 
 
