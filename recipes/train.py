@@ -104,7 +104,8 @@ def train(
             own.
         progress: Show a progress bar.
         field: Start of a response field that draws partners: "one-hot", "pixels",
-            "pca", "hog", or a model's path; no field when not given.
+            "pca", "hog", or the path of a model or of features; no field when not
+            given.
         field_options: Options of `open_field`, for example {"coupling": 0.1}.
         callbacks: Further Lightning callbacks.
 
@@ -127,6 +128,22 @@ def train(
         image_size=images.image_size,
         **options,
     )
+    resumed = resume and (folder / CHECKPOINT).is_file()
+    views = two_views(images)
+    samples: Any = TwoViews(images.train, views)
+    response_field = None
+    if field is not None:
+        field_callback = open_field(
+            field,
+            images,
+            feature_dim(module, images.channels, images.image_size),
+            epochs,
+            initialize=not resumed,
+            **(field_options or {}),
+        )
+        callbacks = [*callbacks, field_callback]
+        response_field = field_callback.field
+        samples = FieldPairs(images.train, views, response_field)
     open_run_folder(
         folder,
         {
@@ -145,24 +162,7 @@ def train(
         },
         resume,
     )
-    saved = None
-    if resume and (folder / CHECKPOINT).is_file():
-        saved = read_checkpoint(folder / CHECKPOINT)
-    views = two_views(images)
-    samples: Any = TwoViews(images.train, views)
-    response_field = None
-    if field is not None:
-        field_callback = open_field(
-            field,
-            images,
-            feature_dim(module, images.channels, images.image_size),
-            epochs,
-            initialize=saved is None,
-            **(field_options or {}),
-        )
-        callbacks = [*callbacks, field_callback]
-        response_field = field_callback.field
-        samples = FieldPairs(images.train, views, response_field)
+    saved = read_checkpoint(folder / CHECKPOINT) if resumed else None
     loader = StepLoader(samples, batch_size, seed, workers, response_field)
     saver = RunCheckpoint(
         folder / CHECKPOINT,

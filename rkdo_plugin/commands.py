@@ -41,9 +41,10 @@ def train(
         recipe: A registered recipe, for example simclr or byol.
         loss: A registered loss, for example rkdo; the recipe's own by default.
         data: digits, fashion-mnist, cifar10, cifar100, stl10 or a folder of images.
-        out: The run folder; by default runs/RECIPE-LOSS-DATA-SEED.
+        out: The run folder; by default runs/RECIPE-LOSS[-FIELD]-DATA-SEED.
         loss_options: Arguments of the loss, as --loss.temperature 0.2.
-        field: Start of a response field: one-hot, pixels, pca, hog, or a model's path.
+        field: Start of a response field: one-hot, pixels, pca, hog, or the path of a
+            model or of features.
         field_options: Options of the field, as --field.coupling 0.1.
         encoder: A registered encoder, for example resnet18 or timm:NAME.
         epochs: Passes over the training images.
@@ -57,7 +58,8 @@ def train(
     """
     from rkdo_plugin.recipes.train import train
 
-    names = (recipe, loss or "default", Path(data).name, str(seed))
+    starts = [] if field is None else [f"field-{Path(field).stem}"]
+    names = (recipe, loss or "default", *starts, Path(data).name, str(seed))
     run = train(
         recipe,
         loss,
