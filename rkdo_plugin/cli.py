@@ -17,6 +17,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         commands.demo,
         commands.train,
         commands.evaluate,
+        commands.inspect_field,
         commands.export,
         commands.verify,
         commands.embed,

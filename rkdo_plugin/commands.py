@@ -116,6 +116,41 @@ def evaluate(
         print(f"  kNN {scores['knn']:.4f}   linear {scores['linear']:.4f}   {row}")
 
 
+def inspect_field(
+    run: str,
+    out: str | None = None,
+    root: str | None = None,
+    samples: int = 12,
+    skip_start: bool = False,
+) -> None:
+    """Show who is whose neighbour in a run's response field, in figures and a picture.
+
+    Args:
+        run: A run folder, trained with --field.
+        out: The picture, a PNG; by default field.png in the run folder.
+        root: Folder that holds the data sets.
+        samples: Rows of the picture: images with their heaviest neighbours.
+        skip_start: Do not build the field's start again, to compare with.
+    """
+    from rkdo_plugin.recipes.field_figure import draw_field
+    from rkdo_plugin.recipes.inspect_field import inspect_field, load_run_field
+
+    loaded = load_run_field(Path(run), root)
+    report = inspect_field(loaded, start=not skip_start)
+    print(report)
+    picture = Path(run, "field.png") if out is None else Path(out)
+    draw_field(
+        picture,
+        loaded.field,
+        loaded.data.train,
+        loaded.data.image_size,
+        loaded.labels,
+        report.title,
+        samples,
+    )
+    print(f"picture: {picture}")
+
+
 def export(
     checkpoint: str,
     output: str,
