@@ -132,7 +132,8 @@ def _of_file(path: Path, num_images: int) -> Features:
         raise ValueError(f"Expected {path} to hold numbers but got {features.dtype}")
     for row in (~np.isfinite(features).all(axis=1)).nonzero()[0][:1]:
         raise ValueError(f"Expected {path} to be finite but row {row} is not")
-    return features.astype(np.float32)
+    numbers: Features = features.astype(np.float32)
+    return numbers
 
 
 def _of_model(path: Path, data: ImageData) -> tuple[Features, Describe]:

@@ -1,6 +1,7 @@
 """A field at a glance: samples beside their heaviest neighbours, as a picture."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rkdo_plugin.export.publish import publish
@@ -112,10 +112,10 @@ def draw_field(
 
 def _draw_header(axes: Axes, title: str, labelled: bool) -> None:
     headline, *lines = title.splitlines()
-    plain = {"color": INK, "parse_math": False}
-    axes.text(MARGIN, 0.4, headline, fontsize=14, weight="bold", **plain)
+    style: dict[str, Any] = {"color": INK, "parse_math": False}
+    axes.text(MARGIN, 0.4, headline, fontsize=14, weight="bold", **style)
     for number, text in enumerate(lines):
-        axes.text(MARGIN, 0.75 + 0.28 * number, text, fontsize=9.5, **plain)
+        axes.text(MARGIN, 0.75 + 0.28 * number, text, fontsize=9.5, **style)
     y = HEADER - 0.17
     axes.text(LEFT - 0.15, y, "spread", fontsize=10, ha="right", color=INK)
     axes.text(LEFT, y, "image i", fontsize=10, weight="bold", color=INK)
