@@ -143,12 +143,12 @@ def test_features_of_an_onnx_file_are_its_embeddings(uninterrupted, digits, tmp_
     expected = centred(EmbeddingSession(path).embed(images))
     features = features_by_name(str(path), digits)
     np.testing.assert_allclose(features, expected, atol=1e-6)
-    with pytest.raises(ValueError, match="channel|shape"):
+    with pytest.raises(ValueError, match=r"channel|shape"):
         features_by_name(str(path), colored(5, 28))
 
 
 def test_an_encoder_of_gray_images_refuses_colour(uninterrupted):
-    with pytest.raises(ValueError, match="channel|shape"):
+    with pytest.raises(ValueError, match=r"channel|shape"):
         features_by_name(str(uninterrupted["simclr"]), colored(5, 28))
 
 
@@ -185,7 +185,7 @@ def test_a_file_of_other_features_is_refused(content, message, digits, tmp_path)
 
 
 def test_what_is_no_features_is_refused(digits, tmp_path):
-    with pytest.raises(ValueError, match="named 'pixel', .* known: one-hot, pixels"):
+    with pytest.raises(ValueError, match=r"named 'pixel', .* known: one-hot, pixels"):
         features_by_name("pixel", digits)
     with pytest.raises(FileNotFoundError, match=r"last\.ckpt"):
         features_by_name(str(tmp_path), digits)
