@@ -144,6 +144,7 @@ def train(
         callbacks = [*callbacks, field_callback]
         response_field = field_callback.field
         samples = FieldPairs(images.train, views, response_field)
+    loader = StepLoader(samples, batch_size, seed, workers, response_field)
     open_run_folder(
         folder,
         {
@@ -163,7 +164,6 @@ def train(
         resume,
     )
     saved = read_checkpoint(folder / CHECKPOINT) if resumed else None
-    loader = StepLoader(samples, batch_size, seed, workers, response_field)
     saver = RunCheckpoint(
         folder / CHECKPOINT,
         {
@@ -180,7 +180,8 @@ def train(
     if saved is not None:
         # Lightning restores the loader too, but too late where a recipe asked for
         # `estimated_stepping_batches`: the first epoch has then begun.
-        loader.load_state_dict(saved["loader"])
+        # Before there was a field, checkpoints held the number of the step only.
+        loader.load_state_dict(saved.get("loader", {"step": saved["global_step"]}))
     steps_done = loader.batches.step
     if steps_done >= epochs * len(loader):
         warnings.warn(f"the run in {folder} is finished already", stacklevel=2)
