@@ -30,7 +30,7 @@ def open_field(
 
     Args:
         start: one-hot, or what finds the first neighbours: pixels, pca, hog, a run
-            folder, a checkpoint, or an encoder's ONNX file.
+            folder, a checkpoint, an encoder's ONNX file, or a .npy file of features.
         data: The images.
         dim: Of the embeddings that the criterion reads.
         epochs: Of the run.

@@ -12,11 +12,12 @@ from jsonargparse import ArgumentParser, Namespace
 from rkdo_plugin import commands
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    command.__name__: command
+    command.__name__.replace("_", "-"): command
     for command in (
         commands.demo,
         commands.train,
         commands.evaluate,
+        commands.inspect_field,
         commands.export,
         commands.verify,
         commands.embed,
@@ -25,6 +26,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     )
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+# What `--loss NAME` and `--field START` name, beside which their options can be.
+NAMED = {"loss": "name", "field": "start"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = _parser(words).parse_args(_nested_names(words))
-        options = _options(parsed[parsed.command])
+        options = _options(parsed[parsed.command], words)
         COMMANDS[parsed.command](**options)
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"rkdo: {error}", file=sys.stderr)
@@ -66,35 +70,53 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
             for option in inspect.signature(command).parameters.values()
             if option.annotation is bool
         ]
-        skip: set[str | int] = {*flags, "loss", "loss_options"}
+        skip: set[str | int] = {*flags}
+        skip |= {word for name in NAMED for word in (name, f"{name}_options")}
         subparser.add_function_arguments(
             command, as_group=False, as_positional=True, skip=skip
         )
         for flag in flags:
             subparser.add_argument(f"--{flag}", action="store_true")
         if name == "train" and words[:1] == ["train"]:
-            _add_loss(subparser, words)
+            saved = _saved_settings(words)
+            _add_loss(subparser, words, saved)
+            _add_field(subparser, saved)
+            subparser.set_defaults(saved)
         subcommands.add_subcommand(name, subparser, help=summary)
     return parser
 
 
-def _add_loss(parser: ArgumentParser, words: Sequence[str]) -> None:
+def _add_loss(
+    parser: ArgumentParser, words: Sequence[str], saved: dict[str, Any]
+) -> None:
     """Options of the loss that the words name, or of the named recipe's own loss."""
     from rkdo_plugin.plugins import host
 
-    saved = _saved_settings(words)
-    loss_options = saved.pop("loss_options", None) or {}
-    loss = _value(words, "--loss") or saved.pop("loss", None)
+    options = saved.pop("loss_options", None) or {}
+    loss = saved.pop("loss", None)
+    loss = _value(words, "--loss") or loss
     if loss is None:
         recipe = host().factory("recipe", _value(words, "--recipe") or "simclr")
         loss = inspect.signature(recipe).parameters["loss"].default
-    parser.add_argument("--loss.name", type=str, default=loss)
-    parser.add_function_arguments(host().factory("loss", loss), "loss")
-    if saved:
-        saved.pop("loss", None)
-        parser.set_defaults(
-            {f"loss.{option}": value for option, value in loss_options.items()} | saved
-        )
+    group = parser.add_argument_group(f"loss: --loss NAME, here {loss}")
+    group.add_argument("--loss.name", type=str, default=loss, help="what --loss says")
+    group.add_function_arguments(host().factory("loss", loss), "loss", as_group=False)
+    parser.set_defaults({f"loss.{option}": value for option, value in options.items()})
+
+
+def _add_field(parser: ArgumentParser, saved: dict[str, Any]) -> None:
+    """Options of a response field; what the run itself decides is none."""
+    from rkdo_plugin.recipes.response_field import open_field
+
+    options = saved.pop("field_options", None) or {}
+    start = saved.pop("field", None)
+    skip: set[str | int] = {"start", "data", "dim", "epochs", "initialize"}
+    group = parser.add_argument_group("response field: --field START")
+    group.add_argument(
+        "--field.start", type=str | None, default=start, help="what --field says"
+    )
+    group.add_function_arguments(open_field, "field", as_group=False, skip=skip)
+    parser.set_defaults({f"field.{option}": value for option, value in options.items()})
 
 
 def _saved_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -117,23 +139,29 @@ def _value(words: Sequence[str], option: str) -> str | None:
 def _nested_names(words: Sequence[str]) -> list[str]:
     """`--loss rkdo` as `--loss.name rkdo`, beside which `--loss.temperature` can be.
 
-    And `--batch-size` as `--batch_size`: both spellings are common.
+    And `--batch-size` as `--batch_size`, but `inspect_field` as `inspect-field`: both
+    spellings are common.
     """
-    renamed = []
-    for word in words:
+    renamed = [word.replace("_", "-") for word in words[:1]]
+    for word in words[1:]:
         option, equals, value = word.partition("=")
         if option.startswith("--"):
-            option = "--" + option.removeprefix("--").replace("-", "_")
-            option = "--loss.name" if option == "--loss" else option
+            name = option.removeprefix("--").replace("-", "_")
+            option = f"--{name}.{NAMED[name]}" if name in NAMED else f"--{name}"
         renamed.append(option + equals + value)
     return renamed
 
 
-def _options(parsed: Namespace) -> dict[str, Any]:
+def _options(parsed: Namespace, words: Sequence[str]) -> dict[str, Any]:
     options: dict[str, Any] = parsed.as_dict()
-    if "loss" in options:
-        options["loss_options"] = options.pop("loss")
-        options["loss"] = options["loss_options"].pop("name")
+    for kind in NAMED.keys() & options.keys():
+        options[f"{kind}_options"] = options.pop(kind)
+        options[kind] = options[f"{kind}_options"].pop(NAMED[kind])
+        if options[kind] is None:
+            for word in words:
+                if word.startswith(f"--{kind}."):
+                    raise ValueError(f"Expected --{kind} beside {word}")
+            options[f"{kind}_options"] = None
     return options
 
 

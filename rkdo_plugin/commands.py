@@ -41,9 +41,10 @@ def train(
         recipe: A registered recipe, for example simclr or byol.
         loss: A registered loss, for example rkdo; the recipe's own by default.
         data: digits, fashion-mnist, cifar10, cifar100, stl10 or a folder of images.
-        out: The run folder; by default runs/RECIPE-LOSS-DATA-SEED.
+        out: The run folder; by default runs/RECIPE-LOSS[-FIELD]-DATA-SEED.
         loss_options: Arguments of the loss, as --loss.temperature 0.2.
-        field: Start of a response field: one-hot, pixels, pca, hog, or a model's path.
+        field: Start of a response field: one-hot, pixels, pca, hog, or the path of a
+            model or of features.
         field_options: Options of the field, as --field.coupling 0.1.
         encoder: A registered encoder, for example resnet18 or timm:NAME.
         epochs: Passes over the training images.
@@ -57,7 +58,8 @@ def train(
     """
     from rkdo_plugin.recipes.train import train
 
-    names = (recipe, loss or "default", Path(data).name, str(seed))
+    starts = [] if field is None else [f"field-{Path(field).stem}"]
+    names = (recipe, loss or "default", *starts, Path(data).name, str(seed))
     run = train(
         recipe,
         loss,
@@ -112,6 +114,41 @@ def evaluate(
     for row, embed in rows.items():
         scores = evaluate(embed, images)
         print(f"  kNN {scores['knn']:.4f}   linear {scores['linear']:.4f}   {row}")
+
+
+def inspect_field(
+    run: str,
+    out: str | None = None,
+    root: str | None = None,
+    samples: int = 12,
+    skip_start: bool = False,
+) -> None:
+    """Show who is whose neighbour in a run's response field, in figures and a picture.
+
+    Args:
+        run: A run folder, trained with --field.
+        out: The picture, a PNG; by default field.png in the run folder.
+        root: Folder that holds the data sets.
+        samples: Rows of the picture: images with their heaviest neighbours.
+        skip_start: Do not build the field's start again, to compare with.
+    """
+    from rkdo_plugin.recipes.field_figure import draw_field
+    from rkdo_plugin.recipes.inspect_field import inspect_field, load_run_field
+
+    loaded = load_run_field(Path(run), root)
+    report = inspect_field(loaded, start=not skip_start)
+    print(report)
+    picture = Path(run, "field.png") if out is None else Path(out)
+    draw_field(
+        picture,
+        loaded.field,
+        loaded.data.train,
+        loaded.data.image_size,
+        loaded.labels,
+        report.title,
+        samples,
+    )
+    print(f"picture: {picture}")
 
 
 def export(

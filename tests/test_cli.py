@@ -1,5 +1,6 @@
 """The road of data through the commands, and what a careless user types."""
 
+import inspect
 import shutil
 import subprocess
 import sys
@@ -7,11 +8,13 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
-from rkdo_plugin import commands
 from rkdo_plugin.benchmark import _peak_mebibytes
-from rkdo_plugin.cli import main
+from rkdo_plugin.cli import COMMANDS, main
+from rkdo_plugin.recipes.inspect_field import load_run_field
+from rkdo_plugin.recipes.response_field import open_field
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,100 @@ def test_resuming_needs_no_setting_typed_again(road, tmp_path):
     assert len((run / "last.ckpt").read_bytes()) == len(before)
     words = ["train", "--resume", "--out", str(run), "--epochs", "3"]
     assert main(words) == 1
+
+
+@pytest.mark.parametrize("recipe", ["simclr", "byol"])
+def test_field_options_reach_the_field_and_are_not_typed_again(
+    recipe, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = f"train --recipe {recipe} --limit 256 --batch-size 64 --epochs 1"
+    options = "--field pixels --field.field-weight 0.75 --field.neighbors=5"
+    assert main([*words.split(), "--workers", "0", *options.split()]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith(recipe)
+    assert run.name.endswith("-field-pixels-digits-0")
+    config = (run / "config.yaml").read_text()
+    assert "field: pixels\n" in config
+    assert "field_weight: 0.75\n" in config
+    callbacks = torch.load(run / "last.ckpt", weights_only=True)["callbacks"]
+    (state,) = [saved["field"] for saved in callbacks.values() if "field" in saved]
+    assert state["ids"].shape == (256, 5)
+    assert state["active_weight"] == 0.75
+    resume = ["train", "--resume", "--workers", "0", "--out", str(run)]
+    with pytest.warns(UserWarning, match="finished already"):
+        assert main(resume) == 0
+    capsys.readouterr()
+    for changed in ("--field.field-weight=0.5", "--field=hog", "--field.coupling=1"):
+        assert main([*resume, changed]) == 1
+        assert "cannot resume" in capsys.readouterr().err
+
+
+def test_a_field_starts_from_a_file_of_features(tmp_path):
+    np.save(tmp_path / "two.npy", np.eye(2)[np.arange(256) % 2])
+    words = "train --limit 256 --batch-size 64 --epochs 1 --workers 0 --field"
+    run = tmp_path / "run"
+    assert main([*words.split(), str(tmp_path / "two.npy"), "--out", str(run)]) == 0
+    field = load_run_field(run).field
+    assert ((field.ids - torch.arange(256)[:, None]) % 2 == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--field pixel", "named 'pixel', and no such file either; known: one-hot, pi"),
+        ("--field short.npy", "features (256, F), one row for each training image"),
+        ("--field .", "last.ckpt"),
+        ("--field.coupling 0.1", "Expected --field beside --field.coupling"),
+        ("--field one-hot --field.coupling 2", "`coupling`"),
+        ("--field hog --field.neighbors 256", "`neighbors`"),
+        ("--field hog --field.search fast", "`search`"),
+    ],
+)
+def test_a_mistaken_field_leaves_no_run_folder(
+    words, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("short.npy", np.zeros((255, 3)))
+    train = "train --limit 256 --batch-size 64 --epochs 1 --workers 0"
+    assert main([*train.split(), *words.split()]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("rkdo: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert [path.name for path in tmp_path.iterdir()] == ["short.npy"]
+
+
+def test_help_lists_the_options_of_a_field_but_not_what_the_run_decides(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = capsys.readouterr().out
+    options = list(inspect.signature(open_field).parameters)
+    for option in options[options.index("neighbors") :]:
+        assert f"--field.{option} " in out
+    for option in ("data", "dim", "epochs", "initialize"):
+        assert f"--field.{option} " not in out
+
+
+@pytest.mark.parametrize("command", ["inspect-field", "inspect_field"])
+def test_inspecting_a_field_prints_figures_and_leaves_a_picture(
+    command, tmp_path, capsys
+):
+    run = str(tmp_path / "run")
+    words = "train --limit 256 --batch-size 64 --epochs 1 --workers 0 --field hog"
+    assert main([*words.split(), "--out", run]) == 0
+    capsys.readouterr()
+    assert main([command, run]) == 0
+    out = capsys.readouterr().out
+    assert "field of 256 training images, p_0 from hog" in out
+    assert "kNN of the raw p_0 features: 0.9" in out
+    assert (tmp_path / "run" / "field.png").is_file()
+    picture = str(tmp_path / "few.png")
+    options = ["--samples", "3", "--skip-start", "--out", picture]
+    assert main([command, run, *options]) == 0
+    assert "raw p_0" not in capsys.readouterr().out
+    with Image.open(picture) as few, Image.open(f"{run}/field.png") as many:
+        assert few.height < many.height
 
 
 def test_a_failed_export_is_a_status_and_no_file(road, tmp_path, monkeypatch, capsys):
@@ -111,6 +208,7 @@ def test_another_runs_export_fails_verification(road, tmp_path, capsys):
         ("evaluate nowhere.ckpt", "nowhere.ckpt"),
         ("export nowhere.ckpt out.onnx", "nowhere.ckpt"),
         ("embed nowhere.onnx . out.parquet", "nowhere.onnx"),
+        ("inspect-field nowhere", "run folder but nowhere has no last.ckpt"),
     ],
 )
 def test_mistakes_are_one_line_and_a_status(
@@ -143,7 +241,7 @@ def test_an_interrupted_command_says_so_and_returns_130(monkeypatch, capsys):
 
 
 def test_every_command_has_help(tmp_path):
-    for name in ("demo", "train", "evaluate", "export", "verify", "embed", "benchmark"):
+    for name in COMMANDS.keys() - {"plugins"}:
         result = subprocess.run(
             [sys.executable, "-m", "rkdo_plugin.cli", name, "--help"],
             capture_output=True,
@@ -151,7 +249,7 @@ def test_every_command_has_help(tmp_path):
             cwd=tmp_path,
         )
         assert result.returncode == 0, result.stderr
-        summary = (getattr(commands, name).__doc__ or "").splitlines()[0]
+        summary = (COMMANDS[name].__doc__ or "").splitlines()[0]
         assert summary.split()[0] in result.stdout
 
 

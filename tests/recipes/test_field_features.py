@@ -1,0 +1,205 @@
+"""Features that a field starts from, against scikit-learn, scikit-image and exports."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.feature import hog
+from sklearn.decomposition import PCA
+
+from rkdo_plugin.export import EmbeddingSession, export_onnx, freeze
+from rkdo_plugin.field import ResponseField
+from rkdo_plugin.recipes.data import as_arrays, load_data
+from rkdo_plugin.recipes.features import torch_embed
+from rkdo_plugin.recipes.field_features import features_by_name, fit_features
+from rkdo_plugin.recipes.neighborhoods import purity
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_data("digits", limit=300)
+
+
+def centred(features):
+    features = np.asarray(features, dtype=np.float64)
+    return features - features.mean(axis=0)
+
+
+def gray(data):
+    """The training images, in their order."""
+    return [np.asarray(data.train[i][0]) for i in range(len(data.train))]
+
+
+def colored(count, size):
+    """Data of colour images (size, size) of noise."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    images = [(Image.fromarray(image), 0) for image in pixels]
+    return replace(
+        load_data("digits"), train=images, test=[], image_size=size, channels=3
+    )
+
+
+def test_pixels_are_those_of_the_training_images_in_their_order(digits):
+    expected = centred([image.reshape(-1) for image in gray(digits)])
+    features = features_by_name("pixels", digits)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected, atol=1e-3)
+
+
+def test_pca_is_scikit_learns_whitened_pca_up_to_signs():
+    data = load_data("digits")
+    pixels = np.float64([image.reshape(-1) for image in gray(data)])
+    oracle = PCA(64, whiten=True, svd_solver="full").fit_transform(pixels)
+    features = features_by_name("pca", data)
+    signs = np.sign((features * oracle).sum(axis=0))
+    # The last components, which randomized solvers find less exactly, are near ties.
+    np.testing.assert_allclose(features * signs, oracle, atol=0.05)
+    np.testing.assert_allclose((features * signs)[:, :48], oracle[:, :48], atol=5e-3)
+
+
+def test_pca_leaves_out_components_that_are_rounding():
+    data = load_data("digits", limit=50)  # 50 centred images span 49 dimensions
+    features = features_by_name("pca", data)
+    assert features.shape == (50, 49)
+    np.testing.assert_allclose(features.std(axis=0, ddof=1), 1, rtol=1e-3)
+
+
+def test_hog_is_scikit_images_with_one_block_of_the_whole_image(digits):
+    expected = centred(
+        [
+            hog(
+                image,
+                orientations=9,
+                pixels_per_cell=(4, 4),
+                cells_per_block=(7, 7),
+                block_norm="L1-sqrt",
+            )
+            for image in gray(digits)
+        ]
+    )
+    features = features_by_name("hog", digits)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "cells"), [(32, 8), (96, 8), (4, 1), (30, 7)])
+def test_hog_of_colour_images_is_of_their_mean_at_32_pixels_at_most(size, cells):
+    data = colored(5, size)
+    expected = []
+    for image, _ in data.train:
+        small = image.resize((min(size, 32),) * 2, Image.Resampling.BILINEAR)
+        expected.append(
+            hog(
+                np.asarray(small).mean(axis=2),
+                pixels_per_cell=(4, 4),
+                cells_per_block=(cells, cells),
+                block_norm="L1-sqrt",
+            )
+        )
+    features = features_by_name("hog", data)
+    assert features.shape == (5, cells * cells * 9)
+    np.testing.assert_allclose(features, centred(expected), atol=1e-5)
+
+
+def test_hog_needs_a_cell():
+    with pytest.raises(ValueError, match="at least 4 pixels for hog but got 3"):
+        features_by_name("hog", colored(5, 3))
+
+
+def test_large_images_give_as_many_pixels_as_small_ones():
+    assert features_by_name("pixels", colored(5, 96)).shape == (5, 32 * 32 * 3)
+    assert features_by_name("pixels", colored(5, 20)).shape == (5, 20 * 20 * 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "measured"), [("pixels", 0.974), ("pca", 0.930), ("hog", 0.989)]
+)
+def test_neighbours_by_features_share_the_class_far_above_chance(name, measured):
+    data = load_data("digits")
+    features = features_by_name(name, data)
+    field = ResponseField(len(features), dim=1)
+    field.initialize(torch.from_numpy(features))
+    labels = torch.from_numpy(data.train.labels)
+    share = float(purity(field.ids, field.weights, labels).mean())
+    assert share == pytest.approx(measured, abs=0.01)  # chance is 0.1
+
+
+def test_features_of_a_run_are_its_encoders(uninterrupted, digits):
+    images, _ = as_arrays(digits.train, 28)
+    folder = uninterrupted["simclr"]
+    expected = centred(torch_embed(freeze(folder / "last.ckpt"))(images))
+    for path in (folder, folder / "last.ckpt"):
+        features = features_by_name(str(path), digits)
+        np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+def test_features_of_an_onnx_file_are_its_embeddings(uninterrupted, digits, tmp_path):
+    path = tmp_path / "encoder.onnx"
+    export_onnx(freeze(uninterrupted["simclr"] / "last.ckpt"), path)
+    images, _ = as_arrays(digits.train, 28)
+    expected = centred(EmbeddingSession(path).embed(images))
+    features = features_by_name(str(path), digits)
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"channel|shape"):
+        features_by_name(str(path), colored(5, 28))
+
+
+def test_an_encoder_of_gray_images_refuses_colour(uninterrupted):
+    with pytest.raises(ValueError, match=r"channel|shape"):
+        features_by_name(str(uninterrupted["simclr"]), colored(5, 28))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64, bool])
+def test_features_of_a_file_are_its_rows_centred(dtype, digits, tmp_path):
+    matrix = (np.random.default_rng(0).normal(size=(300, 6)) * 3).astype(dtype)
+    np.save(tmp_path / "features.npy", matrix)
+    features = features_by_name(str(tmp_path / "features.npy"), digits)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, centred(matrix), atol=1e-5)
+
+
+def with_nan():
+    matrix = np.zeros((300, 2))
+    matrix[7, 1] = np.nan
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((299, 4)), r"features \(300, F\), .* but got \(299, 4\)"),
+        (np.zeros(300), r"features \(300, F\), .* but got \(300,\)"),
+        (np.full((300, 2), "a"), "to hold numbers but got <U1"),
+        (np.zeros((300, 2), complex), "to hold numbers but got complex128"),
+        (with_nan(), "to be finite but row 7 is not"),
+        (np.full((300, 2), None), "allow_pickle"),
+    ],
+)
+def test_a_file_of_other_features_is_refused(content, message, digits, tmp_path):
+    np.save(tmp_path / "features.npy", content)
+    with pytest.raises(ValueError, match=message):
+        features_by_name(str(tmp_path / "features.npy"), digits)
+
+
+def test_what_is_no_features_is_refused(digits, tmp_path):
+    with pytest.raises(ValueError, match=r"named 'pixel', .* known: one-hot, pixels"):
+        features_by_name("pixel", digits)
+    with pytest.raises(FileNotFoundError, match=r"last\.ckpt"):
+        features_by_name(str(tmp_path), digits)
+    (tmp_path / "notes.txt").write_text("no checkpoint")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        features_by_name(str(tmp_path / "notes.txt"), digits)
+
+
+@pytest.mark.parametrize("name", ["pixels", "pca", "hog", "run"])
+def test_other_images_are_described_as_the_training_images(
+    name, digits, uninterrupted, tmp_path
+):
+    path = str(shutil.copytree(uninterrupted["simclr"], tmp_path / "run"))
+    features, describe = fit_features(path if name == "run" else name, digits)
+    again = describe([digits.train[i] for i in (3, 1, 4)])
+    np.testing.assert_allclose(again, features[[3, 1, 4]], atol=1e-4)
+    assert np.abs(features.mean(axis=0)).max() < 1e-3
