@@ -21,7 +21,7 @@ def open_field(
     neighbors: int = 8,
     coupling: float | None = None,
     final_coupling: float | None = None,
-    field_weight: float = 0.5,
+    field_weight: float | None = None,
     teacher_temperature: float = 0.05,
     search: str = "exact",
     warmup_epochs: int | None = None,
@@ -40,7 +40,8 @@ def open_field(
             given neighbours.
         final_coupling: The coupling goes along a cosine to this value; constant by
             default.
-        field_weight: How far partners follow the field, from 0 to 1.
+        field_weight: How far partners follow the field, from 0 to 1; by default 0.5
+            from one-hot, and 1 with given neighbours.
         teacher_temperature: Of the softmax over neighbours.
         search: exact, or sampled where there are many images.
         warmup_epochs: Epochs without partners; by default a fifth from one-hot, and
@@ -49,6 +50,8 @@ def open_field(
     one_hot = start == ONE_HOT
     if coupling is None:
         coupling = ONE_HOT_COUPLING if one_hot else 0.0
+    if field_weight is None:
+        field_weight = 0.5 if one_hot else 1.0
     if warmup_epochs is None:
         warmup_epochs = max(1, round(WARMUP * epochs)) if one_hot else 0
     field = ResponseField(

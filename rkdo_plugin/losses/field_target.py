@@ -36,10 +36,9 @@ def field_divergence(pairs: Pairs, field: ResponseField, temperature: float) -> 
     slots = ids.clamp_min(0)
     positive_slot = ids == of_positive[:, None]
     stored = field.embeddings[slots.to(field.embeddings.device)].to(anchors)
-    counts = (ids != UNFILLED) & field.valid[slots.to(field.valid.device)].to(
-        ids.device
-    )
-    counts &= ~positive_slot
+    seen = field.valid[slots.to(field.valid.device)].to(ids.device)
+    counts = (ids != UNFILLED) & seen & ~positive_slot
+    usable = counts | (positive_slot & (ids != UNFILLED))
     weights = (weights * usable).to(anchors.dtype)
     total = weights.sum(dim=1, keepdim=True)
     moved = (field.active_weight.to(anchors) * (1 - self_mass.to(anchors)))[:, None]
