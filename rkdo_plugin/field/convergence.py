@@ -71,7 +71,8 @@ def field_divergence(field: ResponseField, index: Tensor) -> Tensor:
     divergence = -torch.special.entr(p).sum(dim=1)
     divergence -= torch.where(counts, p * log_q, 0).sum(dim=1)
     undefined = ~valid[own] | (p.sum(dim=1) == 0)
-    return divergence.masked_fill(undefined, torch.nan).cpu()
+    found: Tensor = divergence.masked_fill(undefined, torch.nan).cpu()
+    return found
 
 
 def convergence_bound(

@@ -66,7 +66,8 @@ def field_divergence(pairs: Pairs, field: ResponseField, temperature: float) -> 
         cross = cross.sum(dim=1) + (p_bank[rows] * at_bank).sum(dim=1)
         entropy = torch.special.entr(p_positive[rows]).sum(dim=1)
         entropy = entropy + torch.special.entr(p_bank[rows]).sum(dim=1)
-        return -cross - entropy
+        value: Tensor = -cross - entropy
+        return value
 
     step = max(1, CHUNK // len(candidates))
     values = [
