@@ -268,7 +268,8 @@ class ResponseField(nn.Module):
     def _response(self, similarities: Tensor) -> Tensor:
         """q: softmax of similarities (B, k); zeros where there is no neighbour."""
         q = torch.softmax(similarities / self.teacher_temperature, dim=1)
-        return torch.nan_to_num(q, 0.0)
+        filled: Tensor = q.nan_to_num(0)
+        return filled
 
     def row_entropy(self) -> Tensor:
         """Entropy (N,) of each row in nats, its self mass included."""
