@@ -268,14 +268,13 @@ class ResponseField(nn.Module):
     def _response(self, similarities: Tensor) -> Tensor:
         """q: softmax of similarities (B, k); zeros where there is no neighbour."""
         q = torch.softmax(similarities / self.teacher_temperature, dim=1)
-        filled: Tensor = q.nan_to_num(0)
-        return filled
+        return q.nan_to_num(0)
 
     def row_entropy(self) -> Tensor:
         """Entropy (N,) of each row in nats, its self mass included."""
-        return torch.special.entr(self.weights).sum(dim=1) + torch.special.entr(
-            self.self_mass
-        )
+        of_neighbors: Tensor = torch.special.entr(self.weights).sum(dim=1)
+        of_itself: Tensor = torch.special.entr(self.self_mass)
+        return of_neighbors + of_itself
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a saved field must agree with when it is loaded."""
