@@ -19,12 +19,12 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         )
 
 
-def check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float, name: str = "temperature") -> None:
     """Raise unless the temperature is a finite number of at least 1e-8."""
-    _check_number("temperature", temperature)
+    _check_number(name, temperature)
     if not 1e-8 <= temperature < float("inf"):
         raise ValueError(
-            "Expected `temperature` to be a finite positive number, at least 1e-8, "
+            f"Expected `{name}` to be a finite positive number, at least 1e-8, "
             f"but got {temperature}"
         )
 

@@ -5,14 +5,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from rkdo_plugin.field.embeddings import (
+    check_finite,
+    map_file,
+    mean_of_samples,
+)
 from rkdo_plugin.field.rows import UNFILLED, Rows, mix_rows
+from rkdo_plugin.field.saved_state import FORMAT, check_saved
 from rkdo_plugin.field.search import exact_neighbors, sampled_neighbors
+from rkdo_plugin.kernels import unit_rows
 from rkdo_plugin.options import check_choice, check_range, check_temperature
 
 SEARCHES = ("exact", "sampled")
-FORMAT = 1  # of the saved state; a newer one is refused
 INITIAL_CHUNK = 1024  # samples whose first neighbours are searched at a time
 
 
@@ -23,8 +28,11 @@ class ResponseField(nn.Module):
 
     q is the softmax of cosine similarity over the nearest of the embeddings seen last,
     without i itself. Only the `neighbors` heaviest entries of a row are kept, beside
-    the mass on i. The start is one-hot, plain contrastive learning: all mass on i. The
-    rows are in shared memory, where a data loader's workers read them.
+    the mass on i. The start is one-hot, plain contrastive learning: all mass on i.
+
+    The rows are in shared memory, where a data loader's workers read them: (8 k + 4) N
+    bytes, 87 MB at N = 1.28 million. Docker gives a container 64 MB of it unless
+    `--shm-size` says otherwise. The embeddings, 2 D N bytes, are not.
 
     Args:
         num_samples: N, of the data set.
@@ -35,12 +43,13 @@ class ResponseField(nn.Module):
         field_weight: w, in [0, 1], how far `sample` follows the rows.
         search: "exact" looks for neighbours among all samples; "sampled" among
             `search_samples` random ones, the step's own and the row so far, at a cost
-            that hardly grows with N.
+            that hardly grows with N. With N or more `search_samples` it is exact.
         embedding_dtype: Of the stored embeddings; float16 halves their memory.
         search_samples: Candidates of the sampled search.
         seed: Of the sampled search.
         embeddings_file: Keep the embeddings in this file, memory-mapped, where they
-            are larger than memory; a file of another size is an error.
+            are larger than memory; they stay on the CPU. A file of another size is an
+            error.
 
     Raises:
         ValueError: An option is outside its range.
@@ -98,7 +107,7 @@ class ResponseField(nn.Module):
                 f"Expected `embedding_dtype` to be floating but got {embedding_dtype}"
             )
         check_range("coupling", coupling, 0, 1)
-        check_temperature(teacher_temperature)
+        check_temperature(teacher_temperature, "teacher_temperature")
         check_range("field_weight", field_weight, 0, 1)
         check_choice("search", search, SEARCHES)
         self.num_samples = num_samples
@@ -110,6 +119,7 @@ class ResponseField(nn.Module):
         self.search = search
         self.search_samples = search_samples
         self.seed = seed
+        self.embeddings_file = embeddings_file
         self.fingerprint: str | None = None
         shape = (num_samples, neighbors)
         rows = {
@@ -124,7 +134,7 @@ class ResponseField(nn.Module):
             "embeddings",
             torch.zeros(num_samples, dim, dtype=embedding_dtype)
             if embeddings_file is None
-            else _mapped(Path(embeddings_file), num_samples, dim, embedding_dtype),
+            else map_file(Path(embeddings_file), num_samples, dim, embedding_dtype),
         )
         self.register_buffer("valid", torch.zeros(num_samples, dtype=torch.bool))
         self.register_buffer("updates", torch.tensor(0))
@@ -138,29 +148,43 @@ class ResponseField(nn.Module):
     def initialize(self, features: Any) -> None:
         """Start from the nearest neighbours by cosine similarity of given features.
 
+        A sample whose features are all zero has no neighbours, and stays one-hot.
+
         Args:
-            features: (N, F) tensor or array of any floating dtype: pixels, descriptors,
-                another encoder's embeddings. Centre them if their mean says nothing.
+            features: (N, F) tensor or array: pixels, descriptors, another encoder's
+                embeddings. Centre them if their mean says nothing. Computed on their
+                device.
 
         Raises:
             ValueError: The shape is not (N, F), or a value is not finite; the field is
                 left as it was.
         """
         features = torch.as_tensor(features)
-        if features.ndim != 2 or len(features) != self.num_samples:
+        if (
+            features.ndim != 2
+            or len(features) != self.num_samples
+            or features.shape[1] == 0
+        ):
             raise ValueError(
                 f"Expected `features` to have shape ({self.num_samples}, F) but got "
                 f"{tuple(features.shape)}"
             )
-        _check_finite("features", features)
-        unit = functional.normalize(features.float(), dim=1)
-        for own in torch.split(torch.arange(len(unit)), INITIAL_CHUNK):
-            ids, similarities = exact_neighbors(
-                unit[own], unit, None, own.to(unit.device), self.neighbors
+        features = features.float()
+        check_finite("features", features)
+        unit = unit_rows(features)
+        directed = unit.any(dim=1)
+        found = [
+            exact_neighbors(unit[own], unit, directed, own, self.neighbors)
+            for own in torch.split(
+                torch.arange(len(unit), device=unit.device), INITIAL_CHUNK
             )
-            self.ids[own] = ids.to("cpu", torch.int32)
-            self.weights[own] = self._response(similarities).cpu()
-        self.self_mass.zero_()
+        ]
+        ids = torch.cat([ids for ids, _ in found])
+        weights = self._response(torch.cat([similarities for _, similarities in found]))
+        alone = ~directed | (ids[:, 0] == UNFILLED)
+        self.ids.copy_(ids.masked_fill(alone[:, None], UNFILLED))
+        self.weights.copy_(weights.masked_fill(alone[:, None], 0))
+        self.self_mass.copy_(alone)
 
     def sample(self, index: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw a partner for each sample from its row, mixed by `field_weight`.
@@ -175,7 +199,7 @@ class ResponseField(nn.Module):
             (B,) int64, on the CPU.
 
         Raises:
-            ValueError: An index is outside [0, N).
+            ValueError: The index holds no integers, or one outside [0, N).
         """
         return self.rows.sample(self._checked_index(index), generator)
 
@@ -186,11 +210,12 @@ class ResponseField(nn.Module):
             index: (B,) integers.
 
         Returns:
-            ids (B, k) int64, -1 where a slot is unfilled; weights (B, k) float32; self
-            mass (B,) float32. Weights and self mass sum to 1.
+            ids (B, k) int64, -1 where a slot is unfilled; weights (B, k) float32,
+            heaviest first; self mass (B,) float32; all on the CPU. Weights and self
+            mass sum to 1.
 
         Raises:
-            ValueError: An index is outside [0, N).
+            ValueError: The index holds no integers, or one outside [0, N).
         """
         index = self._checked_index(index)
         return self.ids[index].long(), self.weights[index], self.self_mass[index]
@@ -200,15 +225,16 @@ class ResponseField(nn.Module):
         """Store embeddings, and move the rows of their samples: equation (3), one step.
 
         Call it once an optimizer step, after `backward`. A sample that occurs several
-        times gets the normalised mean of its embeddings and one update of its row.
+        times gets the normalised mean of its normalised embeddings and one update of
+        its row. One whose embeddings are zero, or cancel, is left as it was.
 
         Args:
             index: (B,) integers.
             embeddings: (B, D), any floating dtype; normalised here.
 
         Raises:
-            ValueError: An index is outside [0, N), a shape is wrong or an embedding is
-                not finite; the field is left as it was.
+            ValueError: The index holds no integers, or one outside [0, N), a shape is
+                wrong or an embedding is not finite; the field is left as it was.
         """
         index = self._checked_index(index)
         if embeddings.shape != (len(index), self.dim):
@@ -216,59 +242,59 @@ class ResponseField(nn.Module):
                 f"Expected `embeddings` to have shape ({len(index)}, {self.dim}), one "
                 f"row for each index, but got {tuple(embeddings.shape)}"
             )
-        _check_finite("embeddings", embeddings)
+        embeddings = embeddings.float()  # before the check: a wide value may overflow
+        check_finite("embeddings", embeddings)
         device = self.embeddings.device
-        samples, which = torch.unique(index, return_inverse=True)
-        unit = functional.normalize(embeddings.detach().to(device).float(), dim=1)
-        sums = unit.new_zeros(len(samples), self.dim).index_add_(
-            0, which.to(device), unit
+        samples, latest = mean_of_samples(
+            index.to(device), unit_rows(embeddings.to(device))
         )
-        latest = functional.normalize(sums, dim=1)
         self.updates += 1
-        self.embeddings[samples.to(device)] = latest.to(self.embeddings.dtype)
-        self.valid[samples.to(device)] = True
+        self.embeddings[samples] = latest.to(self.embeddings.dtype)
+        self.valid[samples] = True
         if self.coupling > 0 and len(samples) > 0:
             self._move_rows(samples, latest)
 
     def _move_rows(self, samples: Tensor, latest: Tensor) -> None:
         """P <- (1 - a) p + a q for the rows of unique samples (B,)."""
         ids, weights, self_mass = self.target(samples)
-        own, device = samples.to(latest.device), latest.device
-        if self.search == "exact":
-            new_ids, similarities = exact_neighbors(
-                latest, self.embeddings, self.valid, own, self.neighbors
-            )
-        else:
-            # From the number of the update, so that a resumed run, and every process
-            # of a distributed one, draws the same candidates.
-            generator = torch.Generator().manual_seed(
-                self.seed * 2**32 + int(self.updates)
-            )
-            sampled = torch.randint(
-                self.num_samples, (self.search_samples,), generator=generator
-            )
-            new_ids, similarities = sampled_neighbors(
-                latest,
-                self.embeddings,
-                self.valid,
-                own,
-                ids.to(device),
-                sampled.to(device),
-                self.neighbors,
-            )
-        new_weights = self._response(similarities).cpu()
-        ids, weights = mix_rows(ids, weights, new_ids.cpu(), new_weights, self.coupling)
+        new_ids, similarities = self._neighbors(samples, latest, ids)
         # Without any neighbour there is no q, and the row waits for one.
-        found = new_ids[:, 0].cpu() != UNFILLED
-        samples = samples[found]
-        self.ids[samples] = ids[found].int()
-        self.weights[samples] = weights[found]
-        self.self_mass[samples] = (1 - self.coupling) * self_mass[found]
+        found = (new_ids[:, 0] != UNFILLED).cpu()
+        samples = samples.cpu()[found]
+        new_weights = self._response(similarities).cpu()[found]
+        ids, weights, self_mass = mix_rows(
+            ids[found],
+            weights[found],
+            self_mass[found],
+            new_ids.cpu()[found],
+            new_weights,
+            self.coupling,
+        )
+        self.ids[samples] = ids.int()
+        self.weights[samples] = weights
+        self.self_mass[samples] = self_mass
+
+    def _neighbors(
+        self, samples: Tensor, latest: Tensor, current: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Ids and similarities (B, k) of the nearest that the search finds."""
+        known = (latest, self.embeddings, self.valid, samples, self.neighbors)
+        if self.search == "exact" or self.search_samples >= self.num_samples:
+            return exact_neighbors(*known)
+        # From the number of the update, so that a resumed run, and every process of a
+        # distributed one, draws the same candidates.
+        generator = torch.Generator().manual_seed(self.seed * 2**32 + int(self.updates))
+        sampled = torch.randint(
+            self.num_samples, (self.search_samples,), generator=generator
+        )
+        return sampled_neighbors(
+            *known, sampled.to(latest.device), current.to(latest.device)
+        )
 
     def _response(self, similarities: Tensor) -> Tensor:
         """q: softmax of similarities (B, k); zeros where there is no neighbour."""
         q = torch.softmax(similarities / self.teacher_temperature, dim=1)
-        return q.nan_to_num(0)
+        return q.masked_fill(similarities == -torch.inf, 0)
 
     def row_entropy(self) -> Tensor:
         """Entropy (N,) of each row in nats, its self mass included."""
@@ -287,32 +313,21 @@ class ResponseField(nn.Module):
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take over the fingerprint; `_load_from_state_dict` has checked the rest."""
+        """Take over the fingerprint; `check_saved` has compared the rest."""
         self.fingerprint = self.fingerprint or state["fingerprint"]
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any
     ) -> None:
-        saved = state_dict.get(f"{prefix}_extra_state", {})
-        if saved.get("format", FORMAT) > FORMAT:
-            raise ValueError(
-                f"Expected a field of format {FORMAT} or older but got "
-                f"{saved['format']}: it was saved by a newer version of rkdo-plugin"
-            )
-        for name, own in self.get_extra_state().items():
-            other = saved.get(name)
-            if name != "format" and None not in (own, other) and own != other:
-                raise ValueError(
-                    f"Expected a field with {name} {own} but the saved one has {other}"
-                    + ("; the data set is another" if name == "fingerprint" else "")
-                )
+        check_saved(state_dict, prefix, self.get_extra_state(), list(self._buffers))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "ResponseField":
         """Move the embeddings between devices; rows stay where workers read them."""
-        dtype = self.embeddings.dtype
-        self.embeddings = fn(self.embeddings).to(dtype)
         self.valid = fn(self.valid)
+        if self.embeddings_file is not None:
+            self.valid = self.valid.cpu()
+        self.embeddings = self.embeddings.to(self.valid.device)
         return self
 
     def _checked_index(self, index: Tensor) -> Tensor:
@@ -323,10 +338,11 @@ class ResponseField(nn.Module):
                 f"{tuple(index.shape)} of {index.dtype}"
             )
         index = index.to("cpu", torch.int64)
-        for wrong in index[(index < 0) | (index >= self.num_samples)][:1].tolist():
+        outside = index[(index < 0) | (index >= self.num_samples)]
+        if len(outside) > 0:
             raise ValueError(
                 f"Expected `index` to hold values in [0, {self.num_samples}) but got "
-                f"{wrong}"
+                f"{int(outside[0])}"
             )
         return index
 
@@ -338,25 +354,3 @@ class ResponseField(nn.Module):
             f"teacher_temperature={self.teacher_temperature}, "
             f"field_weight={self.field_weight}, search={self.search!r}"
         )
-
-
-def _check_finite(name: str, values: Tensor) -> None:
-    finite = values.isfinite()
-    if not finite.all():
-        row, column = (~finite).nonzero()[0].tolist()
-        raise ValueError(
-            f"Expected `{name}` to be finite but got {values[row, column].item()} in "
-            f"row {row}"
-        )
-
-
-def _mapped(path: Path, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """A tensor (rows, columns) in a file, which is created where there is none."""
-    size = rows * columns * dtype.itemsize
-    if path.exists() and path.stat().st_size != size:
-        raise ValueError(
-            f"Expected {path} to hold {size} bytes, ({rows}, {columns}) of {dtype}, "
-            f"but it holds {path.stat().st_size}"
-        )
-    flat = torch.from_file(str(path), shared=True, size=rows * columns, dtype=dtype)
-    return flat.view(rows, columns)

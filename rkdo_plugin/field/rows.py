@@ -50,32 +50,37 @@ class Rows:
 
 
 def mix_rows(
-    ids: Tensor, weights: Tensor, new_ids: Tensor, new_weights: Tensor, coupling: float
-) -> tuple[Tensor, Tensor]:
-    """The neighbours' part of p <- (1 - a) p + a q, truncated to the k heaviest.
+    ids: Tensor,
+    weights: Tensor,
+    self_mass: Tensor,
+    new_ids: Tensor,
+    new_weights: Tensor,
+    coupling: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """P <- (1 - a) p + a q, truncated to the k heaviest neighbours.
 
     The mass that truncation cuts off goes to the neighbours that are kept, in
     proportion to their own.
 
     Args:
         ids: (B, k), unique in a row.
-        weights: (B, k), p without its self mass.
+        weights: (B, k), p of the neighbours.
+        self_mass: (B,), p of the sample itself, of which q has none.
         new_ids: (B, k), unique in a row.
         new_weights: (B, k), q; a row sums to 1.
-        coupling: a.
+        coupling: a, in (0, 1].
 
     Returns:
-        ids (B, k) and weights (B, k), heaviest first; a row's weights sum to
-        (1 - a) times what they were plus a.
+        ids (B, k), weights (B, k), heaviest first, and self mass (B,).
     """
     same = (ids[:, :, None] == new_ids[:, None, :]) & (ids != UNFILLED)[:, :, None]
     kept = (1 - coupling) * weights
     added = coupling * new_weights
-    mass = kept.sum(dim=1, keepdim=True) + added.sum(dim=1, keepdim=True)
     kept = kept + (same * added[:, None, :]).sum(dim=2)
     added = added.masked_fill(same.any(dim=1), 0)
     mixed, order = torch.cat([kept, added], dim=1).topk(ids.shape[1], dim=1)
     mixed_ids = torch.cat([ids, new_ids], dim=1).gather(1, order)
-    total = mixed.sum(dim=1, keepdim=True)
-    mixed = mixed * (mass / total.clamp_min(torch.finfo(mixed.dtype).tiny))
-    return mixed_ids.masked_fill(mixed == 0, UNFILLED), mixed
+    # The sum is set, not carried over: rounding would add up from step to step.
+    self_mass = (1 - coupling) * self_mass
+    mixed = mixed * ((1 - self_mass) / mixed.sum(dim=1))[:, None]
+    return mixed_ids.masked_fill(mixed == 0, UNFILLED), mixed, self_mass

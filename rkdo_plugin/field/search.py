@@ -6,19 +6,20 @@ from torch import Tensor
 from rkdo_plugin.field.rows import UNFILLED
 
 CHUNK = 2**22  # similarities in memory at a time
+GROUP = 16  # similarities of which only the largest is ranked at first
 
 
 def exact_neighbors(
-    queries: Tensor, bank: Tensor, valid: Tensor | None, own: Tensor, neighbors: int
+    queries: Tensor, bank: Tensor, valid: Tensor, own: Tensor, neighbors: int
 ) -> tuple[Tensor, Tensor]:
     """The most similar bank rows of each query.
 
     Args:
         queries: (B, D) float32 unit vectors.
         bank: (N, D) unit vectors, any floating dtype.
-        valid: (N,) bool, the rows that count; all when not given.
+        valid: (N,) bool, the rows that count.
         own: (B,) int64, each query's own row, which is no neighbour of itself.
-        neighbors: k.
+        neighbors: k, less than N.
 
     Returns:
         ids (B, k) int64 and similarities (B, k) float32, most similar first; where
@@ -29,14 +30,15 @@ def exact_neighbors(
     for start in range(0, len(bank), step):
         chunk = bank[start : start + step].to(queries.dtype)
         products = queries @ chunk.T
-        if valid is not None:
-            products.masked_fill_(~valid[start : start + step], -torch.inf)
+        counts = valid[start : start + step]
+        if not counts.all():
+            products.masked_fill_(~counts, -torch.inf)
         inside = ((own >= start) & (own < start + len(chunk))).nonzero()[:, 0]
         products[inside, own[inside] - start] = -torch.inf
-        best, column = products.topk(min(neighbors, len(chunk)), dim=1)
+        best, column = _largest(products, neighbors)
         similarities.append(best)
         ids.append(column + start)
-    return _best(torch.cat(ids, dim=1), torch.cat(similarities, dim=1), neighbors)
+    return _merge(torch.cat(ids, dim=1), torch.cat(similarities, dim=1), neighbors)
 
 
 def sampled_neighbors(
@@ -44,9 +46,9 @@ def sampled_neighbors(
     bank: Tensor,
     valid: Tensor,
     own: Tensor,
-    current: Tensor,
-    sampled: Tensor,
     neighbors: int,
+    sampled: Tensor,
+    current: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The most similar among sampled rows, the queries and each query's current row.
 
@@ -55,9 +57,9 @@ def sampled_neighbors(
         bank: (N, D) unit vectors, any floating dtype.
         valid: (N,) bool, the rows that count.
         own: (B,) int64, each query's own row, which is no neighbour of itself.
-        current: (B, k) int64, each query's neighbours so far, -1 where there is none.
+        neighbors: k, less than N.
         sampled: (S,) int64, rows that every query is compared with.
-        neighbors: k.
+        current: (B, k) int64, each query's neighbours so far, -1 where there is none.
 
     Returns:
         As `exact_neighbors`.
@@ -65,22 +67,47 @@ def sampled_neighbors(
     shared = torch.unique(torch.cat([sampled, own]))
     products = queries @ bank[shared].to(queries.dtype).T
     products.masked_fill_(~valid[shared], -torch.inf)
-    products[torch.arange(len(own)), torch.searchsorted(shared, own)] = -torch.inf
-    similarities, column = products.topk(min(neighbors, len(shared)), dim=1)
-    ids = shared[column]
+    itself = torch.searchsorted(shared, own)
+    products[torch.arange(len(own), device=own.device), itself] = -torch.inf
+    similarities, column = _largest(products, neighbors)
 
     rows = current.clamp_min(0)
     counts = (current != UNFILLED) & valid[rows] & ~torch.isin(rows, shared)
     of_row = torch.einsum("bd,bkd->bk", queries, bank[rows].to(queries.dtype))
     of_row.masked_fill_(~counts, -torch.inf)
-    return _best(
-        torch.cat([ids, rows], dim=1),
+    return _merge(
+        torch.cat([shared[column], rows], dim=1),
         torch.cat([similarities, of_row], dim=1),
         neighbors,
     )
 
 
-def _best(ids: Tensor, similarities: Tensor, neighbors: int) -> tuple[Tensor, Tensor]:
+def _largest(products: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`products.topk(count, dim=1)`, or all columns where there are fewer.
+
+    On the CPU `topk` takes as long as the matrix product. The largest values lie in the
+    groups whose maxima are the largest, and finding those maxima is vectorised.
+    """
+    columns = products.shape[1]
+    groups = columns // GROUP
+    if groups <= count:
+        return products.topk(min(count, columns), dim=1)
+    grouped = products[:, : groups * GROUP].view(-1, GROUP, groups)
+    chosen = grouped.amax(dim=1).topk(count, dim=1).indices
+    members = torch.arange(0, groups * GROUP, groups, device=products.device)
+    rest = torch.arange(groups * GROUP, columns, device=products.device)
+    candidates = torch.cat(
+        [
+            (chosen[:, :, None] + members).flatten(1),
+            rest.expand(len(products), -1),
+        ],
+        dim=1,
+    )
+    best, which = products.gather(1, candidates).topk(count, dim=1)
+    return best, candidates.gather(1, which)
+
+
+def _merge(ids: Tensor, similarities: Tensor, neighbors: int) -> tuple[Tensor, Tensor]:
     similarities, order = similarities.topk(neighbors, dim=1)
     ids = ids.gather(1, order)
     return ids.masked_fill(similarities == -torch.inf, UNFILLED), similarities
