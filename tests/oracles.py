@@ -119,3 +119,38 @@ def dense_rkdo(
         log_q = torch.log_softmax(cosines / tau, dim=1)
         loss = loss + (torch.special.xlogy(p, p) - p * log_q).sum(dim=1).mean()
     return loss
+
+
+class DenseField:
+    """Equation (3) on a dense N x N matrix, in loops: p <- (1 - a) p + a q."""
+
+    def __init__(
+        self, num_samples: int, dim: int, coupling: float, temperature: float
+    ) -> None:
+        self.p = np.eye(num_samples)
+        self.embeddings = np.zeros((num_samples, dim))
+        self.seen = np.zeros(num_samples, dtype=bool)
+        self.coupling = coupling
+        self.temperature = temperature
+
+    def q(self, sample: int) -> np.ndarray:
+        others = [j for j in range(len(self.p)) if self.seen[j] and j != sample]
+        row = np.zeros(len(self.p))
+        logits = [
+            cosine(self.embeddings[sample], self.embeddings[j]) / self.temperature
+            for j in others
+        ]
+        row[others] = softmax(logits) if others else []
+        return row
+
+    def update(self, index: list[int], embeddings: np.ndarray) -> None:
+        for sample in set(index):
+            views = [z for i, z in zip(index, embeddings, strict=True) if i == sample]
+            mean = sum(z / np.linalg.norm(z) for z in views)
+            self.embeddings[sample] = mean / np.linalg.norm(mean)
+            self.seen[sample] = True
+        for sample in set(index):
+            q = self.q(sample)
+            if q.sum() > 0:
+                self.p[sample] *= 1 - self.coupling
+                self.p[sample] += self.coupling * q
