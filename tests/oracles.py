@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn, tensor
 
 
 def lcg_views(seed: int, batch: int, dim: int) -> tuple[Tensor, Tensor]:
@@ -154,3 +154,47 @@ class DenseField:
             if q.sum() > 0:
                 self.p[sample] *= 1 - self.coupling
                 self.p[sample] += self.coupling * q
+
+
+def field_target_loss(
+    z0: Tensor,
+    z1: Tensor,
+    sample_ids: tuple[list[int], list[int]],
+    field: nn.Module,
+    temperature: float,
+    candidates: str,
+) -> float:
+    """KL of a response field's rows, over the batch and the rows' stored embeddings."""
+    views = [z0.detach().double().numpy(), z1.detach().double().numpy()]
+    if candidates == "cross":
+        anchors = [(0, i) for i in range(len(z0))]
+        batch = [(1, i) for i in range(len(z0))]
+    else:
+        anchors = batch = [(v, i) for v in (0, 1) for i in range(len(z0))]
+    total = 0.0
+    for view, i in anchors:
+        anchor, own = views[view][i], sample_ids[view][i]
+        partner = sample_ids[1 - view][i]
+        ids, weights, self_mass = (t[0].tolist() for t in field.target(tensor([own])))
+        row = {
+            j: w
+            for j, w in zip(ids, weights, strict=True)
+            if j >= 0 and (field.valid[j] or j == partner)
+        }
+        mass = float(field.active_weight) * (1 - self_mass) if row else 0.0
+        p = {j: mass * w / sum(row.values()) for j, w in row.items()}
+        p_positive = 1 - mass + p.pop(partner, 0.0)
+        logits, targets = [], []
+        for v, j in batch:
+            positive = (v, j) == (1 - view, i)
+            known = {own, partner} | {j for j in ids if j >= 0}
+            if positive or sample_ids[v][j] not in known:
+                logits.append(cosine(anchor, views[v][j]) / temperature)
+                targets.append(p_positive if positive else 0.0)
+        for j, target in p.items():
+            stored = field.embeddings[j].double().numpy()
+            logits.append(cosine(anchor, stored) / temperature)
+            targets.append(target)
+        q = softmax(logits)
+        total += sum(t * math.log(t / s) for t, s in zip(targets, q, strict=True) if t)
+    return total / len(anchors)
