@@ -245,24 +245,30 @@ def embed(
 
 
 def benchmark(
-    what: Literal["loss", "export"],
+    what: Literal["loss", "field", "export"],
     batch_sizes: tuple[int, ...] = (256, 1024, 4096),
     dim: int = 128,
     repetitions: int = 11,
     encoders: tuple[str, ...] = ("resnet18", "resnet50"),
     image_size: int = 224,
+    num_samples: tuple[int, ...] = (10_000, 60_000, 240_000, 1_280_000),
 ) -> None:
-    """Measure what a loss costs beside Lightly's NT-Xent, or what an export costs.
+    """Measure what a loss costs beside Lightly's NT-Xent, a field, or an export.
 
     Args:
-        what: loss: forward and backward of two views (B, D), on one thread. export:
-            seconds, size and parity of encoders with random weights.
-        batch_sizes: loss: values of B.
-        dim: loss: D.
-        repetitions: loss: timed passes of each loss at each batch size.
+        what: loss: forward and backward of two views (B, D), on one thread. field:
+            a response field's memory, update and draws. export: seconds, size and
+            parity of encoders with random weights.
+        batch_sizes: loss: values of B; a field's is the first.
+        dim: loss and field: D.
+        repetitions: loss and field: timed passes of each kind.
         encoders: export: registered encoders, for example timm:NAME.
         image_size: export: pixels of the images.
+        num_samples: field: values of N.
     """
+    if what == "field":
+        _benchmark_field(num_samples, dim, batch_sizes[0], repetitions)
+        return
     from rkdo_plugin.benchmark import export_report, loss_costs
 
     if what == "export":
@@ -280,6 +286,23 @@ def benchmark(
                 f"{cost.ratio:10.2f}{cost.mebibytes:10.0f}",
                 flush=True,
             )
+
+
+def _benchmark_field(
+    sizes: tuple[int, ...], dim: int, batch_size: int, repetitions: int
+) -> None:
+    from rkdo_plugin.field.benchmark import field_costs
+
+    print(f"response field: D = {dim}, B = {batch_size}, 8 neighbours, one thread")
+    print(f"medians of {repetitions} passes (exact: 3), sizes interleaved in one run")
+    print(f"{'N':>10}{'MiB':>8}{'sampled ms':>12}{'exact ms':>10}{'draw ms':>9}")
+    costs = field_costs(sizes, dim, batch_size, repetitions)
+    for cost in costs:
+        print(
+            f"{cost.num_samples:10,}{cost.mebibytes:8.0f}{cost.sampled:12.1f}"
+            f"{cost.exact:10.1f}{cost.draw:9.2f}"
+        )
+    print(f"sampled, last / first: {costs[-1].sampled / costs[0].sampled:.2f}")
 
 
 def plugins() -> None:

@@ -65,7 +65,8 @@ def sampled_neighbors(
         As `exact_neighbors`.
     """
     shared = torch.unique(torch.cat([sampled, own]))
-    products = queries @ bank[shared].to(queries.dtype).T
+    # index_select copies whole rows; indexing would fetch them element by element.
+    products = queries @ bank.index_select(0, shared).to(queries.dtype).T
     products.masked_fill_(~valid[shared], -torch.inf)
     itself = torch.searchsorted(shared, own)
     products[torch.arange(len(own), device=own.device), itself] = -torch.inf
@@ -73,7 +74,8 @@ def sampled_neighbors(
 
     rows = current.clamp_min(0)
     counts = (current != UNFILLED) & valid[rows] & ~torch.isin(rows, shared)
-    of_row = torch.einsum("bd,bkd->bk", queries, bank[rows].to(queries.dtype))
+    stored = bank.index_select(0, rows.flatten()).view(*rows.shape, -1)
+    of_row = torch.einsum("bd,bkd->bk", queries, stored.to(queries.dtype))
     of_row.masked_fill_(~counts, -torch.inf)
     return _merge(
         torch.cat([shared[column], rows], dim=1),

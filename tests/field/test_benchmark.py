@@ -1,0 +1,17 @@
+from rkdo_plugin.cli import main
+from rkdo_plugin.field.benchmark import field_costs
+
+
+def test_memory_is_rows_and_embeddings():
+    (cost,) = field_costs((1000,), dim=16, batch_size=32, repetitions=1)
+    row = 8 * (4 + 4) + 4  # neighbours' ids and weights, self mass
+    embedding = 16 * 2 + 1  # float16, and whether there is one
+    scalars = 4 + 8  # active weight, number of updates
+    assert cost.mebibytes * 2**20 == 1000 * (row + embedding) + scalars
+
+
+def test_command_prints_a_row_for_each_size(capsys):
+    words = "benchmark field --num-samples [100,200] --batch-sizes [16]"
+    assert main([*words.split(), "--repetitions", "1", "--dim", "8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[3:5]] == ["100", "200"]
