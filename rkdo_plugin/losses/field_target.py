@@ -12,7 +12,7 @@ from rkdo_plugin.supervision import Pairs
 CHUNK = 2**18  # logits in memory at a time
 
 
-def field_divergence(pairs: Pairs, field: ResponseField, temperature: float) -> Tensor:
+def field_target_loss(pairs: Pairs, field: ResponseField, temperature: float) -> Tensor:
     """Mean over anchors of KL(p~ || q), with the row's stored embeddings as candidates.
 
         p~(.|i) = (1 - w (1 - m_i)) 1[positive] + w (1 - m_i) row_i / sum(row_i)
@@ -37,8 +37,8 @@ def field_divergence(pairs: Pairs, field: ResponseField, temperature: float) -> 
     positive_slot = ids == of_positive[:, None]
     stored = field.embeddings[slots.to(field.embeddings.device)].to(anchors)
     seen = field.valid[slots.to(field.valid.device)].to(ids.device)
-    counts = (ids != UNFILLED) & seen & ~positive_slot
-    usable = counts | (positive_slot & (ids != UNFILLED))
+    usable = (ids != UNFILLED) & (seen | positive_slot)
+    counts = usable & ~positive_slot
     weights = (weights * usable).to(anchors.dtype)
     total = weights.sum(dim=1, keepdim=True)
     moved = (field.active_weight.to(anchors) * (1 - self_mass.to(anchors)))[:, None]

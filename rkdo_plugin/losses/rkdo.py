@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.kernels import KERNELS, softmax_
-from rkdo_plugin.losses.field_target import field_divergence
+from rkdo_plugin.losses.field_target import field_target_loss
 from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
 from rkdo_plugin.options import check_choice, check_range, check_temperature
 from rkdo_plugin.rowwise import rowwise_mean
@@ -140,7 +140,7 @@ class RKDOLoss(nn.Module):
     def _one_way(self, z0: Tensor, z1: Tensor, sample_ids: SampleIds | None) -> Tensor:
         pairs = pair_views(z0, z1, self.candidates, self.gather_distributed, sample_ids)
         if self.field is not None:
-            return field_divergence(pairs, self.field, self.temperature)
+            return field_target_loss(pairs, self.field, self.temperature)
         factors = KERNELS["cosine"].factors(pairs.anchors, pairs.candidates)
         return rowwise_mean(
             *factors, lambda cosines, rows: self._recursion(cosines, rows, pairs)
