@@ -124,10 +124,14 @@ TABLES = {
                 f"digits SimCLR, {name}",
                 (10, 15),
                 10,
-                DIGITS | start(name),
+                DIGITS | settings,
                 ((10, "digits SimCLR", 15), (15, "digits SimCLR", 15)),
             )
-            for name in ("one-hot", "pixels")
+            for name, settings in {
+                "one-hot": start("one-hot"),
+                "one-hot, w 1, a 1": start("one-hot", field_weight=1.0, coupling=1.0),
+                "pixels": start("pixels"),
+            }.items()
         ),
     ],
     "ablation": [

@@ -100,7 +100,10 @@ def _add_loss(
         loss = inspect.signature(recipe).parameters["loss"].default
     group = parser.add_argument_group(f"loss: --loss NAME, here {loss}")
     group.add_argument("--loss.name", type=str, default=loss, help="what --loss says")
-    group.add_function_arguments(host().factory("loss", loss), "loss", as_group=False)
+    # A field is an object of the run's; `--field` is what makes one here.
+    group.add_function_arguments(
+        host().factory("loss", loss), "loss", as_group=False, skip={"field"}
+    )
     parser.set_defaults({f"loss.{option}": value for option, value in options.items()})
 
 
