@@ -8,12 +8,14 @@ from rkdo_plugin.hookspecs import Factories, hookimpl
 
 @hookimpl
 def rkdo_losses() -> Factories:
-    """I-Con and RKDO, beside the Lightly criteria that recipes start from."""
+    """I-Con and its table, RKDO, and the Lightly criteria that recipes start from."""
     from lightly.loss import NegativeCosineSimilarity, NTXentLoss
 
     from rkdo_plugin.losses import IConLoss, RKDOLoss
+    from rkdo_plugin.losses.presets import PRESETS
 
     return {
+        **PRESETS,
         "icon": IConLoss,
         "negative-cosine": NegativeCosineSimilarity,
         "ntxent": NTXentLoss,

@@ -4,27 +4,240 @@ Every kernel maps anchors and candidates to factors whose products hold all that
 similarity depends on, so that one matrix multiplication serves any of them.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rkdo_plugin.options import check_positive
 
-@dataclass(frozen=True)
-class Kernel:
+
+class Kernel(Protocol):
     """A similarity s(f_i, f_j), as its logarithm.
 
     Attributes:
-        factors: Maps anchors (A, D) and candidates (C, D) to factors (A, E), (C, E).
-        log_similarity: Maps products (R, C) of factors, which it may overwrite, to
-            log s (R, C) and its derivative with respect to the products; None is 1.
+        linear: Whether log s is the product itself: a temperature may then be learned.
+        normalizer: Key of `NORMALIZERS`: what turns log s into log q; "softmax" but for
+            limits of the Gaussian.
     """
 
-    factors: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    log_similarity: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    @property
+    def linear(self) -> bool: ...  # noqa: D102
+
+    @property
+    def normalizer(self) -> str: ...  # noqa: D102
+
+    def factors(
+        self, anchors: Tensor, candidates: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Factors (A, E), (C, E) of anchors (A, D) and candidates (C, D).
+
+        The weights (C,) say how much each candidate counts in a sum over candidates;
+        all count alike when not given.
+        """
+
+    def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map the factors' products (R, C), which it may overwrite, to log s (R, C).
+
+        With its derivative with respect to the products; None is 1.
+        """
+
+
+class _Linear:
+    """log s is the product of the factors."""
+
+    linear = True
+    normalizer = "softmax"
+
+    def log_similarity(self, products: Tensor) -> tuple[Tensor, None]:
+        return products, None
+
+
+class _OfDistance:
+    """log s depends on the squared distance, which is the product of the factors."""
+
+    linear = False
+    normalizer = "softmax"
+
+    def factors(
+        self, anchors: Tensor, candidates: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return distance_factors(anchors, candidates)
+
+
+@dataclass(frozen=True)
+class Cosine(_Linear):
+    """s = exp(cos(f_i, f_j)); normalises inside."""
+
+    def factors(
+        self, anchors: Tensor, candidates: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Unit vectors."""
+        unit = unit_rows(anchors)
+        return unit, unit if candidates is anchors else unit_rows(candidates)
+
+
+@dataclass(frozen=True)
+class Dot(_Linear):
+    """s = exp(f_i . f_j); takes the embeddings as they come."""
+
+    def factors(
+        self, anchors: Tensor, candidates: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The embeddings themselves."""
+        return anchors, candidates
+
+
+@dataclass(frozen=True)
+class Gaussian(_Linear):
+    r"""s = exp(-||f_i - f_j||^2 / (2 sigma^2)); takes the embeddings as they come.
+
+    In the limits, 2 sigma^2 KL(p || q) tends, but for a constant, to
+
+        sigma -> inf:  sum_j p_j d_j^2 - mean_j d_j^2    (attract, and spread: VICReg)
+        sigma -> 0:    sum_j p_j d_j^2 - min_j d_j^2     (the hardest negative: triplet)
+
+    Attributes:
+        bandwidth: sigma, in [0, inf]; 0 and inf are the limits.
+    """
+
+    bandwidth: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.bandwidth not in (0, math.inf):
+            check_positive("bandwidth", self.bandwidth)
+
+    @property
+    def normalizer(self) -> str:  # type: ignore[override]
+        """What turns log s into log q."""
+        return {0: "max", math.inf: "mean"}.get(self.bandwidth, "softmax")
+
+    def factors(
+        self, anchors: Tensor, candidates: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Factors whose product is -||a - c||^2 / (2 sigma^2)."""
+        anchors, candidates = distance_factors(anchors, candidates)
+        limit = self.normalizer != "softmax"
+        return anchors * (-1 if limit else -0.5 / self.bandwidth**2), candidates
+
+
+@dataclass(frozen=True)
+class StudentT(_OfDistance):
+    """s = (1 + ||f_i - f_j||^2 / nu)^(-(nu + 1) / 2); embeddings as they come.
+
+    Attributes:
+        degrees_of_freedom: nu, positive; 1 is the Cauchy kernel of t-SNE.
+    """
+
+    degrees_of_freedom: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("degrees_of_freedom", self.degrees_of_freedom)
+
+    def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor]:
+        """Log s of squared distances."""
+        nu = self.degrees_of_freedom
+        denominator = products.clamp_(min=0).add_(nu)
+        power = -(nu + 1) / 2
+        return (denominator / nu).log_().mul_(power), denominator.reciprocal_().mul_(
+            power
+        )
+
+
+@dataclass(frozen=True)
+class PowerLaw(_OfDistance):
+    """s = ||f_i - f_j||^-n, as in the harmonic loss; embeddings as they come.
+
+    Attributes:
+        exponent: n, positive.
+    """
+
+    exponent: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_positive("exponent", self.exponent)
+
+    def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor]:
+        """Log s of squared distances; coinciding points have no direction to move."""
+        smallest = torch.finfo(products.dtype).eps
+        coincide = products <= smallest
+        squares = products.clamp_(min=smallest)
+        slope = (-self.exponent / 2 / squares).masked_fill_(coincide, 0)
+        return squares.log_().mul_(-self.exponent / 2), slope
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Chance to reach j from i through a cluster; embeddings (B, K) are its logits.
+
+    s = sum_c f_ic f_jc / sum_k f_kc,    f_i = softmax(z_i)
+
+    With the anchor among the candidates, s sums to 1: it is q. The sum over k is over
+    the candidates.
+    """
+
+    linear = False
+    normalizer = "softmax"
+
+    def factors(
+        self, anchors: Tensor, candidates: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Assignments of the anchors, and shares that candidates have of clusters."""
+        of_candidates = torch.softmax(candidates, dim=1)
+        of_anchors = (
+            of_candidates if anchors is candidates else torch.softmax(anchors, dim=1)
+        )
+        counted = of_candidates if weights is None else of_candidates * weights[:, None]
+        # A cluster that nobody is in has size 0 where single precision ends.
+        size = counted.sum(dim=0).clamp_min(torch.finfo(counted.dtype).tiny)
+        return of_anchors, of_candidates / size
+
+    def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor]:
+        """Log of the products; where they underflow, without a gradient."""
+        smallest = torch.finfo(products.dtype).tiny
+        slope = products.reciprocal().masked_fill_(products < smallest, 0)
+        return products.clamp_(min=smallest).log_(), slope
+
+
+KERNELS: dict[str, type[Kernel]] = {
+    "cosine": Cosine,
+    "dot": Dot,
+    "gaussian": Gaussian,
+    "student_t": StudentT,
+    "power_law": PowerLaw,
+    "clusters": Clusters,
+}
+
+
+def distance_factors(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """Factors whose product is ||a - c||^2 = ||a||^2 - 2 a.c + ||c||^2."""
+    # Distances ignore a common shift; without the mean the squares cancel less.
+    centre = candidates.detach().mean(dim=0)
+    same = anchors is candidates
+    candidates = candidates - centre
+    anchors = candidates if same else anchors - centre
+    ones = anchors.new_ones(1)
+    return (
+        torch.cat(
+            [
+                -2 * anchors,
+                anchors.square().sum(dim=1, keepdim=True),
+                ones.expand(len(anchors), 1),
+            ],
+            dim=1,
+        ),
+        torch.cat(
+            [
+                candidates,
+                ones.expand(len(candidates), 1),
+                candidates.square().sum(dim=1, keepdim=True),
+            ],
+            dim=1,
+        ),
+    )
 
 
 class _UnitRows(torch.autograd.Function):
@@ -53,60 +266,3 @@ def unit_rows(embeddings: Tensor) -> Tensor:
     """Rows (B, D) divided by their Euclidean norm; a zero row stays zero."""
     unit: Tensor = _UnitRows.apply(embeddings)
     return unit
-
-
-def softmax_(logits: Tensor) -> Tensor:
-    """Overwrite logits (R, C) by q = softmax(logits); returns their logsumexp (R, 1).
-
-    In place, because a fresh (R, C) buffer costs more than the arithmetic.
-    """
-    largest = logits.amax(dim=1, keepdim=True)
-    total = logits.sub_(largest).exp_().sum(dim=1, keepdim=True)
-    logits.div_(total)
-    return total.log_().add_(largest)
-
-
-def _unit_factors(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    unit = unit_rows(anchors)
-    return unit, unit if candidates is anchors else unit_rows(candidates)
-
-
-def _identity(products: Tensor) -> tuple[Tensor, None]:
-    return products, None
-
-
-def _distance_factors(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors whose product is ||a - c||^2 = ||a||^2 - 2 a.c + ||c||^2."""
-    # Distances ignore a common shift; without the mean the squares cancel less.
-    centre = candidates.detach().mean(dim=0)
-    anchors, candidates = anchors - centre, candidates - centre
-    ones = anchors.new_ones(1)
-    return (
-        torch.cat(
-            [
-                -2 * anchors,
-                anchors.square().sum(dim=1, keepdim=True),
-                ones.expand(len(anchors), 1),
-            ],
-            dim=1,
-        ),
-        torch.cat(
-            [
-                candidates,
-                ones.expand(len(candidates), 1),
-                candidates.square().sum(dim=1, keepdim=True),
-            ],
-            dim=1,
-        ),
-    )
-
-
-def _log_student_t(squared_distances: Tensor) -> tuple[Tensor, Tensor]:
-    denominator = squared_distances.clamp_(min=0).add_(1)
-    return denominator.log().neg_(), denominator.reciprocal_().neg_()
-
-
-KERNELS = {
-    "cosine": Kernel(_unit_factors, _identity),
-    "student_t": Kernel(_distance_factors, _log_student_t),
-}

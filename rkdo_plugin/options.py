@@ -19,6 +19,21 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         )
 
 
+def check_positive(name: str, value: float) -> None:
+    """Raise unless the value is a finite number above 0."""
+    _check_number(name, value)
+    if not 0 < value < float("inf"):
+        raise ValueError(
+            f"Expected `{name}` to be a finite positive number but got {value}"
+        )
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise unless the value is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"Expected `{name}` to be a positive integer but got {value}")
+
+
 def check_temperature(temperature: float, name: str = "temperature") -> None:
     """Raise unless the temperature is a finite number of at least 1e-8."""
     _check_number(name, temperature)

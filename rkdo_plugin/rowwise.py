@@ -36,10 +36,15 @@ def rowwise_mean(
     Returns:
         The mean, a scalar that is differentiable once.
     """
-    elements = CPU_CHUNK if anchors.device.type == "cpu" else ACCELERATOR_CHUNK
-    rows_per_chunk = max(1, elements // len(candidates))
-    mean: Tensor = _RowwiseMean.apply(anchors, candidates, objective, rows_per_chunk)
+    mean: Tensor = _RowwiseMean.apply(anchors, candidates, objective)
     return mean
+
+
+def chunks(rows: int, columns: int, device: torch.device) -> list[slice]:
+    """Slices of rows that are computed, and held, at once."""
+    elements = CPU_CHUNK if device.type == "cpu" else ACCELERATOR_CHUNK
+    step = max(1, elements // max(1, columns))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
 class _RowwiseMean(torch.autograd.Function):
@@ -49,16 +54,15 @@ class _RowwiseMean(torch.autograd.Function):
         anchors: Tensor,
         candidates: Tensor,
         objective: RowObjective,
-        rows_per_chunk: int,
     ) -> Tensor:
         for_anchors, for_candidates = ctx.needs_input_grad[:2]
         values = anchors.new_empty(len(anchors))
         anchors_grad = torch.empty_like(anchors) if for_anchors else None
         candidates_grad = torch.zeros_like(candidates) if for_candidates else None
-        buffer = anchors.new_empty(min(rows_per_chunk, len(anchors)), len(candidates))
-        for start in range(0, len(anchors), rows_per_chunk):
-            rows = slice(start, min(start + rows_per_chunk, len(anchors)))
-            products = buffer[: rows.stop - start]
+        slices = chunks(len(anchors), len(candidates), anchors.device)
+        buffer = anchors.new_empty(slices[0].stop, len(candidates))
+        for rows in slices:
+            products = buffer[: rows.stop - rows.start]
             torch.mm(anchors[rows], candidates.T, out=products)
             values[rows], slope = objective(products, rows)
             if anchors_grad is not None:
@@ -80,4 +84,4 @@ class _RowwiseMean(torch.autograd.Function):
             None if saved is None else saved * (grad / ctx.rows)
             for saved in ctx.saved_tensors
         )
-        return anchors_grad, candidates_grad, None, None
+        return anchors_grad, candidates_grad, None

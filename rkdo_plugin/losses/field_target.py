@@ -7,12 +7,14 @@ from torch.utils.checkpoint import checkpoint
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
 from rkdo_plugin.kernels import unit_rows
-from rkdo_plugin.supervision import Pairs
+from rkdo_plugin.supervision.comparison import Comparison
 
 CHUNK = 2**18  # logits in memory at a time
 
 
-def field_target_loss(pairs: Pairs, field: ResponseField, temperature: float) -> Tensor:
+def field_target_loss(
+    pairs: Comparison, field: ResponseField, temperature: float
+) -> Tensor:
     """Mean over anchors of KL(p~ || q), with the row's stored embeddings as candidates.
 
         p~(.|i) = (1 - w (1 - m_i)) 1[positive] + w (1 - m_i) row_i / sum(row_i)
@@ -30,6 +32,8 @@ def field_target_loss(pairs: Pairs, field: ResponseField, temperature: float) ->
     """
     assert pairs.anchor_ids is not None
     assert pairs.candidate_ids is not None
+    assert pairs.positive is not None
+    positive = pairs.positive
     anchors, candidates = unit_rows(pairs.anchors), unit_rows(pairs.candidates)
     samples, of_positive = pairs.anchor_ids.unbind(dim=1)
     ids, weights, self_mass = (row.to(anchors.device) for row in field.target(samples))
@@ -55,12 +59,12 @@ def field_target_loss(pairs: Pairs, field: ResponseField, temperature: float) ->
         neighbours = torch.zeros_like(logits, dtype=torch.bool)
         for slot in range(ids.shape[1]):
             neighbours |= pairs.candidate_ids == ids[rows, slot, None]
-        neighbours.scatter_(1, pairs.positive[rows], False)
+        neighbours.scatter_(1, positive[rows], False)
         logits = logits.masked_fill(neighbours, lowest)
         bank = torch.einsum("rd,rkd->rk", anchors, stored) / temperature
         bank = bank.masked_fill(~counts[rows], lowest)
         log_q = torch.log_softmax(torch.cat([logits, bank], dim=1), dim=1)
-        at_positive = log_q.gather(1, pairs.positive[rows])
+        at_positive = log_q.gather(1, positive[rows])
         at_bank = log_q[:, logits.shape[1] :]
         cross = p_positive[rows] * at_positive
         cross = cross.sum(dim=1) + (p_bank[rows] * at_bank).sum(dim=1)

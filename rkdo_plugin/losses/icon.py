@@ -1,16 +1,24 @@
 """I-Con: a divergence between what should be near and what is near."""
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from rkdo_plugin.divergences import DIVERGENCES, kl
-from rkdo_plugin.kernels import KERNELS, softmax_
+from rkdo_plugin.divergences import DIVERGENCES
+from rkdo_plugin.kernels import KERNELS, Kernel
+from rkdo_plugin.losses.composition import Composition, Problem, log_sums_of_pairs
 from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
+from rkdo_plugin.losses.key_queue import KeyQueue
+from rkdo_plugin.normalizers import NORMALIZERS
 from rkdo_plugin.options import check_choice, check_range, check_temperature
 from rkdo_plugin.rowwise import rowwise_mean
-from rkdo_plugin.supervision import CANDIDATES, SampleIds, pair_views
+from rkdo_plugin.supervision import SUPERVISIONS, Pairs, Supervision
+from rkdo_plugin.supervision.comparison import CANDIDATES, SampleIds
 
-SUPERVISIONS = ("pairs",)
+RowDivergence = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+"""Maps logits (R, C), which it may overwrite, to values (R,) and slopes (R, C)."""
 
 
 class IConLoss(nn.Module):
@@ -18,28 +26,47 @@ class IConLoss(nn.Module):
 
         L = 1/n sum_i D(p(.|i) || q(.|i)),    q(j|i) = softmax_j(log s(f_i, f_j) / tau)
 
-    p puts its mass on the other view of i. With the defaults this is SimCLR's loss:
+    With the defaults p puts its mass on the other view of i and this is SimCLR's loss:
     `IConLoss(temperature=t)` equals `lightly.loss.NTXentLoss(t)`, in a fraction of its
-    memory.
+    memory. Any p, s and D go together; `create_loss` has the known rows by name.
 
     Args:
         temperature: tau, positive.
-        supervision: Where p comes from: "pairs", the two views of one sample.
-        kernel: s. "cosine": exp(cosine), normalises inside; "student_t":
-            1 / (1 + ||f_i - f_j||^2), takes the embeddings as they come.
-        divergence: D. "kl".
+        supervision: Where p comes from: "pairs", "labels", "classes", "neighbors",
+            "gaussian", "perplexity", "similarity", "spectral", "given" or "itself", or
+            an object of `rkdo_plugin.supervision` with options of its own.
+        kernel: s. "cosine", "dot", "gaussian", "student_t", "power_law" or "clusters",
+            or an object of `rkdo_plugin.kernels` with options of its own. "cosine"
+            normalises inside, the others take the embeddings as they come.
+        divergence: D. "kl", "reverse_kl", "js", "tv" or "hellinger".
         debias: Share of p that is spread evenly over the candidates, in [0, 1].
-        candidates: "all": both views without the anchor itself (2B - 1); "cross": the
-            other view only, with anchors from `z0` (B).
+        candidates: "all": all views without the anchor itself; "with_self": with it;
+            "cross": the other view only, with anchors from `z0`.
         gather_distributed: Take candidates from all processes.
+        symmetric: With "cross", average over both directions, as CLIP does.
+        joint: Symmetrise p, and let p and q each sum to 1 over all pairs rather than
+            for each anchor, as t-SNE does.
+        learnable_temperature: Make tau a parameter, of which `temperature` is the
+            start; an optimizer has to hold it.
+        memory_bank_size: (N, D): beside the anchor's own positive, the candidates are
+            the N newest embeddings `z1` of earlier steps, as in MoCo.
 
     Raises:
-        ValueError: An option is outside its range.
+        ValueError: An option is outside its range, or two do not go together.
 
     Example:
         >>> from lightly.loss import NTXentLoss
         >>> z0, z1 = torch.randn(2, 256, 128).unbind()
         >>> torch.allclose(IConLoss(0.2)(z0, z1), NTXentLoss(0.2)(z0, z1))
+        True
+
+        A p that nobody has tried with a q that nobody has tried:
+
+        >>> from rkdo_plugin.kernels import PowerLaw
+        >>> from rkdo_plugin.supervision import Neighbors, RandomWalk
+        >>> walk = RandomWalk(Neighbors(k=3), steps=2)
+        >>> criterion = IConLoss(1.0, walk, PowerLaw(4), "hellinger", debias=0.1)
+        >>> bool(criterion(torch.randn(64, 8), targets=torch.randn(64, 5)) < 1)
         True
 
     Source: Alshammari et al., "I-Con: A Unifying Framework for Representation
@@ -49,81 +76,231 @@ class IConLoss(nn.Module):
     def __init__(
         self,
         temperature: float = 0.5,
-        supervision: str = "pairs",
-        kernel: str = "cosine",
+        supervision: str | Supervision = "pairs",
+        kernel: str | Kernel = "cosine",
         divergence: str = "kl",
         debias: float = 0.0,
         candidates: str = "all",
         gather_distributed: bool = False,
+        symmetric: bool = False,
+        joint: bool = False,
+        learnable_temperature: bool = False,
+        memory_bank_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         check_temperature(temperature)
-        check_choice("supervision", supervision, SUPERVISIONS)
-        check_choice("kernel", kernel, KERNELS)
+        if isinstance(supervision, str):
+            check_choice("supervision", supervision, SUPERVISIONS)
+            supervision = SUPERVISIONS[supervision]()
+        if isinstance(kernel, str):
+            check_choice("kernel", kernel, KERNELS)
+            kernel = KERNELS[kernel]()
         check_choice("divergence", divergence, DIVERGENCES)
         check_range("debias", debias, 0, 1)
         check_choice("candidates", candidates, CANDIDATES)
         check_gather(gather_distributed)
-        self.temperature = temperature
+        if symmetric and candidates != "cross":
+            raise ValueError(
+                f"Expected `symmetric` with candidates='cross' but got {candidates!r}, "
+                "which has anchors from both views already"
+            )
+        if divergence != "kl" and (joint or kernel.normalizer != "softmax"):
+            with_what = "`joint`" if joint else f"{kernel}, a limit"
+            raise ValueError(
+                f"Expected divergence='kl' with {with_what} but got {divergence!r}"
+            )
+        if joint and kernel.normalizer != "softmax":
+            raise ValueError(f"Expected no limit with `joint` but got {kernel}")
+        if learnable_temperature and not kernel.linear:
+            raise ValueError(
+                "Expected a kernel 'cosine', 'dot' or 'gaussian' with "
+                f"`learnable_temperature` but got {kernel}"
+            )
+        queued = memory_bank_size is not None
+        if queued and (not isinstance(supervision, Pairs) or candidates != "cross"):
+            raise ValueError(
+                "Expected supervision='pairs' and candidates='cross' with "
+                f"`memory_bank_size` but got {supervision} and {candidates!r}"
+            )
+        if queued and symmetric:
+            raise ValueError("Expected no `symmetric` with `memory_bank_size`")
         self.supervision = supervision
         self.kernel = kernel
         self.divergence = divergence
         self.debias = debias
         self.candidates = candidates
         self.gather_distributed = gather_distributed
+        self.symmetric = symmetric
+        self.joint = joint
+        self.queue = (
+            KeyQueue(*memory_bank_size, gather_distributed)
+            if memory_bank_size is not None
+            else None
+        )
+        self._temperature = float(temperature)
+        if learnable_temperature:
+            self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def forward(
-        self, z0: Tensor, z1: Tensor, *, sample_ids: SampleIds | None = None
+        self,
+        z0: Tensor,
+        z1: Tensor | None = None,
+        targets: Tensor | None = None,
+        *,
+        sample_ids: SampleIds | None = None,
     ) -> Tensor:
-        """The loss (scalar, nats) of two views' embeddings; either may be detached.
+        """The loss (scalar, nats) of embeddings; any may be detached.
 
         Args:
             z0: (B, D), any floating dtype; the arithmetic is float32 or wider.
-            z1: (B, D).
+            z1: (B, D), the other view; none for methods of one embedding; with
+                supervision "classes", prototypes (C, D) of the classes.
+            targets: What the supervision reads: labels (B,), features (B, F), or rows
+                of p.
             sample_ids: Which sample each row of `z0` and of `z1` shows, (B,) integers
                 each: other copies of a sample are then no candidates. Views of one
                 sample a row, all different, when not given.
 
         Raises:
-            TypeError: An argument is no tensor, or not of a floating dtype.
-            ValueError: The shapes are not one (B, D) with B of at least 2, or the
-                samples' ids are not two vectors (B,) of integers.
+            TypeError: An argument is no tensor, or not of a floating dtype; `targets`
+                is missing, superfluous or of the wrong type.
+            ValueError: The shapes do not fit, B is below 2, `targets` is out of range,
+                or the samples' ids are not two vectors (B,) of integers.
         """
-        kernel, divergence = KERNELS[self.kernel], DIVERGENCES[self.divergence]
-        one_hot = divergence is kl and self.debias == 0
         with full_precision(z0, z1) as (z0, z1):
             check_sample_ids(sample_ids, len(z0))
-            pairs = pair_views(
-                z0, z1, self.candidates, self.gather_distributed, sample_ids
-            )
+            loss = self._one_way(z0, z1, targets, sample_ids)
+            if self.symmetric and z1 is not None:
+                swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
+                loss = (loss + self._one_way(z1, z0, targets, swapped)) / 2
+            if self.queue is not None and z1 is not None:
+                self.queue.enter_after(loss, z1)
+            return loss
 
-            def objective(products: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-                logits, derivative = kernel.log_similarity(products)
-                logits.mul_(1 / self.temperature)
-                pairs.exclude(logits, rows)
-                if one_hot:
-                    # KL is the cross-entropy; its derivative is q - p.
-                    at_positive = logits.gather(1, pairs.positive[rows])
-                    value = (softmax_(logits) - at_positive)[:, 0]
-                    slope = pairs.subtract_one_hot(logits, rows)
-                else:
-                    log_q = torch.log_softmax(logits, dim=1)
-                    value, slope = divergence(pairs.target(rows, self.debias), log_q)
-                    # log q = logits - logsumexp(logits)
-                    total = slope.sum(dim=1, keepdim=True)
-                    slope.addcmul_(log_q.exp_(), total, value=-1)
-                if derivative is not None:
-                    slope.mul_(derivative)
-                return value, slope.mul_(1 / self.temperature)
+    @property
+    def temperature(self) -> float:
+        """Tau, as it is now."""
+        learnt = getattr(self, "log_temperature", None)
+        return self._temperature if learnt is None else math.exp(learnt)
 
-            factors = kernel.factors(pairs.anchors, pairs.candidates)
-            return rowwise_mean(*factors, objective)
+    def problem(
+        self,
+        z0: Tensor,
+        z1: Tensor | None,
+        targets: Tensor | None,
+        sample_ids: SampleIds | None,
+    ) -> tuple[Problem, float]:
+        """The problem of a batch, and the temperature that its products still need."""
+        problem = Composition(
+            self.supervision,
+            self.kernel,
+            self.candidates,
+            self.debias,
+            self.gather_distributed,
+        ).problem(z0, z1, targets, sample_ids, self.queue)
+        learnt: Tensor | None = getattr(self, "log_temperature", None)
+        if learnt is None:
+            return problem, self._temperature
+        return problem.scaled(torch.exp(-learnt)), 1
+
+    def _one_way(
+        self,
+        z0: Tensor,
+        z1: Tensor | None,
+        targets: Tensor | None,
+        sample_ids: SampleIds | None,
+    ) -> Tensor:
+        problem, temperature = self.problem(z0, z1, targets, sample_ids)
+        divergence = self._divergence(problem, temperature)
+        weight = problem.target.weight
+
+        def objective(products: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+            log_s, derivative = problem.log_similarity(products)
+            value, slope = divergence(problem.logits(log_s, temperature, rows), rows)
+            if derivative is not None:
+                slope.mul_(derivative)
+            if weight is not None:
+                value, slope = value * weight[rows], slope.mul_(weight[rows, None])
+            return value, slope.mul_(1 / temperature)
+
+        return rowwise_mean(*problem.factors, objective)
+
+    def _divergence(self, problem: Problem, temperature: float) -> RowDivergence:
+        if self.joint:
+            return _joint_kl(problem, temperature)
+        if self.divergence != "kl":
+            return _any_divergence(problem, self.divergence)
+        if problem.target.column is not None:
+            return _one_hot_kl(problem, problem.target.column)
+        return _kl(problem)
 
     def extra_repr(self) -> str:
         """The options, as `print(criterion)` shows them."""
-        return (
-            f"temperature={self.temperature}, supervision={self.supervision!r}, "
-            f"kernel={self.kernel!r}, divergence={self.divergence!r}, "
-            f"debias={self.debias}, candidates={self.candidates!r}, "
-            f"gather_distributed={self.gather_distributed}"
-        )
+        bank = None if self.queue is None else tuple(self.queue.keys.shape)
+        options = {
+            "temperature": self.temperature,
+            "supervision": self.supervision,
+            "kernel": self.kernel,
+            "divergence": self.divergence,
+            "debias": self.debias,
+            "candidates": self.candidates,
+            "gather_distributed": self.gather_distributed,
+            "symmetric": self.symmetric,
+            "joint": self.joint,
+            "memory_bank_size": bank,
+        }
+        return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _one_hot_kl(problem: Problem, column: Tensor) -> RowDivergence:
+    """KL is the cross-entropy; its derivative is q - p."""
+    normalizer = NORMALIZERS[problem.kernel.normalizer]
+
+    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        columns = column[rows]
+        at_column = logits.gather(1, columns)
+        value = (normalizer(logits) - at_column)[:, 0]
+        minus_one = logits.new_full(columns.shape, -1)
+        return value, logits.scatter_add_(1, columns, minus_one)
+
+    return divergence
+
+
+def _kl(problem: Problem) -> RowDivergence:
+    """KL = sum_j p_j log p_j - sum_j p_j logits_j + normalizer."""
+    normalizer = NORMALIZERS[problem.kernel.normalizer]
+    limit = problem.kernel.normalizer != "softmax"
+
+    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        p = problem.target.rows(rows)
+        value = -torch.linalg.vecdot(p, logits)
+        value += normalizer(logits)[:, 0]
+        if not limit:  # where 2 sigma^2 times the entropy vanishes
+            value += torch.xlogy(p, p).sum(dim=1)
+        return value, logits.sub_(p)
+
+    return divergence
+
+
+def _any_divergence(problem: Problem, name: str) -> RowDivergence:
+    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        log_q = torch.log_softmax(logits, dim=1)
+        value, slope = DIVERGENCES[name](problem.target.rows(rows), log_q)
+        # log q = logits - logsumexp(logits)
+        total = slope.sum(dim=1, keepdim=True)
+        return value, slope.addcmul_(log_q.exp_(), total, value=-1)
+
+    return divergence
+
+
+def _joint_kl(problem: Problem, temperature: float) -> RowDivergence:
+    """KL of P_ij = (p(j|i) + p(i|j)) / 2n and Q_ij, which sum to 1 over all pairs."""
+    n = problem.comparison.num_anchors
+    (log_sum,) = log_sums_of_pairs(problem, [temperature])
+
+    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        p = problem.joint_target(rows)
+        log_ratio = torch.xlogy(p, p / n) - p * (logits - log_sum)
+        return log_ratio.sum(dim=1), logits.sub_(log_sum).exp_().mul_(n).sub_(p)
+
+    return divergence

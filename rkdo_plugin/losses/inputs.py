@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch import distributed as torch_dist
 
-from rkdo_plugin.supervision import SampleIds
+from rkdo_plugin.supervision.comparison import SampleIds
 
 
 def check_gather(gather_distributed: bool) -> None:
@@ -37,18 +37,21 @@ def check_sample_ids(sample_ids: SampleIds | None, rows: int) -> None:
 
 
 @contextmanager
-def full_precision(z0: Tensor, z1: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Two views' embeddings, checked, in float32 or wider with autocast off.
+def full_precision(
+    z0: Tensor, z1: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Embeddings, checked, in float32 or wider with autocast off.
 
     Args:
         z0: (B, D), any floating dtype.
-        z1: (B, D), any floating dtype.
+        z1: (B, D) or (C, D), any floating dtype, or none.
 
     Raises:
         TypeError: An argument is no tensor, or not of a floating dtype.
-        ValueError: An argument is not (B, D), or the shapes differ.
+        ValueError: An argument is not a matrix, or the sizes D differ.
     """
-    for name, z in (("z0", z0), ("z1", z1)):
+    given = {"z0": z0} if z1 is None else {"z0": z0, "z1": z1}
+    for name, z in given.items():
         if not isinstance(z, Tensor):
             raise TypeError(
                 f"Expected `{name}` to be a tensor (B, D) but got {type(z).__name__}"
@@ -61,11 +64,13 @@ def full_precision(z0: Tensor, z1: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             raise ValueError(
                 f"Expected `{name}` to have shape (B, D) but got {tuple(z.shape)}"
             )
-    if z0.shape != z1.shape:
-        raise ValueError(
-            "Expected `z0` and `z1` to have one shape (B, D) but got "
-            f"{tuple(z0.shape)} and {tuple(z1.shape)}"
-        )
-    dtype = torch.promote_types(torch.promote_types(z0.dtype, z1.dtype), torch.float32)
+    dtype = torch.promote_types(z0.dtype, torch.float32)
+    if z1 is not None:
+        if z0.shape[1] != z1.shape[1]:
+            raise ValueError(
+                "Expected `z0` and `z1` to have one shape (B, D) but got "
+                f"{tuple(z0.shape)} and {tuple(z1.shape)}"
+            )
+        dtype = torch.promote_types(dtype, z1.dtype)
     with torch.autocast(z0.device.type, enabled=False):
-        yield z0.to(dtype), z1.to(dtype)
+        yield z0.to(dtype), None if z1 is None else z1.to(dtype)

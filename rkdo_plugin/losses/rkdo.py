@@ -1,15 +1,20 @@
 """RKDO: I-Con whose p is updated recursively by q."""
 
+import math
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor, nn
 
 from rkdo_plugin.field.response_field import ResponseField
-from rkdo_plugin.kernels import KERNELS, softmax_
+from rkdo_plugin.losses.composition import Problem, log_sums_of_pairs
 from rkdo_plugin.losses.field_target import field_target_loss
-from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
-from rkdo_plugin.options import check_choice, check_range, check_temperature
-from rkdo_plugin.rowwise import rowwise_mean
-from rkdo_plugin.supervision import CANDIDATES, Pairs, SampleIds, pair_views
+from rkdo_plugin.losses.icon import IConLoss
+from rkdo_plugin.losses.inputs import check_sample_ids, full_precision
+from rkdo_plugin.normalizers import NORMALIZERS
+from rkdo_plugin.options import check_count, check_range
+from rkdo_plugin.rowwise import chunks, rowwise_mean
+from rkdo_plugin.supervision.comparison import SampleIds
 
 
 class RKDOLoss(nn.Module):
@@ -19,7 +24,8 @@ class RKDOLoss(nn.Module):
         p_t = (1 - a) p_{t-1} + a q_{t-1},    p_0(j|i) = 1[j is the other view of i]
         q_t = softmax_j(cos(f_i, f_j) / tau_t),    tau_t = tau_0 (1 - beta t / T)
 
-    The defaults reproduce the published code: anchors from `z0`, candidates from `z1`,
+    `over` takes p_0, s and the candidates from any other row of I-Con's table. The
+    defaults reproduce the published code: anchors from `z0`, candidates from `z1`,
     gradients through p as well as q. Its value is a sum over T divergences at several
     temperatures: compare it with no other loss, nor with itself at other settings.
 
@@ -34,6 +40,9 @@ class RKDOLoss(nn.Module):
             without the anchor itself (2B - 1), as in SimCLR.
         symmetric: With "cross", average over both directions.
         gather_distributed: Take candidates from all processes.
+        over: The I-Con loss whose p is p_0, or its name, for example "t-sne"; its own
+            temperature is tau_0, and `temperature`, `candidates`, `symmetric` and
+            `gather_distributed` keep their defaults.
         field: A response field whose rows are the targets, equation (3) read literally:
             the recursion runs in the field, over training time, and `coupling`,
             `depth`, `temperature_decay` and `detach_target` keep their defaults. The
@@ -51,6 +60,9 @@ class RKDOLoss(nn.Module):
         >>> one_depth = RKDOLoss(coupling=0, depth=1, temperature_decay=0)(z0, z1)
         >>> torch.allclose(one_depth, IConLoss(candidates="cross")(z0, z1))
         True
+        >>> criterion = RKDOLoss(over="supcon", coupling=0.2)
+        >>> criterion(z0, z1, torch.arange(256) % 10).shape
+        torch.Size([])
 
     Source: Martin, "Recursive KL Divergence Optimization", 2025,
     https://arxiv.org/abs/2504.21707, equations (1), (3) and (4).
@@ -66,63 +78,74 @@ class RKDOLoss(nn.Module):
         candidates: str = "cross",
         symmetric: bool = False,
         gather_distributed: bool = False,
+        over: str | IConLoss | None = None,
         field: ResponseField | None = None,
     ) -> None:
         super().__init__()
-        check_temperature(temperature)
         check_range("coupling", coupling, 0, 1)
-        if not isinstance(depth, int) or depth < 1:
-            raise ValueError(
-                f"Expected `depth` to be a positive integer but got {depth}"
-            )
+        check_count("depth", depth)
         check_range("temperature_decay", temperature_decay, 0, 1)
         if temperature_decay == 1:
             raise ValueError(
                 "Expected `temperature_decay` to be below 1, where the last "
                 "temperature is 0, but got 1"
             )
-        check_choice("candidates", candidates, CANDIDATES)
-        check_gather(gather_distributed)
-        if symmetric and candidates == "all":
-            raise ValueError(
-                "Expected `symmetric` with candidates='cross' but got 'all', which "
-                "has anchors from both views already"
+        own = (temperature, candidates, symmetric, gather_distributed)
+        if over is None:
+            row = IConLoss(
+                temperature,
+                candidates=candidates,
+                symmetric=symmetric,
+                gather_distributed=gather_distributed,
             )
+        elif own != (0.5, "cross", False, False):
+            raise ValueError(
+                "Expected the defaults of `temperature`, `candidates`, `symmetric` and "
+                f"`gather_distributed` beside `over`, which has its own, but got {own}"
+            )
+        else:
+            row = _row(over)
         in_batch = (coupling, depth, temperature_decay, detach_target)
-        if field is not None and in_batch != (0.5, 3, 0.1, False):
+        if field is not None and (over is not None or in_batch != (0.5, 3, 0.1, False)):
             raise ValueError(
-                "Expected the defaults of `coupling`, `depth`, `temperature_decay` and "
-                "`detach_target` beside `field`, whose own coupling the recursion "
-                f"follows, but got {in_batch}"
+                "Expected no `over`, and the defaults of `coupling`, `depth`, "
+                "`temperature_decay` and `detach_target`, beside `field`, whose own "
+                f"coupling the recursion follows, but got {over} and {in_batch}"
             )
+        self.over = None if over is None else row
+        self._row = (row,)
         # No submodule: FieldCallback saves the field, and the recipe must not twice.
         self._field = (field,)
-        self.temperature = temperature
         self.coupling = coupling
         self.depth = depth
         self.temperature_decay = temperature_decay
         self.detach_target = detach_target
-        self.candidates = candidates
-        self.symmetric = symmetric
-        self.gather_distributed = gather_distributed
 
     def forward(
-        self, z0: Tensor, z1: Tensor, *, sample_ids: SampleIds | None = None
+        self,
+        z0: Tensor,
+        z1: Tensor | None = None,
+        targets: Tensor | None = None,
+        *,
+        sample_ids: SampleIds | None = None,
     ) -> Tensor:
-        """The loss (scalar, nats) of two views' embeddings; either may be detached.
+        """The loss (scalar, nats) of embeddings; any may be detached.
 
         Args:
             z0: (B, D), any floating dtype; the arithmetic is float32 or wider.
-            z1: (B, D).
+            z1: (B, D), the other view; as `over` reads it where that is given.
+            targets: What the supervision of `over` reads.
             sample_ids: Which sample each row of `z0` and of `z1` shows, (B,) integers
                 each: other copies of a sample are then no candidates. Views of one
                 sample a row, all different, when not given.
 
         Raises:
-            TypeError: An argument is no tensor, or not of a floating dtype.
-            ValueError: The shapes are not one (B, D) with B of at least 2, or the
-                samples' ids are not two vectors (B,) of integers.
+            TypeError: An argument is no tensor, or not of a floating dtype; `targets`
+                is missing, superfluous or of the wrong type.
+            ValueError: The shapes do not fit, B is below 2, `targets` is out of range,
+                or the samples' ids are not two vectors (B,) of integers.
         """
+        row = self.row
         with full_precision(z0, z1) as (z0, z1):
             check_sample_ids(sample_ids, len(z0))
             if self.field is not None and sample_ids is None:
@@ -131,64 +154,53 @@ class RKDOLoss(nn.Module):
                     "but got none: add FieldCallback(field) to the Trainer, or pass "
                     "them"
                 )
-            forth = self._one_way(z0, z1, sample_ids)
-            if not self.symmetric:
-                return forth
-            swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
-            return (forth + self._one_way(z1, z0, swapped)) / 2
+            loss = self._one_way(z0, z1, targets, sample_ids)
+            if row.symmetric and z1 is not None:
+                swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
+                loss = (loss + self._one_way(z1, z0, targets, swapped)) / 2
+            if row.queue is not None and z1 is not None:
+                row.queue.enter_after(loss, z1)
+            return loss
 
-    def _one_way(self, z0: Tensor, z1: Tensor, sample_ids: SampleIds | None) -> Tensor:
-        pairs = pair_views(z0, z1, self.candidates, self.gather_distributed, sample_ids)
+    def _one_way(
+        self,
+        z0: Tensor,
+        z1: Tensor | None,
+        targets: Tensor | None,
+        sample_ids: SampleIds | None,
+    ) -> Tensor:
+        if z1 is None and self.over is None:
+            raise ValueError("Expected two views but got one; `over` names other rows")
+        problem, temperature = self.row.problem(z0, z1, targets, sample_ids)
         if self.field is not None:
-            return field_target_loss(pairs, self.field, self.temperature)
-        factors = KERNELS["cosine"].factors(pairs.anchors, pairs.candidates)
-        return rowwise_mean(
-            *factors, lambda cosines, rows: self._recursion(cosines, rows, pairs)
+            return field_target_loss(problem.comparison, self.field, temperature)
+        recursion = _Recursion(
+            problem,
+            self.coupling,
+            [
+                temperature * (1 - self.temperature_decay * t / self.depth)
+                for t in range(self.depth + 1)
+            ],
+            through_target=self.coupling > 0 and not self.detach_target,
         )
+        if self.row.joint:
+            recursion = recursion.over_all_pairs()
+        return rowwise_mean(*problem.factors, recursion)
 
-    def _recursion(
-        self, cosines: Tensor, rows: slice, pairs: Pairs
-    ) -> tuple[Tensor, Tensor]:
-        """Values (R,) and derivative (R, C) of rows of cosines (R, C).
+    @property
+    def row(self) -> IConLoss:
+        """The I-Con loss whose p the recursion starts from."""
+        return self._row[0]
 
-        Backwards, A_t collects dL/dp_t: A_t = log p_t - log q_t + (1 - a) A_{t+1}, and
-        reaches q_{t-1} with weight a. Constants along a row cancel in softmax's
-        derivative q * (A - <A, q>), so they are left out of A.
-        """
-        a, depth = self.coupling, self.depth
-        tau = [
-            self.temperature * (1 - self.temperature_decay * t / depth)
-            for t in range(depth + 1)
-        ]
-        pairs.exclude(cosines, rows)
-        # Softmax ignores the shift; log p - cosine / tau cancels less with it.
-        cosines.sub_(cosines.amax(dim=1, keepdim=True))
-        smallest_normal = torch.finfo(cosines.dtype).tiny
-        p = pairs.target(rows, debias=0)
-        q = [cosines * (1 / tau[0])]
-        softmax_(q[0])
-        value = cosines.new_zeros(len(cosines))
-        slope = torch.zeros_like(cosines)
-        log_ratio = []
-        for t in range(1, depth + 1):
-            p.lerp_(q[t - 1], a)
-            q.append(cosines * (1 / tau[t]))
-            log_normaliser = softmax_(q[t])
-            # p = 0 meets its logarithm only as 0 log 0 = 0
-            ratio = p.clamp_min(smallest_normal).log_()
-            ratio.sub_(cosines, alpha=1 / tau[t])
-            log_ratio.append(ratio)
-            value += torch.linalg.vecdot(p, ratio) + log_normaliser[:, 0]
-            slope.add_(q[t], alpha=1 / tau[t]).sub_(p, alpha=1 / tau[t])
-        if a == 0 or self.detach_target:
-            return value, slope
-        to_p = log_ratio[-1]
-        for t in range(depth, 0, -1):
-            if t < depth:
-                to_p = log_ratio[t - 1].add_(to_p, alpha=1 - a)
-            to_p.sub_(torch.linalg.vecdot(to_p, q[t - 1])[:, None])
-            slope.addcmul_(to_p, q[t - 1], value=a / tau[t - 1])
-        return value, slope
+    @property
+    def temperature(self) -> float:
+        """tau_0."""
+        return self.row.temperature
+
+    @property
+    def candidates(self) -> str:
+        """Who is compared with whom."""
+        return self.row.candidates
 
     @property
     def field(self) -> ResponseField | None:
@@ -200,6 +212,119 @@ class RKDOLoss(nn.Module):
         return (
             f"temperature={self.temperature}, coupling={self.coupling}, "
             f"depth={self.depth}, temperature_decay={self.temperature_decay}, "
-            f"detach_target={self.detach_target}, candidates={self.candidates!r}, "
-            f"symmetric={self.symmetric}, gather_distributed={self.gather_distributed}"
+            f"detach_target={self.detach_target}, candidates={self.row.candidates!r}, "
+            f"symmetric={self.row.symmetric}, "
+            f"gather_distributed={self.row.gather_distributed}"
         )
+
+
+def _row(over: str | IConLoss) -> IConLoss:
+    from rkdo_plugin.plugins import create_loss
+
+    row = create_loss(over) if isinstance(over, str) else over
+    if not isinstance(row, IConLoss) or row.divergence != "kl":
+        raise ValueError(
+            "Expected `over` to be an I-Con loss of divergence 'kl', or its name, but "
+            f"got {row if over is row else over!r}"
+        )
+    return row
+
+
+@dataclass(frozen=True)
+class _Recursion:
+    """Values (R,) and derivative (R, C) of rows of products (R, C).
+
+    Backwards, A_t collects dL/dp_t: A_t = log p_t - log q_t + (1 - a) A_{t+1}, and
+    reaches q_{t-1} with weight a. Constants along a row cancel in softmax's derivative
+    q * (A - <A, q>), so they are left out of A. Over all pairs, q sums to n rather than
+    1 a row, the mean over pairs stands for the row's, and both need a pass beforehand.
+    """
+
+    problem: Problem
+    coupling: float
+    tau: list[float]
+    through_target: bool
+    log_sums: Tensor | None = None
+    centres: Tensor | None = None
+
+    def __call__(self, products: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        log_s, derivative = self.problem.log_similarity(products)
+        value, slope, _ = self._rows(log_s, rows)
+        if derivative is not None:
+            slope.mul_(derivative)
+        weight = self.problem.target.weight
+        if weight is not None:
+            value, slope = value * weight[rows], slope.mul_(weight[rows, None])
+        return value, slope
+
+    def over_all_pairs(self) -> "_Recursion":
+        """The recursion of p and q that sum to 1 over all pairs."""
+        problem = self.problem
+        joint = replace(self, log_sums=log_sums_of_pairs(problem, self.tau))
+        anchors, candidates = (factor.detach() for factor in problem.factors)
+        sums = []
+        for rows in chunks(len(anchors), len(candidates), anchors.device):
+            log_s, _ = problem.log_similarity(anchors[rows] @ candidates.T)
+            sums.append(joint._rows(log_s, rows)[2])
+        n = problem.comparison.num_anchors
+        return replace(
+            joint, centres=problem.comparison.of_all(torch.cat(sums)).sum(0) / n
+        )
+
+    def _rows(self, log_s: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Values (R,), slopes (R, C) and sums of A_t q_{t-1} over the rows (R, T)."""
+        a, tau, problem = self.coupling, self.tau, self.problem
+        depth = len(tau) - 1
+        joint = self.log_sums is not None
+        normalizer = NORMALIZERS[problem.kernel.normalizer]
+        limit = problem.kernel.normalizer != "softmax"
+        problem.comparison.exclude(log_s, rows)
+        if not joint and not limit:
+            # Softmax ignores the shift; log p - log s / tau cancels less with it.
+            log_s.sub_(log_s.amax(dim=1, keepdim=True))
+        smallest_normal = torch.finfo(log_s.dtype).tiny
+        p = problem.joint_target(rows) if joint else problem.target.rows(rows)
+        value = log_s.new_zeros(len(log_s))
+        slope = torch.zeros_like(log_s)
+        log_n = math.log(problem.comparison.num_anchors)
+        q: list[Tensor] = []
+        log_ratio: list[Tensor] = []
+        for t in range(depth + 1):
+            logits = log_s * (1 / tau[t])
+            if problem.target.candidate_weight is not None:
+                logits += problem.target.candidate_weight.log()
+            if t > 0:
+                p.lerp_(q[t - 1], a)
+                # p = 0 meets its logarithm only as 0 log 0 = 0
+                ratio = (
+                    torch.zeros_like(p)
+                    if limit
+                    else p.clamp_min(smallest_normal).log_()
+                )
+                ratio.sub_(logits)
+                log_ratio.append(ratio)
+                value += torch.linalg.vecdot(p, ratio)
+            if self.log_sums is not None:
+                log_q = logits.sub_(self.log_sums[t] - log_n)
+                log_normalizer = p.sum(dim=1) * (self.log_sums[t] - log_n)
+                q.append(log_q.exp_())
+            else:
+                log_normalizer = normalizer(logits)[:, 0]
+                q.append(logits)
+            if t > 0:
+                value += log_normalizer
+                slope.add_(q[t], alpha=1 / tau[t]).sub_(p, alpha=1 / tau[t])
+        sums = value.new_zeros(len(value), depth)
+        if not self.through_target or limit:  # whose q does not move
+            return value, slope, sums
+        to_p = log_ratio[-1]
+        for t in range(depth, 0, -1):
+            if t < depth:
+                to_p = log_ratio[t - 1].add_(to_p, alpha=1 - a)
+            sums[:, t - 1] = torch.linalg.vecdot(to_p, q[t - 1])
+            if self.centres is not None:
+                to_q = to_p - self.centres[t - 1]
+            else:
+                to_q = to_p.sub_(sums[:, t - 1, None])
+            slope.addcmul_(to_q, q[t - 1], value=a / tau[t - 1])
+        return value, slope, sums

@@ -1,0 +1,53 @@
+"""MoCo's queue: the keys of earlier steps, as further negatives."""
+
+import torch
+from lightly.utils import dist
+from torch import Tensor, nn
+
+from rkdo_plugin.options import check_count
+from rkdo_plugin.supervision.comparison import of_all_processes
+
+
+class KeyQueue(nn.Module):
+    """The newest keys, first in, first out; part of the criterion's state.
+
+    Keys enter when the loss that read them is differentiated: a second call in the
+    same step does not see those of the first, and an evaluation leaves none.
+
+    Args:
+        size: Number of keys, which start as random directions.
+        dim: D, their size.
+        gather_distributed: Enter the keys of all processes, in the order of the ranks.
+
+    Raises:
+        ValueError: A size is not positive.
+    """
+
+    keys: Tensor
+    next: Tensor
+
+    def __init__(self, size: int, dim: int, gather_distributed: bool) -> None:
+        super().__init__()
+        check_count("memory_bank_size[0]", size)
+        check_count("memory_bank_size[1]", dim)
+        self.gather_distributed = gather_distributed
+        keys = nn.functional.normalize(torch.randn(size, dim), dim=1)
+        self.register_buffer("keys", keys)
+        self.register_buffer("next", torch.zeros((), dtype=torch.long))
+
+    def enter_after(self, loss: Tensor, keys: Tensor) -> None:
+        """Let keys (B, D) enter once the loss is differentiated."""
+        if not loss.requires_grad:
+            return
+        keys = keys.detach()
+        if self.gather_distributed and dist.world_size() > 1:
+            keys = of_all_processes(keys)
+        loss.register_hook(lambda grad: self._enter(keys))  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def _enter(self, keys: Tensor) -> None:
+        size = len(self.keys)
+        places = (self.next + torch.arange(len(keys), device=keys.device)) % size
+        # Of more keys than places, the newest stay.
+        self.keys[places[-size:]] = keys[-size:].to(self.keys)
+        self.next.add_(len(keys)).remainder_(size)
