@@ -199,7 +199,7 @@ def test_another_runs_export_fails_verification(road, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("train --loss rkd", "no loss named 'rkd'; known: icon"),
+        ("train --loss rkd", "no loss named 'rkd'; known: clip, cmc, "),
         ("train --recipe simclear", "no recipe named 'simclear'; known: byol, simclr"),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
         ("train --data cifar", "no data named 'cifar'"),
@@ -267,7 +267,7 @@ def test_plugins_lists_what_each_contributes(capsys):
     assert main(["plugins"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("builtin (rkdo-plugin ")
-    assert "loss: icon, negative-cosine, ntxent, rkdo" in out
+    assert "loss: clip, cmc, cross-entropy, harmonic, icon, " in out
 
 
 def test_benchmark_compares_every_loss_with_ntxent(capsys):

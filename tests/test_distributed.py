@@ -3,7 +3,14 @@
 import pytest
 import torch
 from torch import multiprocessing
-from two_processes import CRITERIA, embeddings, half_batch, weight_gradient
+from two_processes import (
+    CRITERIA,
+    ROWS,
+    embeddings,
+    half_batch,
+    row_gradient,
+    weight_gradient,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,3 +26,10 @@ def test_two_processes_equal_one(two_processes, name):
     weight = torch.eye(5, dtype=torch.float64, requires_grad=True)
     expected = weight_gradient(name, embeddings(), weight)
     torch.testing.assert_close(two_processes[name], expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_two_processes_with_targets_equal_one(two_processes, name):
+    weight = torch.eye(5, dtype=torch.float64, requires_grad=True)
+    expected = row_gradient(name, slice(None), weight)
+    torch.testing.assert_close(two_processes[name], expected, rtol=1e-8, atol=1e-10)

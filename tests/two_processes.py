@@ -4,6 +4,8 @@ import torch
 from torch import distributed as dist
 
 from rkdo_plugin import IConLoss, RKDOLoss
+from rkdo_plugin.kernels import Clusters, StudentT
+from rkdo_plugin.supervision import Gaussian, Labels, Neighbors, Perplexity, Similarity
 
 CRITERIA = {
     "icon": lambda: IConLoss(0.2, gather_distributed=True),
@@ -16,6 +18,43 @@ CRITERIA = {
 }
 
 
+FEATURES = torch.randn(8, 3, dtype=torch.float64, generator=torch.manual_seed(1))
+LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 3, 0])  # 2 and 3 occur once
+
+# Losses of one view and `targets`, with what they read.
+ROWS = {
+    "supcon": (lambda: IConLoss(0.2, Labels(), gather_distributed=True), LABELS),
+    "neighbors": (
+        lambda: IConLoss(0.2, Neighbors(2), gather_distributed=True),
+        FEATURES,
+    ),
+    "x-sample": (
+        lambda: IConLoss(0.2, Similarity(), gather_distributed=True),
+        FEATURES,
+    ),
+    "t-sne": (lambda: t_sne(), FEATURES),
+    "rkdo-t-sne": (lambda: RKDOLoss(over=t_sne()), FEATURES),
+    "cuts": (lambda: cuts(), FEATURES),
+    "rkdo-cuts": (lambda: RKDOLoss(over=cuts()), FEATURES),
+}
+
+
+def t_sne():
+    return IConLoss(
+        1.0, Perplexity(3.0), StudentT(), gather_distributed=True, joint=True
+    )
+
+
+def cuts():
+    return IConLoss(
+        1.0,
+        Gaussian(degrees=True),
+        Clusters(),
+        candidates="with_self",
+        gather_distributed=True,
+    )
+
+
 def embeddings():
     return torch.randn(2, 8, 5, dtype=torch.float64, generator=torch.manual_seed(0))
 
@@ -25,14 +64,24 @@ def weight_gradient(name, z, weight):
     return loss.detach(), torch.autograd.grad(loss, weight)[0]
 
 
+def row_gradient(name, samples, weight):
+    create, targets = ROWS[name]
+    loss = create()(embeddings()[0, samples] @ weight, targets=targets[samples])
+    return loss.detach(), torch.autograd.grad(loss, weight)[0]
+
+
 def half_batch(rank, store, results):
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=2
     )
     found = {}
-    for name in CRITERIA:
+    for name in [*CRITERIA, *ROWS]:
         weight = torch.eye(5, dtype=torch.float64, requires_grad=True)
-        loss, grad = weight_gradient(name, embeddings()[:, 4 * rank :][:, :4], weight)
+        half = slice(4 * rank, 4 * rank + 4)
+        if name in ROWS:
+            loss, grad = row_gradient(name, half, weight)
+        else:
+            loss, grad = weight_gradient(name, embeddings()[:, half], weight)
         for mean in (loss, grad):  # as DistributedDataParallel averages
             dist.all_reduce(mean)
             mean /= 2

@@ -78,7 +78,8 @@ class Gaussian:
         if not self.degrees:
             return target
         # The candidates are the anchors, of all processes.
-        degree = mean_one(comparison, (log_sum - log_sum.max()).exp())
+        largest = comparison.of_all(log_sum).max()
+        degree = mean_one(comparison, (log_sum - largest).exp())
         return Target(
             target.rows,
             weight=degree,
