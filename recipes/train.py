@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from rkdo_plugin.batch_labels import BatchLabels
 from rkdo_plugin.field import FieldPairs
 from rkdo_plugin.plugins import create_recipe
 from rkdo_plugin.recipes.checkpointing import (
@@ -190,7 +191,7 @@ def train(
             accelerator="auto",
             devices=1,
             max_epochs=epochs,
-            callbacks=[*callbacks, saver],
+            callbacks=[BatchLabels(), *callbacks, saver],
             logger=open_loggers(folder, steps_done),
             log_every_n_steps=min(10, len(loader)),
             deterministic="warn",

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rkdo_plugin.batch_labels import BatchLabels
     from rkdo_plugin.field import (
         ConvergenceMonitor,
         FieldCallback,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rkdo_plugin.swap import SwapLoss, swap_loss
 
 __all__ = [
+    "BatchLabels",
     "ConvergenceMonitor",
     "FieldCallback",
     "FieldPairs",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BatchLabels": "batch_labels",
     "ConvergenceMonitor": "field",
     "FieldCallback": "field",
     "FieldPairs": "field",

@@ -5,9 +5,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
+from rkdo_plugin.batch_labels import BatchLabels
 from rkdo_plugin.plugins import create_loss
 
 SUPPORTED = (
@@ -61,8 +62,10 @@ def swap_loss(
     return module
 
 
-class SwapLoss(Callback):
+class SwapLoss(BatchLabels):
     """Trainer callback that replaces a recipe's criterion before anything runs.
+
+    A criterion that reads labels, such as SupCon's, gets those of each batch.
 
     Args:
         name_or_module: A registered loss name, or a criterion called as
@@ -84,13 +87,14 @@ class SwapLoss(Callback):
         attribute: str = "criterion",
         **options: Any,
     ) -> None:
+        super().__init__(attribute)
         self.criterion = _criterion(name_or_module, options)
-        self.attribute = attribute
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Swap, before weights are moved, restored or given to an optimizer."""
         if getattr(pl_module, self.attribute, None) is not self.criterion:
             swap_loss(pl_module, self.criterion, self.attribute)
+        super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a criterion with parameters that no optimizer holds."""

@@ -14,7 +14,7 @@ from rkdo_plugin.losses.key_queue import KeyQueue
 from rkdo_plugin.normalizers import NORMALIZERS
 from rkdo_plugin.options import check_choice, check_range, check_temperature
 from rkdo_plugin.rowwise import rowwise_mean
-from rkdo_plugin.supervision import SUPERVISIONS, Pairs, Supervision
+from rkdo_plugin.supervision import SUPERVISIONS, Labels, Pairs, Supervision
 from rkdo_plugin.supervision.comparison import CANDIDATES, SampleIds
 
 RowDivergence = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
@@ -176,6 +176,11 @@ class IConLoss(nn.Module):
             if self.queue is not None and z1 is not None:
                 self.queue.enter_after(loss, z1)
             return loss
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether `targets` are the samples' labels."""
+        return isinstance(self.supervision, Labels)
 
     @property
     def temperature(self) -> float:

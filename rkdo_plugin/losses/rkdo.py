@@ -193,6 +193,11 @@ class RKDOLoss(nn.Module):
         return self._row[0]
 
     @property
+    def reads_labels(self) -> bool:
+        """Whether `targets` are the samples' labels."""
+        return self.row.reads_labels
+
+    @property
     def temperature(self) -> float:
         """tau_0."""
         return self.row.temperature
