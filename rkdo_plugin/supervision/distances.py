@@ -184,6 +184,7 @@ class Spectral:
             self.components,
             affinity="nearest_neighbors",
             n_neighbors=self.neighbors,
+            eigen_solver="lobpcg",  # ARPACK's shift-invert fills memory
             random_state=0,
         ).fit_transform(everyone.cpu().double().numpy())
         coordinates = torch.from_numpy(embedding).to(x)

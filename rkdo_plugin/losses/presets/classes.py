@@ -12,8 +12,8 @@ from rkdo_plugin.supervision import Classes
 def cross_entropy(temperature: float = 1.0, debias: float = 0.0) -> IConLoss:
     """Softmax: `criterion(features, prototypes, targets=labels)`.
 
-    Labels (B,) as of `torch.nn.functional.cross_entropy`, -100 for none. `debias` is its
-    label smoothing, but for the entropy of p.
+    Labels (B,) as of `torch.nn.functional.cross_entropy`, -100 for none. `debias` is
+    its label smoothing, but for the entropy of p.
 
     Args:
         temperature: tau, positive.

@@ -80,8 +80,8 @@ def supcon(
 ) -> IConLoss:
     """Samples of one class attract: `criterion(z0, z1, labels)`.
 
-    Or `criterion(z, targets=labels)`. The value is the published one less the entropy of
-    p, which no gradient sees.
+    Or `criterion(z, targets=labels)`. The value is the published one less the entropy
+    of p, which no gradient sees.
 
     Args:
         temperature: tau, positive.
