@@ -17,7 +17,7 @@ derivative (R, C) of each row's value with respect to its products, which it may
 overwrite."""
 
 # Elements of a chunk. On a CPU a chunk's dozen temporaries should stay in the cache.
-CPU_CHUNK = 2**17
+CPU_CHUNK = 2**18
 ACCELERATOR_CHUNK = 2**22
 
 

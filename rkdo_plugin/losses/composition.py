@@ -45,6 +45,17 @@ class Problem:
         """Log s of products (R, C), which it overwrites, and its derivative."""
         return self.kernel.log_similarity(products)
 
+    @property
+    def mean_suffices(self) -> bool:
+        """Whether a mean over all candidates is all that the rows need."""
+        return (
+            self.kernel.normalizer == "mean"
+            and self.target.column is not None
+            and self.target.weight is None
+            and not self.comparison.excludes_itself
+            and self.comparison.anchor_ids is None
+        )
+
     def joint_target(self, rows: slice) -> Tensor:
         """(p(j|i) + p(i|j)) / 2, which sums to the number of anchors over all pairs."""
         if self.target.transposed is None:

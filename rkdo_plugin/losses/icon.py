@@ -216,6 +216,8 @@ class IConLoss(nn.Module):
         sample_ids: SampleIds | None,
     ) -> Tensor:
         problem, temperature = self.problem(z0, z1, targets, sample_ids)
+        if problem.mean_suffices:
+            return _mean_limit(problem) / temperature
         divergence = self._divergence(problem, temperature)
         weight = problem.target.weight
 
@@ -255,6 +257,14 @@ class IConLoss(nn.Module):
             "memory_bank_size": bank,
         }
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _mean_limit(problem: Problem) -> Tensor:
+    """One-hot KL whose normaliser is the mean of products: the product of a mean."""
+    anchors, candidates = problem.factors
+    assert problem.target.column is not None
+    positive = candidates[problem.target.column[:, 0]]
+    return ((candidates.mean(dim=0) - positive) * anchors).sum(dim=1).mean()
 
 
 def _one_hot_kl(problem: Problem, column: Tensor) -> RowDivergence:

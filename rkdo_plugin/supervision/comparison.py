@@ -57,9 +57,9 @@ class Comparison:
         if self.excludes_itself and self.itself is not None:
             values.scatter_(1, self.itself[rows], value)
         if self.own_columns and self.positive is not None:
-            columns = torch.arange(self.own_columns, device=values.device)
-            others = self.positive[rows] != columns
-            values[:, : self.own_columns].masked_fill_(others, value)
+            at_positive = values.gather(1, self.positive[rows])
+            values[:, : self.own_columns] = value
+            values.scatter_(1, self.positive[rows], at_positive)
         copies = self._copies(rows)
         if copies is not None:
             values.masked_fill_(copies, value)

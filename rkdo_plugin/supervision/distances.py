@@ -1,7 +1,8 @@
 """p by features of the samples: neighbours, Gaussians, similarities."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -73,15 +74,17 @@ class Gaussian:
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
         """P of the anchors."""
         squares = _squared_distances(comparison, targets)
-        precision = torch.full((len(comparison.anchors),), 0.5 / self.bandwidth**2)
-        target, log_sum = _of_precision(comparison, squares, precision)
+        shape = (len(comparison.anchors),)
+        precision = comparison.anchors.new_full(shape, 0.5 / self.bandwidth**2)
+        rows = _GaussianRows(comparison, squares, precision)
         if not self.degrees:
-            return target
+            return rows.target()
+        log_degree = rows.log_sums()
         # The candidates are the anchors, of all processes.
-        largest = comparison.of_all(log_sum).max()
-        degree = mean_one(comparison, (log_sum - largest).exp())
-        return Target(
-            target.rows,
+        largest = comparison.of_all(log_degree).max()
+        degree = mean_one(comparison, (log_degree - largest).exp())
+        return replace(
+            rows.target(),
             weight=degree,
             candidate_weight=comparison.of_candidates(degree),
         )
@@ -120,7 +123,9 @@ class Perplexity:
                 for rows in _chunks(comparison)
             ]
         )
-        return _of_precision(comparison, squares, precision)[0]
+        return _GaussianRows(
+            comparison, squares, precision.to(comparison.anchors)
+        ).target()
 
 
 @dataclass(frozen=True)
@@ -217,38 +222,47 @@ def _with_excluded(
     return distances
 
 
-def _of_precision(
-    comparison: Comparison, squares: SquaredDistances, precision: Tensor
-) -> tuple[Target, Tensor]:
-    """Rows exp(-precision_i d^2) / sum, and the sums' logarithms (A,)."""
-    precision = precision.to(comparison.anchors)
-    log_sum = torch.cat(
-        [
-            _logits(comparison, squares, precision, rows).logsumexp(dim=1)
-            for rows in _chunks(comparison)
-        ]
-    )
+@dataclass(frozen=True)
+class _GaussianRows:
+    """Rows proportional to exp(-precision_i d_ij^2)."""
 
-    def rows(rows: slice) -> Tensor:
-        logits = _logits(comparison, squares, precision, rows)
-        return logits.sub_(log_sum[rows, None]).exp_()
+    comparison: Comparison
+    squares: SquaredDistances
+    precision: Tensor
 
-    def transposed(rows: slice) -> Tensor:
-        of_candidates = comparison.of_candidates(torch.stack([precision, log_sum], 1))
-        logits = squares(rows).to(precision).mul_(-of_candidates[:, 0])
-        comparison.exclude(logits, rows)
-        return logits.sub_(of_candidates[:, 1]).exp_()
+    def target(self) -> Target:
+        one_view = self.comparison.anchor_views == 1 and (
+            self.comparison.positive is None
+        )
+        return Target(self.rows, transposed=self.transposed if one_view else None)
 
-    one_view = comparison.anchor_views == 1 and comparison.positive is None
-    return Target(rows, transposed=transposed if one_view else None), log_sum
+    def rows(self, rows: slice) -> Tensor:
+        logits = self._logits(rows)
+        softmax_(logits)
+        return logits
 
+    def transposed(self, rows: slice) -> Tensor:
+        precision, log_sum = self._of_candidates
+        logits = self.squares(rows).to(precision).mul_(-precision)
+        self.comparison.exclude(logits, rows)
+        return logits.sub_(log_sum).exp_()
 
-def _logits(
-    comparison: Comparison, squares: SquaredDistances, precision: Tensor, rows: slice
-) -> Tensor:
-    logits = squares(rows).to(precision).mul_(-precision[rows, None])
-    comparison.exclude(logits, rows)
-    return logits
+    @cached_property
+    def _of_candidates(self) -> tuple[Tensor, Tensor]:
+        both = torch.stack([self.precision, self.log_sums()], dim=1)
+        precision, log_sum = self.comparison.of_candidates(both).unbind(dim=1)
+        return precision, log_sum
+
+    def log_sums(self) -> Tensor:
+        """Logarithms (A,) of what the rows are divided by."""
+        chunks_ = _chunks(self.comparison)
+        return torch.cat([self._logits(rows).logsumexp(dim=1) for rows in chunks_])
+
+    def _logits(self, rows: slice) -> Tensor:
+        logits = self.squares(rows).to(self.precision)
+        logits.mul_(-self.precision[rows, None])
+        self.comparison.exclude(logits, rows)
+        return logits
 
 
 def _chunks(comparison: Comparison) -> list[slice]:
