@@ -327,9 +327,11 @@ class _Recursion:
             if t < depth:
                 to_p = log_ratio[t - 1].add_(to_p, alpha=1 - a)
             sums[:, t - 1] = torch.linalg.vecdot(to_p, q[t - 1])
-            if self.centres is not None:
-                to_q = to_p - self.centres[t - 1]
-            else:
+            if not joint:
                 to_q = to_p.sub_(sums[:, t - 1, None])
+            elif self.centres is not None:
+                to_q = to_p - self.centres[t - 1]
+            else:  # the pass that finds them
+                continue
             slope.addcmul_(to_q, q[t - 1], value=a / tau[t - 1])
         return value, slope, sums
