@@ -27,8 +27,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-# What `--loss NAME` and `--field START` name, beside which their options can be.
-NAMED = {"loss": "name", "field": "start"}
+# Arguments of a recipe that have options of the run.
+RUN_OPTIONS = ("encoder", "loss", "loss_options", "in_channels", "image_size")
+# What `--loss NAME` and the like name, beside which their options can be.
+NAMED = {"recipe": "name", "loss": "name", "field": "start"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,24 +81,46 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
             subparser.add_argument(f"--{flag}", action="store_true")
         if name == "train" and words[:1] == ["train"]:
             saved = _saved_settings(words)
-            _add_loss(subparser, words, saved)
+            recipe = _add_recipe(subparser, words, saved)
+            _add_loss(subparser, words, saved, recipe)
             _add_field(subparser, saved)
             subparser.set_defaults(saved)
         subcommands.add_subcommand(name, subparser, help=summary)
     return parser
 
 
-def _add_loss(
+def _add_recipe(
     parser: ArgumentParser, words: Sequence[str], saved: dict[str, Any]
+) -> Callable[..., Any]:
+    """Options of the recipe that the words name; what the run itself says is none."""
+    from rkdo_plugin.plugins import host
+
+    options = saved.pop("recipe_options", None) or {}
+    name = _value(words, "--recipe") or saved.pop("recipe", "simclr")
+    recipe = host().factory("recipe", name)
+    skip: set[str | int] = {*RUN_OPTIONS}
+    group = parser.add_argument_group(f"recipe: --recipe NAME, here {name}")
+    group.add_argument(
+        "--recipe.name", type=str, default=name, help="what --recipe says"
+    )
+    group.add_function_arguments(recipe, "recipe", as_group=False, skip=skip)
+    parser.set_defaults({f"recipe.{option}": v for option, v in options.items()})
+    return recipe
+
+
+def _add_loss(
+    parser: ArgumentParser,
+    words: Sequence[str],
+    saved: dict[str, Any],
+    recipe: Callable[..., Any],
 ) -> None:
-    """Options of the loss that the words name, or of the named recipe's own loss."""
+    """Options of the loss that the words name, or of the recipe's own loss."""
     from rkdo_plugin.plugins import host
 
     options = saved.pop("loss_options", None) or {}
     loss = saved.pop("loss", None)
     loss = _value(words, "--loss") or loss
     if loss is None:
-        recipe = host().factory("recipe", _value(words, "--recipe") or "simclr")
         loss = inspect.signature(recipe).parameters["loss"].default
     group = parser.add_argument_group(f"loss: --loss NAME, here {loss}")
     group.add_argument("--loss.name", type=str, default=loss, help="what --loss says")
@@ -165,7 +189,20 @@ def _options(parsed: Namespace, words: Sequence[str]) -> dict[str, Any]:
                 if word.startswith(f"--{kind}."):
                     raise ValueError(f"Expected --{kind} beside {word}")
             options[f"{kind}_options"] = None
+    if options.get("recipe_options") is not None:
+        options["recipe_options"] = _chosen(
+            options["recipe"], options["recipe_options"]
+        )
     return options
+
+
+def _chosen(recipe: str, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Options that are not the recipe's own: a run records what was chosen."""
+    from rkdo_plugin.plugins import host
+
+    own = inspect.signature(host().factory("recipe", recipe)).parameters
+    chosen = {name: v for name, v in options.items() if v != own[name].default}
+    return chosen or None
 
 
 if __name__ == "__main__":

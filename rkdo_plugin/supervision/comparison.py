@@ -72,7 +72,10 @@ class Comparison:
         samples, of_positive = torch.split(self.anchor_ids[rows], 1, dim=1)
         copies = torch.eq(self.candidate_ids, samples)
         copies |= torch.eq(self.candidate_ids, of_positive)
-        return copies.scatter_(1, self.positive[rows], False)
+        copies.scatter_(1, self.positive[rows], False)
+        if self.itself is not None and not self.excludes_itself:
+            copies.scatter_(1, self.itself[rows], False)
+        return copies
 
     def allowed(self, rows: slice) -> Tensor:
         """1 for every candidate of the rows' anchors, 0 for the excluded: (R, C)."""
