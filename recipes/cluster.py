@@ -180,7 +180,7 @@ class Cluster(pl.LightningModule):
                 f"Expected images of at least two classes but {data.name} has "
                 f"{data.num_classes}"
             )
-        sides = [self._embed(side, data) for side in (data.train, data.test)]
+        sides = [self.embed(side, data) for side in (data.train, data.test)]
         picture = folder / "clusters.png"
         draw_clusters(picture, data.train, sides[0][1], len(self.sizes))
         k_means = KMeans(len(self.sizes), n_init=10, random_state=0)
@@ -200,7 +200,7 @@ class Cluster(pl.LightningModule):
         return "\n".join([*lines, f"picture: {picture}"])
 
     @torch.no_grad()
-    def _embed(
+    def embed(
         self, images: LabelledImages, data: ImageData
     ) -> tuple[np.ndarray[Any, Any], ...]:
         """Features (N, F), clusters (N,) and labels (N,) of images."""

@@ -200,10 +200,16 @@ def test_another_runs_export_fails_verification(road, tmp_path, capsys):
     ("words", "message"),
     [
         ("train --loss rkd", "no loss named 'rkd'; known: clip, cmc, "),
-        ("train --recipe simclear", "no recipe named 'simclear'; known: byol, simclr"),
+        (
+            "train --recipe simclear",
+            "no recipe named 'simclear'; known: byol, cluster, map2d, simclr",
+        ),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
         ("train --data cifar", "no data named 'cifar'"),
-        ("train --encoder resnet", "no encoder named 'resnet'; known: resnet18"),
+        (
+            "train --encoder resnet",
+            "no encoder named 'resnet'; known: pixels, plane, resnet18",
+        ),
         ("train --batch-size 5000", "batch size from 1 to 1437"),
         ("evaluate nowhere.ckpt", "nowhere.ckpt"),
         ("export nowhere.ckpt out.onnx", "nowhere.ckpt"),

@@ -30,6 +30,7 @@ def test_run_folder(uninterrupted):
     assert saved["rkdo"] == {
         "recipe": "simclr",
         "encoder": "small-convnet",
+        "normalize": True,
         "in_channels": 1,
         "image_size": 28,
         "mean": list(digits.mean),
