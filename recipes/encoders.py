@@ -154,6 +154,11 @@ def onto_plane(encoder: str, in_channels: int = 3) -> nn.Module:
     network = create_encoder(encoder, in_channels=in_channels)
     size = getattr(network, "pretrained_cfg", {}).get("input_size", (3, 32, 32))[-1]
     dim = feature_dim(network, in_channels, size)
+    if isinstance(network, Pixels):
+        raise ValueError(
+            "Expected an encoder whose features are as many at any image size but got "
+            "'pixels'"
+        )
     return nn.Sequential(
         network,
         nn.Flatten(),
