@@ -1,6 +1,6 @@
 """Clusters of frozen features beside k-means on the same ones, and debiasing ablated.
 
-    python benchmarks/clustering.py digits pixels 0.2 5
+    python benchmarks/clustering.py digits pixels 0.2 5 [heads]
 
 trains `rkdo train --recipe cluster` with 5 seeds: 60 epochs of digits, or 20 of the
 first 10,000 images of Fashion-MNIST, partners from the given field. A run takes about a
@@ -21,7 +21,9 @@ EPOCHS = {"digits": 60, "fashion-mnist": 20}
 LIMIT = {"digits": None, "fashion-mnist": 10_000}
 
 
-def scores(data: str, field: str, debias: float, seed: int) -> dict[str, float]:
+def scores(
+    data: str, field: str, debias: float, seed: int, heads: int
+) -> dict[str, float]:
     """Hungarian accuracy and NMI of clusters and of k-means, on training images."""
     with TemporaryDirectory() as folder:
         run = train(
@@ -29,6 +31,7 @@ def scores(data: str, field: str, debias: float, seed: int) -> dict[str, float]:
             data=data,
             field=field,
             loss_options={"debias": debias},
+            recipe_options={"heads": heads},
             epochs=EPOCHS[data],
             limit=LIMIT[data],
             seed=seed,
@@ -51,10 +54,13 @@ def scores(data: str, field: str, debias: float, seed: int) -> dict[str, float]:
     }
 
 
-def main(data: str, field: str, debias: str, seeds: str) -> None:
+def main(data: str, field: str, debias: str, seeds: str, heads: str = "4") -> None:
     """Print mean and standard deviation over the seeds."""
-    runs = [scores(data, field, float(debias), seed) for seed in range(int(seeds))]
-    print(f"{data}, field {field}, debias {debias}, {seeds} seeds")
+    runs = [
+        scores(data, field, float(debias), seed, int(heads))
+        for seed in range(int(seeds))
+    ]
+    print(f"{data}, field {field}, debias {debias}, {heads} heads, {seeds} seeds")
     for name in runs[0]:
         values = [run[name] for run in runs]
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
