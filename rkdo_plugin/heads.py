@@ -6,12 +6,12 @@ from torch import Tensor, nn
 class LossHead(nn.Module):
     """A projection and the criterion on what it projects.
 
-        loss = criterion(projection(f0), projection(f1))
+        loss = criterion(projection(f0), projection(f1), targets)
 
     Args:
         projection: From features (B, F) to embeddings (B, D), for example one of
             `lightly.models.modules.heads`.
-        criterion: Called as `criterion(z0, z1)`.
+        criterion: Called as `criterion(z0, z1)`, with what more is given.
 
     Example:
         >>> head = LossHead(nn.Linear(32, 8), IConLoss(temperature=0.2))
@@ -24,12 +24,17 @@ class LossHead(nn.Module):
         self.projection = projection
         self.criterion = criterion
 
-    def forward(self, f0: Tensor, f1: Tensor) -> Tensor:
-        """The loss (scalar) of two views' features.
+    def forward(
+        self, f0: Tensor, f1: Tensor | None = None, targets: Tensor | None = None
+    ) -> Tensor:
+        """The loss (scalar) of features.
 
         Args:
             f0: Features (B, F) of the first view.
-            f1: Features (B, F) of the second view.
+            f1: Features (B, F) of the second view; none for criteria of one.
+            targets: What the criterion reads beside embeddings.
         """
-        loss: Tensor = self.criterion(self.projection(f0), self.projection(f1))
+        views = [self.projection(f) for f in (f0, f1) if f is not None]
+        more = {} if targets is None else {"targets": targets}
+        loss: Tensor = self.criterion(*views, **more)
         return loss

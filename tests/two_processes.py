@@ -4,8 +4,15 @@ import torch
 from torch import distributed as dist
 
 from rkdo_plugin import IConLoss, RKDOLoss
-from rkdo_plugin.kernels import Clusters, StudentT
-from rkdo_plugin.supervision import Gaussian, Labels, Neighbors, Perplexity, Similarity
+from rkdo_plugin.kernels import Clusters, Dot, StudentT
+from rkdo_plugin.supervision import (
+    Classes,
+    Gaussian,
+    Labels,
+    Neighbors,
+    Perplexity,
+    Similarity,
+)
 
 CRITERIA = {
     "icon": lambda: IConLoss(0.2, gather_distributed=True),
@@ -20,6 +27,7 @@ CRITERIA = {
 
 FEATURES = torch.randn(8, 3, dtype=torch.float64, generator=torch.manual_seed(1))
 LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 3, 0])  # 2 and 3 occur once
+MASKED = torch.tensor([0, -100, -100, -100, 1, 3, -100, 2])  # one, then three
 
 # Losses of one view and `targets`, with what they read.
 ROWS = {
@@ -32,11 +40,21 @@ ROWS = {
         lambda: IConLoss(0.2, Similarity(), gather_distributed=True),
         FEATURES,
     ),
+    "tokens": (lambda: Tokens(), MASKED),
     "t-sne": (lambda: t_sne(), FEATURES),
     "rkdo-t-sne": (lambda: RKDOLoss(over=t_sne()), FEATURES),
     "cuts": (lambda: cuts(), FEATURES),
     "rkdo-cuts": (lambda: RKDOLoss(over=cuts()), FEATURES),
 }
+
+
+class Tokens(torch.nn.Module):
+    """Masked language modelling with embeddings of the tokens that are given."""
+
+    def forward(self, contexts, targets):
+        tokens = torch.randn(4, 5, dtype=torch.float64, generator=torch.manual_seed(2))
+        criterion = IConLoss(1.0, Classes(), Dot(), gather_distributed=True)
+        return criterion(contexts, tokens, targets)
 
 
 def t_sne():

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.embeddings import (
     check_finite,
     map_file,
@@ -14,7 +15,6 @@ from rkdo_plugin.field.embeddings import (
 from rkdo_plugin.field.rows import UNFILLED, Rows, mix_rows
 from rkdo_plugin.field.saved_state import FORMAT, check_saved
 from rkdo_plugin.field.search import exact_neighbors, sampled_neighbors
-from rkdo_plugin.kernels import unit_rows
 from rkdo_plugin.options import check_choice, check_range, check_temperature
 
 SEARCHES = ("exact", "sampled")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from lightly.utils import dist
 from torch import Tensor
 from torch.nn import functional
 
@@ -125,7 +126,8 @@ class Composition:
                     "Expected features (B, D) and prototypes (C, D) of the classes "
                     f"but got {got}"
                 )
-            return Comparison(z0, z1)
+            gathered = self.gather_distributed and dist.world_size() > 1
+            return Comparison(z0, z1, gathered=gathered)
         if z1 is None:
             return compare_samples(z0, self.candidates, self.gather_distributed)
         _check_one_shape(z0, z1)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
-from rkdo_plugin.kernels import unit_rows
 from rkdo_plugin.supervision.comparison import Comparison
 
 CHUNK = 2**18  # logits in memory at a time

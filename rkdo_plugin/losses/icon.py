@@ -1,24 +1,20 @@
 """I-Con: a divergence between what should be near and what is near."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from rkdo_plugin.divergences import DIVERGENCES
 from rkdo_plugin.kernels import KERNELS, Kernel
-from rkdo_plugin.losses.composition import Composition, Problem, log_sums_of_pairs
+from rkdo_plugin.losses.composition import Composition, Problem
 from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
 from rkdo_plugin.losses.key_queue import KeyQueue
-from rkdo_plugin.normalizers import NORMALIZERS
+from rkdo_plugin.losses.row_divergences import mean_limit, row_divergence
 from rkdo_plugin.options import check_choice, check_range, check_temperature
 from rkdo_plugin.rowwise import rowwise_mean
 from rkdo_plugin.supervision import SUPERVISIONS, Labels, Pairs, Supervision
 from rkdo_plugin.supervision.comparison import CANDIDATES, SampleIds
-
-RowDivergence = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""Maps logits (R, C), which it may overwrite, to values (R,) and slopes (R, C)."""
 
 
 class IConLoss(nn.Module):
@@ -186,7 +182,16 @@ class IConLoss(nn.Module):
     def temperature(self) -> float:
         """Tau, as it is now."""
         learnt = getattr(self, "log_temperature", None)
-        return self._temperature if learnt is None else math.exp(learnt)
+        return self._temperature if learnt is None else math.exp(learnt.detach())
+
+    @temperature.setter
+    def temperature(self, temperature: float) -> None:
+        check_temperature(temperature)
+        if hasattr(self, "log_temperature"):
+            raise AttributeError(
+                "Expected a temperature that is given but it is learnt"
+            )
+        self._temperature = float(temperature)
 
     def problem(
         self,
@@ -217,8 +222,8 @@ class IConLoss(nn.Module):
     ) -> Tensor:
         problem, temperature = self.problem(z0, z1, targets, sample_ids)
         if problem.mean_suffices:
-            return _mean_limit(problem) / temperature
-        divergence = self._divergence(problem, temperature)
+            return mean_limit(problem) / temperature
+        divergence = row_divergence(problem, temperature, self.divergence, self.joint)
         weight = problem.target.weight
 
         def objective(products: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
@@ -231,15 +236,6 @@ class IConLoss(nn.Module):
             return value, slope.mul_(1 / temperature)
 
         return rowwise_mean(*problem.factors, objective)
-
-    def _divergence(self, problem: Problem, temperature: float) -> RowDivergence:
-        if self.joint:
-            return _joint_kl(problem, temperature)
-        if self.divergence != "kl":
-            return _any_divergence(problem, self.divergence)
-        if problem.target.column is not None:
-            return _one_hot_kl(problem, problem.target.column)
-        return _kl(problem)
 
     def extra_repr(self) -> str:
         """The options, as `print(criterion)` shows them."""
@@ -257,65 +253,3 @@ class IConLoss(nn.Module):
             "memory_bank_size": bank,
         }
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
-
-
-def _mean_limit(problem: Problem) -> Tensor:
-    """One-hot KL whose normaliser is the mean of products: the product of a mean."""
-    anchors, candidates = problem.factors
-    assert problem.target.column is not None
-    positive = candidates[problem.target.column[:, 0]]
-    return ((candidates.mean(dim=0) - positive) * anchors).sum(dim=1).mean()
-
-
-def _one_hot_kl(problem: Problem, column: Tensor) -> RowDivergence:
-    """KL is the cross-entropy; its derivative is q - p."""
-    normalizer = NORMALIZERS[problem.kernel.normalizer]
-
-    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        columns = column[rows]
-        at_column = logits.gather(1, columns)
-        value = (normalizer(logits) - at_column)[:, 0]
-        minus_one = logits.new_full(columns.shape, -1)
-        return value, logits.scatter_add_(1, columns, minus_one)
-
-    return divergence
-
-
-def _kl(problem: Problem) -> RowDivergence:
-    """KL = sum_j p_j log p_j - sum_j p_j logits_j + normalizer."""
-    normalizer = NORMALIZERS[problem.kernel.normalizer]
-    limit = problem.kernel.normalizer != "softmax"
-
-    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        p = problem.target.rows(rows)
-        value = -torch.linalg.vecdot(p, logits)
-        value += normalizer(logits)[:, 0]
-        if not limit:  # where 2 sigma^2 times the entropy vanishes
-            value += torch.xlogy(p, p).sum(dim=1)
-        return value, logits.sub_(p)
-
-    return divergence
-
-
-def _any_divergence(problem: Problem, name: str) -> RowDivergence:
-    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        log_q = torch.log_softmax(logits, dim=1)
-        value, slope = DIVERGENCES[name](problem.target.rows(rows), log_q)
-        # log q = logits - logsumexp(logits)
-        total = slope.sum(dim=1, keepdim=True)
-        return value, slope.addcmul_(log_q.exp_(), total, value=-1)
-
-    return divergence
-
-
-def _joint_kl(problem: Problem, temperature: float) -> RowDivergence:
-    """KL of P_ij = (p(j|i) + p(i|j)) / 2n and Q_ij, which sum to 1 over all pairs."""
-    n = problem.comparison.num_anchors
-    (log_sum,) = log_sums_of_pairs(problem, [temperature])
-
-    def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        p = problem.joint_target(rows)
-        log_ratio = torch.xlogy(p, p / n) - p * (logits - log_sum)
-        return log_ratio.sum(dim=1), logits.sub_(log_sum).exp_().mul_(n).sub_(p)
-
-    return divergence

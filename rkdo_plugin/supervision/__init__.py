@@ -2,14 +2,9 @@
 
 from collections.abc import Callable
 
-from rkdo_plugin.supervision.distances import (
-    Gaussian,
-    Neighbors,
-    Perplexity,
-    Similarity,
-    Spectral,
-)
+from rkdo_plugin.supervision.gaussians import Gaussian, Perplexity, Spectral
 from rkdo_plugin.supervision.identities import Classes, Given, Itself, Labels, Pairs
+from rkdo_plugin.supervision.neighbors import Neighbors, Similarity
 from rkdo_plugin.supervision.target import RandomWalk, Supervision, Target
 
 SUPERVISIONS: dict[str, Callable[[], Supervision]] = {

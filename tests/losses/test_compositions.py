@@ -8,7 +8,7 @@ import torch
 from scipy.special import rel_entr
 from torch import Tensor
 
-from rkdo_plugin import IConLoss
+from rkdo_plugin import IConLoss, RKDOLoss
 from rkdo_plugin.divergences import DIVERGENCES, FLOOR
 from rkdo_plugin.kernels import (
     Clusters,
@@ -100,7 +100,7 @@ def test_p_is_that_of_a_naive_loop(supervision, targets, debias):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "divergence"), itertools.product(KERNELS, DIVERGENCES), ids=str
+    ("kernel", "divergence"), [*itertools.product(KERNELS, DIVERGENCES)], ids=str
 )
 def test_the_value_is_the_divergence_of_p_and_q(kernel, divergence):
     criterion = IConLoss(0.7, GaussianOf(1.0), kernel, divergence)
@@ -121,7 +121,7 @@ def test_the_value_is_the_divergence_of_p_and_q(kernel, divergence):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "divergence"), itertools.product(KERNELS, DIVERGENCES), ids=str
+    ("kernel", "divergence"), [*itertools.product(KERNELS, DIVERGENCES)], ids=str
 )
 @pytest.mark.parametrize("candidates", ["all", "cross", "with_self"])
 def test_the_gradient_is_that_of_differences(kernel, divergence, candidates):
@@ -209,3 +209,14 @@ def test_copies_are_no_negatives_but_the_anchor_stays_with_itself():
         cosines = torch.cosine_similarity(z[i : i + 1], z[kept]) / 0.5
         rows.append(-torch.log_softmax(cosines, dim=0)[kept.index(positive)])
     torch.testing.assert_close(found, torch.stack(rows).mean())
+
+
+@pytest.mark.parametrize("create", [IConLoss, RKDOLoss])
+def test_a_temperature_may_be_scheduled(create):
+    criterion = create(0.5)
+    criterion.temperature = 0.2
+    torch.testing.assert_close(criterion(Z0, Z1), create(0.2)(Z0, Z1))
+    with pytest.raises(ValueError, match="finite positive number"):
+        criterion.temperature = 0
+    with pytest.raises(AttributeError, match="it is learnt"):
+        IConLoss(learnable_temperature=True).temperature = 0.2

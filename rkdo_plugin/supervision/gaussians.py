@@ -1,58 +1,22 @@
-"""p by features of the samples: neighbours, Gaussians, similarities."""
+"""p by Gaussians of the distance: of one bandwidth, or of one perplexity."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from rkdo_plugin.kernels import distance_factors
 from rkdo_plugin.normalizers import softmax_
-from rkdo_plugin.options import check_count, check_positive, check_temperature
-from rkdo_plugin.rowwise import chunks
-from rkdo_plugin.supervision import targets_given
+from rkdo_plugin.options import check_count, check_positive
 from rkdo_plugin.supervision.comparison import Comparison
+from rkdo_plugin.supervision.features import (
+    SquaredDistances,
+    chunks_of,
+    features_of,
+    squared_distances,
+)
 from rkdo_plugin.supervision.perplexity import precision_of_perplexity
 from rkdo_plugin.supervision.target import Target, mean_one
-
-SquaredDistances = Callable[[slice], Tensor]
-
-
-@dataclass(frozen=True)
-class Neighbors:
-    """p = 1/k on each of the k nearest candidates, by `targets`: features (B, F).
-
-    The anchor is no neighbour of its own; its other view, whose features are the same,
-    is its nearest.
-
-    Attributes:
-        k: Number of neighbours.
-    """
-
-    k: int = 5
-
-    def __post_init__(self) -> None:
-        check_count("k", self.k)
-
-    def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
-        others = len(comparison.candidates) - (comparison.itself is not None)
-        if self.k > others:
-            raise ValueError(
-                f"Expected at least `k` = {self.k} candidates but got {others}"
-            )
-        squares = _squared_distances(comparison, targets)
-
-        def rows(rows: slice) -> Tensor:
-            distances = squares(rows)
-            if comparison.itself is not None:
-                distances.scatter_(1, comparison.itself[rows], torch.inf)
-            nearest = distances.topk(self.k, dim=1, largest=False, sorted=False).indices
-            p = torch.zeros_like(distances, dtype=comparison.anchors.dtype)
-            return p.scatter_(1, nearest, 1 / self.k)
-
-        return Target(rows)
 
 
 @dataclass(frozen=True)
@@ -73,7 +37,7 @@ class Gaussian:
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
         """P of the anchors."""
-        squares = _squared_distances(comparison, targets)
+        squares = squared_distances(comparison, targets)
         shape = (len(comparison.anchors),)
         precision = comparison.anchors.new_full(shape, 0.5 / self.bandwidth**2)
         rows = _GaussianRows(comparison, squares, precision)
@@ -114,45 +78,18 @@ class Perplexity:
                 "Expected a perplexity above 1 and below the number of candidates, "
                 f"{others}, but got {self.perplexity:g}"
             )
-        squares = _squared_distances(comparison, targets)
+        squares = squared_distances(comparison, targets)
         precision = torch.cat(
             [
                 precision_of_perplexity(
                     _with_excluded(comparison, squares, rows), self.perplexity
                 )
-                for rows in _chunks(comparison)
+                for rows in chunks_of(comparison)
             ]
         )
         return _GaussianRows(
             comparison, squares, precision.to(comparison.anchors)
         ).target()
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """P proportional to exp(g_i . g_j / tau), as in X-Sample; `targets` are g (B, F).
-
-    Attributes:
-        temperature: tau of the supervision.
-    """
-
-    temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_temperature(self.temperature)
-
-    def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
-        g = _features(comparison, targets, "metadata")
-        own, others = comparison.of_anchors(g), comparison.of_candidates(g)
-
-        def rows(rows: slice) -> Tensor:
-            logits = (own[rows] @ others.T).mul_(1 / self.temperature)
-            comparison.exclude(logits, rows)
-            softmax_(logits)
-            return logits.to(comparison.anchors)
-
-        return Target(rows)
 
 
 @dataclass(frozen=True)
@@ -178,7 +115,7 @@ class Spectral:
         """P of the anchors."""
         from sklearn.manifold import SpectralEmbedding
 
-        x = _features(comparison, targets, "features")
+        x = features_of(comparison, targets, "features")
         everyone = x if not comparison.gathered else comparison.of_candidates(x)
         if max(self.components, self.neighbors) >= len(everyone):
             raise ValueError(
@@ -197,21 +134,6 @@ class Spectral:
         if comparison.gathered and comparison.itself is not None:
             coordinates = coordinates[comparison.itself[:, 0]]
         return Gaussian(self.bandwidth)(comparison, coordinates)
-
-
-def _features(comparison: Comparison, targets: Tensor | None, what: str) -> Tensor:
-    samples = len(comparison.anchors) // comparison.anchor_views
-    return targets_given.features(targets, samples, what)
-
-
-def _squared_distances(
-    comparison: Comparison, targets: Tensor | None
-) -> SquaredDistances:
-    """||x_i - x_j||^2 (R, C) of the rows in a slice."""
-    x = _features(comparison, targets, "features")
-    own, others = comparison.of_anchors(x), comparison.of_candidates(x)
-    own, others = distance_factors(own, others)
-    return lambda rows: (own[rows] @ others.T).clamp_(min=0)
 
 
 def _with_excluded(
@@ -255,7 +177,7 @@ class _GaussianRows:
 
     def log_sums(self) -> Tensor:
         """Logarithms (A,) of what the rows are divided by."""
-        chunks_ = _chunks(self.comparison)
+        chunks_ = chunks_of(self.comparison)
         return torch.cat([self._logits(rows).logsumexp(dim=1) for rows in chunks_])
 
     def _logits(self, rows: slice) -> Tensor:
@@ -263,8 +185,3 @@ class _GaussianRows:
         logits.mul_(-self.precision[rows, None])
         self.comparison.exclude(logits, rows)
         return logits
-
-
-def _chunks(comparison: Comparison) -> list[slice]:
-    anchors, candidates = comparison.anchors, comparison.candidates
-    return chunks(len(anchors), len(candidates), anchors.device)

@@ -1,0 +1,34 @@
+"""Features of the samples that a comparison is of, and their distances."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from rkdo_plugin.factors import distance_factors
+from rkdo_plugin.rowwise import chunks
+from rkdo_plugin.supervision import targets_given
+from rkdo_plugin.supervision.comparison import Comparison
+
+SquaredDistances = Callable[[slice], Tensor]
+
+
+def features_of(comparison: Comparison, targets: Tensor | None, what: str) -> Tensor:
+    """The targets as finite features (B, F) of the B samples."""
+    samples = len(comparison.anchors) // comparison.anchor_views
+    return targets_given.features(targets, samples, what)
+
+
+def squared_distances(
+    comparison: Comparison, targets: Tensor | None
+) -> SquaredDistances:
+    """||x_i - x_j||^2 (R, C) of the rows in a slice."""
+    x = features_of(comparison, targets, "features")
+    own, others = comparison.of_anchors(x), comparison.of_candidates(x)
+    own, others = distance_factors(own, others)
+    return lambda rows: (own[rows] @ others.T).clamp_(min=0)
+
+
+def chunks_of(comparison: Comparison) -> list[slice]:
+    """Slices of the anchors whose rows are held at once."""
+    anchors, candidates = comparison.anchors, comparison.candidates
+    return chunks(len(anchors), len(candidates), anchors.device)
