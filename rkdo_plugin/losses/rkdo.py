@@ -6,8 +6,9 @@ from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.losses.field_target import field_target_loss
 from rkdo_plugin.losses.icon import IConLoss
 from rkdo_plugin.losses.inputs import check_sample_ids, full_precision
+from rkdo_plugin.losses.presets import PRESETS
 from rkdo_plugin.losses.recursion import Recursion
-from rkdo_plugin.options import check_count, check_range
+from rkdo_plugin.options import check_choice, check_count, check_range
 from rkdo_plugin.rowwise import rowwise_mean
 from rkdo_plugin.supervision.comparison import SampleIds
 
@@ -35,7 +36,7 @@ class RKDOLoss(nn.Module):
             without the anchor itself (2B - 1), as in SimCLR.
         symmetric: With "cross", average over both directions.
         gather_distributed: Take candidates from all processes.
-        over: The I-Con loss whose p is p_0, or its name, for example "t-sne"; its own
+        over: The I-Con loss whose p is p_0, or a row's name, as "t-sne"; its own
             temperature is tau_0, and `temperature`, `candidates`, `symmetric` and
             `gather_distributed` keep their defaults.
         field: A response field whose rows are the targets, equation (3) read literally:
@@ -223,12 +224,11 @@ class RKDOLoss(nn.Module):
 
 
 def _row(over: str | IConLoss) -> IConLoss:
-    from rkdo_plugin.plugins import create_loss
-
-    row = create_loss(over) if isinstance(over, str) else over
-    if not isinstance(row, IConLoss) or row.divergence != "kl":
+    if isinstance(over, str):
+        check_choice("over", over, PRESETS)
+        return PRESETS[over]()
+    if not isinstance(over, IConLoss) or over.divergence != "kl":
         raise ValueError(
-            "Expected `over` to be an I-Con loss of divergence 'kl', or its name, but "
-            f"got {row if over is row else over!r}"
+            f"Expected `over` to be an I-Con loss of divergence 'kl' but got {over!r}"
         )
-    return row
+    return over
