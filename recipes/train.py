@@ -69,6 +69,7 @@ def train(
     data: str = "digits",
     *,
     out: str,
+    recipe_options: dict[str, Any] | None = None,
     loss_options: dict[str, Any] | None = None,
     encoder: str = "small-convnet",
     epochs: int = 10,
@@ -91,6 +92,7 @@ def train(
         loss: A registered loss; the recipe's own when not given.
         data: A data set's name, or a folder of images.
         out: Folder for last.ckpt, config.yaml, metrics.csv and the TensorBoard log.
+        recipe_options: Arguments of the recipe, for example {"learning_rate": 0.01}.
         loss_options: Arguments of the loss, for example {"temperature": 0.2}.
         encoder: A registered encoder.
         epochs: Number of passes over the training images.
@@ -120,7 +122,9 @@ def train(
     folder = Path(out)
     images = load_data(data, root=root, limit=limit, image_size=image_size)
     seed_generators(seed)
-    options = {} if loss is None else {"loss": loss}
+    options = dict(recipe_options or {})
+    if loss is not None:
+        options["loss"] = loss
     module: pl.LightningModule = create_recipe(
         recipe,
         encoder=encoder,
@@ -150,6 +154,7 @@ def train(
         folder,
         {
             "recipe": recipe,
+            "recipe_options": recipe_options,
             "loss": loss,
             "data": data,
             "loss_options": loss_options,
@@ -169,6 +174,7 @@ def train(
         folder / CHECKPOINT,
         {
             "recipe": recipe,
+            "recipe_options": recipe_options,
             "encoder": encoder,
             "in_channels": images.channels,
             "image_size": images.image_size,

@@ -27,8 +27,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-# What `--loss NAME` and `--field START` name, beside which their options can be.
-NAMED = {"loss": "name", "field": "start"}
+# What `--loss NAME`, for example, names: its options can be beside it.
+NAMED = {"recipe": "name", "loss": "name", "field": "start"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,25 +79,64 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
             subparser.add_argument(f"--{flag}", action="store_true")
         if name == "train" and words[:1] == ["train"]:
             saved = _saved_settings(words)
-            _add_loss(subparser, words, saved)
+            recipe = _add_recipe(subparser, words, saved)
+            _add_loss(subparser, words, saved, recipe)
             _add_field(subparser, saved)
             subparser.set_defaults(saved)
         subcommands.add_subcommand(name, subparser, help=summary)
     return parser
 
 
-def _add_loss(
+def _add_recipe(
     parser: ArgumentParser, words: Sequence[str], saved: dict[str, Any]
+) -> Callable[..., Any]:
+    """Options of the recipe that the words name; what the run itself decides is none.
+
+    Returns:
+        What creates the recipe.
+    """
+    from rkdo_plugin.plugins import host
+
+    options = saved.pop("recipe_options", None) or {}
+    default = saved.pop("recipe", "simclr")
+    name = _value(words, "--recipe") or default
+    if name != default:
+        options = {}
+    recipe = host().factory("recipe", name)
+    group = parser.add_argument_group(f"recipe: --recipe NAME, here {name}")
+    group.add_argument(
+        "--recipe.name", type=str, default=name, help="what --recipe says"
+    )
+    skip: set[str | int] = {
+        "encoder",
+        "loss",
+        "loss_options",
+        "in_channels",
+        "image_size",
+    }
+    group.add_function_arguments(recipe, "recipe", as_group=False, skip=skip)
+    parser.set_defaults(
+        {f"recipe.{option}": value for option, value in options.items()}
+    )
+    return recipe
+
+
+def _add_loss(
+    parser: ArgumentParser,
+    words: Sequence[str],
+    saved: dict[str, Any],
+    recipe: Callable[..., Any],
 ) -> None:
-    """Options of the loss that the words name, or of the named recipe's own loss."""
+    """Options of the loss that the words name, or of the recipe's own loss."""
     from rkdo_plugin.plugins import host
 
     options = saved.pop("loss_options", None) or {}
-    loss = saved.pop("loss", None)
-    loss = _value(words, "--loss") or loss
-    if loss is None:
-        recipe = host().factory("recipe", _value(words, "--recipe") or "simclr")
-        loss = inspect.signature(recipe).parameters["loss"].default
+    default = saved.pop("loss", None)
+    if default is None:
+        default = inspect.signature(recipe).parameters["loss"].default
+    loss = _value(words, "--loss") or default
+    if loss != default:
+        options = {}
     group = parser.add_argument_group(f"loss: --loss NAME, here {loss}")
     group.add_argument("--loss.name", type=str, default=loss, help="what --loss says")
     # A field is an object of the run's; `--field` is what makes one here.

@@ -22,6 +22,7 @@ def train(
     loss: str | None = None,
     data: str = "digits",
     out: str | None = None,
+    recipe_options: dict[str, Any] | None = None,
     loss_options: dict[str, Any] | None = None,
     field: str | None = None,
     field_options: dict[str, Any] | None = None,
@@ -42,6 +43,7 @@ def train(
         loss: A registered loss, for example rkdo; the recipe's own by default.
         data: digits, fashion-mnist, cifar10, cifar100, stl10 or a folder of images.
         out: The run folder; by default runs/RECIPE-LOSS[-FIELD]-DATA-SEED.
+        recipe_options: Arguments of the recipe, as --recipe.learning-rate 0.01.
         loss_options: Arguments of the loss, as --loss.temperature 0.2.
         field: Start of a response field: one-hot, pixels, pca, hog, or the path of a
             model or of features.
@@ -65,6 +67,7 @@ def train(
         loss,
         data,
         out=out or str(Path("runs", "-".join(names))),
+        recipe_options=recipe_options,
         loss_options=loss_options,
         field=field,
         field_options=field_options,

@@ -29,6 +29,7 @@ def test_run_folder(uninterrupted):
     digits = load_data("digits")
     assert saved["rkdo"] == {
         "recipe": "simclr",
+        "recipe_options": None,
         "encoder": "small-convnet",
         "in_channels": 1,
         "image_size": 28,
