@@ -13,7 +13,7 @@ from rkdo_plugin.export.images import require_images
 class Encoder(nn.Module):
     """An encoder with its preprocessing, frozen for inference.
 
-        embedding = f / ||f||,  f = backbone((images / 255 - mean) / std)
+        embedding = f / ||f||, or f itself,  f = backbone((images / 255 - mean) / std)
 
     The backbone is copied, so the module that was passed in goes on training
     untouched. The encoder stays in eval mode, whatever `train` is called with.
@@ -24,6 +24,8 @@ class Encoder(nn.Module):
         image_size: Height and width of the images in pixels.
         mean: Mean of each channel, on the scale from 0 to 1.
         std: Standard deviation of each channel, on the same scale.
+        normalize: Divide features by their norm. Off for what is no direction, such as
+            places on a map.
 
     Raises:
         ValueError: An argument is out of range, a weight is not finite, or the
@@ -45,11 +47,13 @@ class Encoder(nn.Module):
         image_size: int,
         mean: Sequence[float],
         std: Sequence[float],
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         _require_preprocessing(image_size, mean, std)
         self.image_size = image_size
         self.channels = len(mean)
+        self.normalize = normalize
         self.backbone = copy.deepcopy(backbone).float()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
@@ -77,7 +81,8 @@ class Encoder(nn.Module):
             images: uint8 (B, H, W, C), values 0 to 255.
 
         Returns:
-            Embeddings of norm 1, float32 (B, D); zero features stay zero.
+            Embeddings, float32 (B, D), of norm 1 if `normalize`; zero features stay
+            zero.
 
         Raises:
             TypeError: The images are not uint8.
@@ -87,6 +92,8 @@ class Encoder(nn.Module):
         pixels = (images.float() / 255 - self.mean) / self.std
         # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
         features = _pooled(self.backbone(pixels.permute(0, 3, 1, 2).contiguous()))
+        if not self.normalize:
+            return features
         # Not `vector_norm`: onnxruntime adds the squares of its ReduceL2 one by one in
         # float32, and from 2048 components on the norms are off by more than 1e-6.
         norm = (features * features).sum(dim=1, keepdim=True).sqrt()

@@ -19,6 +19,7 @@ def freeze(
     image_size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    normalize: bool | None = None,
 ) -> Encoder:
     """Take the encoder out of a checkpoint, frozen and with its preprocessing.
 
@@ -33,6 +34,8 @@ def freeze(
         image_size: Height and width of the images in pixels.
         mean: Mean of each channel, on the scale from 0 to 1.
         std: Standard deviation of each channel, on the same scale.
+        normalize: Divide features by their norm; as recorded, or else done, when not
+            given.
 
     Returns:
         The encoder on the CPU. Of a momentum recipe, the branch `backbone.`, or
@@ -70,6 +73,7 @@ def freeze(
         image_size=given["image_size"],
         mean=given["mean"],
         std=given["std"],
+        normalize=record.get("normalize", True) if normalize is None else normalize,
     )
 
 

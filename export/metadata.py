@@ -36,6 +36,7 @@ def describe(encoder: Encoder, model: onnx.ModelProto) -> dict[str, str]:
             "std": json.dumps([float(f"{s:.7g}") for s in encoder.std.tolist()]),
             "resize": RESIZE,
             "dim": str(encoder.dim),
+            "normalize": json.dumps(encoder.normalize),
             "precision": "fp32",
             "weights_sha256": weights_sha256(model),
             "version.onnx": onnx.__version__,

@@ -29,8 +29,8 @@ def export_onnx(
     """Export an encoder; the file exists only if it passed verification.
 
     The graph takes `image`, uint8 (batch, H, W, C), and returns `embedding`, float32
-    (batch, D) of norm 1: scaling and normalisation are inside. Equal encoders give
-    equal bytes.
+    (batch, D), of norm 1 if the encoder normalises; scaling is inside. Equal encoders
+    give equal bytes.
 
     Args:
         encoder: The encoder, from `freeze` or built directly.
@@ -87,6 +87,7 @@ def _figures(report: Report) -> dict[str, str]:
     return {
         PREFIX + "parity.max_abs": f"{report.max_abs:.1e}",
         PREFIX + "parity.max_one_minus_cosine": f"{report.max_one_minus_cosine:.1e}",
+        PREFIX + "parity.scale": f"{report.scale:.1e}",
         PREFIX + "parity.max_norm_error": f"{report.max_norm_error:.1e}",
         PREFIX + "parity.batches": ",".join(map(str, report.batches)),
         PREFIX + "parity.images": str(report.images),

@@ -1,5 +1,6 @@
 """What a verification found."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,7 +12,10 @@ class Report:
         failures: What was expected and what came, for each check that failed.
         max_abs: Largest absolute difference of a component of an embedding.
         max_one_minus_cosine: Largest 1 - cosine of the two embeddings of an image.
-        max_norm_error: Largest distance of a norm from 1, on either side.
+        max_norm_error: Largest distance of a norm from 1, on either side; not a number
+            where the encoder does not normalise.
+        scale: What `max_abs` is relative to: 1, or the largest component where the
+            encoder does not normalise and that is more.
         finite: Whether every component is finite, on both sides.
         batches: Batch sizes that were run.
         images: Number of images compared.
@@ -24,6 +28,7 @@ class Report:
     max_abs: float
     max_one_minus_cosine: float
     max_norm_error: float
+    scale: float
     finite: bool
     batches: tuple[int, ...]
     images: int
@@ -49,7 +54,11 @@ class Report:
             f"batches {', '.join(map(str, self.batches))}",
             f"  max |difference|   {self.max_abs:.1e}",
             f"  max 1 - cosine     {self.max_one_minus_cosine:.1e}",
-            f"  max |norm - 1|     {self.max_norm_error:.1e}",
+            *(
+                []
+                if math.isnan(self.max_norm_error)
+                else [f"  max |norm - 1|     {self.max_norm_error:.1e}"]
+            ),
             f"  all finite         {'yes' if self.finite else 'no'}",
             f"  file               {self.file_bytes:,} bytes, "
             f"{self.size_ratio:.3f} of the parameters",

@@ -76,7 +76,7 @@ class EmbeddingSession:
                 in several batches.
 
         Returns:
-            Embeddings of norm 1, float32 (B, D).
+            Embeddings, float32 (B, D); of norm 1 if the encoder normalised.
 
         Raises:
             TypeError: The images are not uint8.

@@ -1,6 +1,7 @@
 """Encoders by name: modules from images (B, C, H, W) to pooled features (B, D)."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torchvision
@@ -98,3 +99,70 @@ class SmallConvNet(nn.Module):
 def wide_convnet(in_channels: int = 3) -> nn.Module:
     """`SmallConvNet` of twice the width: (B, C, H, W) to (B, 192)."""
     return SmallConvNet(in_channels, (32, 64, 192))
+
+
+class Pixels(nn.Module):
+    """The pixels themselves: (B, C, H, W) to (B, C * H * W).
+
+    Args:
+        in_channels: Channels of the images.
+    """
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, D) of images (B, C, H, W)."""
+        return images.flatten(start_dim=1)
+
+
+def of_run(run: str, in_channels: int = 3) -> nn.Module:
+    """The trained encoder of a run folder or a checkpoint.
+
+    Args:
+        run: The folder or the file.
+        in_channels: Channels of the images.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The checkpoint records no encoder, or one for other images.
+    """
+    from rkdo_plugin.export import freeze
+    from rkdo_plugin.recipes.features import checkpoint_of
+
+    encoder = freeze(checkpoint_of(Path(run)))
+    if encoder.channels != in_channels:
+        raise ValueError(
+            f"Expected an encoder of images of {in_channels} channels but that of "
+            f"{run} reads {encoder.channels}"
+        )
+    return encoder.backbone.requires_grad_(True)
+
+
+HIDDEN_DIM = 256  # of the layer between an encoder and its map
+
+
+def onto_plane(encoder: str, in_channels: int = 3) -> nn.Module:
+    """An encoder whose features are mapped to two numbers: (B, C, H, W) to (B, 2).
+
+    Args:
+        encoder: A registered encoder of any image size, for example "small-convnet".
+        in_channels: Channels of the images.
+    """
+    from rkdo_plugin.plugins import create_encoder
+
+    network = create_encoder(encoder, in_channels=in_channels)
+    size = getattr(network, "pretrained_cfg", {}).get("input_size", (3, 32, 32))[-1]
+    dim = feature_dim(network, in_channels, size)
+    if isinstance(network, Pixels):
+        raise ValueError(
+            "Expected an encoder whose features are as many at any image size but got "
+            "'pixels'"
+        )
+    return nn.Sequential(
+        network,
+        nn.Flatten(),
+        nn.Linear(dim, HIDDEN_DIM),
+        nn.ReLU(),
+        nn.Linear(HIDDEN_DIM, 2),
+    )

@@ -1,5 +1,6 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
+import inspect
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import torch
 
 from rkdo_plugin.batch_labels import BatchLabels
 from rkdo_plugin.field import FieldPairs
-from rkdo_plugin.plugins import create_recipe
+from rkdo_plugin.plugins import host
 from rkdo_plugin.recipes.checkpointing import (
     RunCheckpoint,
     TrainingStopped,
@@ -22,7 +23,8 @@ from rkdo_plugin.recipes.data import ImageData, LabelledImages, load_data
 from rkdo_plugin.recipes.encoders import feature_dim
 from rkdo_plugin.recipes.loader import StepLoader, seed_generators
 from rkdo_plugin.recipes.logs import open_loggers, quiet_lightning
-from rkdo_plugin.recipes.response_field import open_field
+from rkdo_plugin.recipes.plain_view import plain_view
+from rkdo_plugin.recipes.response_field import ONE_HOT, open_field
 from rkdo_plugin.recipes.run_folder import (
     CHECKPOINT,
     open_run_folder,
@@ -69,9 +71,9 @@ def train(
     data: str = "digits",
     *,
     out: str,
-    recipe_options: dict[str, Any] | None = None,
     loss_options: dict[str, Any] | None = None,
-    encoder: str = "small-convnet",
+    recipe_options: dict[str, Any] | None = None,
+    encoder: str | None = None,
     epochs: int = 10,
     batch_size: int = 256,
     limit: int | None = None,
@@ -92,9 +94,9 @@ def train(
         loss: A registered loss; the recipe's own when not given.
         data: A data set's name, or a folder of images.
         out: Folder for last.ckpt, config.yaml, metrics.csv and the TensorBoard log.
-        recipe_options: Arguments of the recipe, for example {"learning_rate": 0.01}.
         loss_options: Arguments of the loss, for example {"temperature": 0.2}.
-        encoder: A registered encoder.
+        recipe_options: Further arguments of the recipe, for example {"clusters": 20}.
+        encoder: A registered encoder; the recipe's own when not given.
         epochs: Number of passes over the training images.
         batch_size: Images a step; an incomplete last batch is dropped.
         limit: Train on the first so many images only.
@@ -107,8 +109,8 @@ def train(
             own.
         progress: Show a progress bar.
         field: Start of a response field that draws partners: "one-hot", "pixels",
-            "pca", "hog", or the path of a model or of features; no field when not
-            given.
+            "pca", "hog", or the path of a model or of features; the recipe's own when
+            not given, which is none but for "cluster".
         field_options: Options of `open_field`, for example {"coupling": 0.1}.
         callbacks: Further Lightning callbacks.
 
@@ -122,19 +124,25 @@ def train(
     folder = Path(out)
     images = load_data(data, root=root, limit=limit, image_size=image_size)
     seed_generators(seed)
-    options = dict(recipe_options or {})
-    if loss is not None:
-        options["loss"] = loss
-    module: pl.LightningModule = create_recipe(
-        recipe,
+    factory = host().factory("recipe", recipe)
+    if encoder is None:
+        encoder = inspect.signature(factory).parameters["encoder"].default
+    options = {} if loss is None else {"loss": loss}
+    module: pl.LightningModule = factory(
         encoder=encoder,
         loss_options=loss_options,
         in_channels=images.channels,
         image_size=images.image_size,
         **options,
+        **(recipe_options or {}),
     )
+    fixed_field = getattr(module, "fixed_field", None)
+    if fixed_field is not None:
+        _check_fixed_field(recipe, field, field_options or {})
+        field = field or fixed_field
     resumed = resume and (folder / CHECKPOINT).is_file()
-    views = two_views(images)
+    augmented = getattr(module, "augmented", True)
+    views = two_views(images) if augmented else plain_view(images)
     samples: Any = TwoViews(images.train, views)
     response_field = None
     if field is not None:
@@ -143,10 +151,11 @@ def train(
             images,
             feature_dim(module, images.channels, images.image_size),
             epochs,
-            initialize=not resumed,
+            initialize=fixed_field is not None or not resumed,
             **(field_options or {}),
         )
-        callbacks = [*callbacks, field_callback]
+        if fixed_field is None:
+            callbacks = [*callbacks, field_callback]
         response_field = field_callback.field
         samples = FieldPairs(images.train, views, response_field)
     loader = StepLoader(samples, batch_size, seed, workers, response_field)
@@ -154,10 +163,10 @@ def train(
         folder,
         {
             "recipe": recipe,
-            "recipe_options": recipe_options,
             "loss": loss,
             "data": data,
             "loss_options": loss_options,
+            "recipe_options": recipe_options,
             "encoder": encoder,
             "epochs": epochs,
             "batch_size": batch_size,
@@ -174,8 +183,8 @@ def train(
         folder / CHECKPOINT,
         {
             "recipe": recipe,
-            "recipe_options": recipe_options,
-            "encoder": encoder,
+            "encoder": getattr(module, "exported_encoder", encoder),
+            "normalize": getattr(module, "normalize", True),
             "in_channels": images.channels,
             "image_size": images.image_size,
             "mean": list(images.mean),
@@ -214,6 +223,18 @@ def train(
                 f"{epochs * len(loader)}; {saver.path} is complete, resume continues it"
             ) from None
     return Run(folder, saver.path, module, images)
+
+
+def _check_fixed_field(
+    recipe: str, field: str | None, field_options: dict[str, Any]
+) -> None:
+    coupling = field_options.get("coupling") or field_options.get("final_coupling")
+    if field == ONE_HOT or coupling:
+        got = f"--field {ONE_HOT}" if field == ONE_HOT else f"a coupling of {coupling}"
+        raise ValueError(
+            f"Expected a field of neighbours, which stays as it is with {recipe}, but "
+            f"got {got}"
+        )
 
 
 @contextmanager

@@ -35,19 +35,24 @@ def rkdo_banks() -> Factories:
 def rkdo_recipes() -> Factories:
     """The recipes under `recipes/`."""
     from rkdo_plugin.recipes.byol import BYOL
+    from rkdo_plugin.recipes.cluster import Cluster
+    from rkdo_plugin.recipes.map2d import Map2D
     from rkdo_plugin.recipes.simclr import SimCLR
 
-    return {"byol": BYOL, "simclr": SimCLR}
+    return {"byol": BYOL, "cluster": Cluster, "map2d": Map2D, "simclr": SimCLR}
 
 
 @hookimpl
 def rkdo_encoders() -> Factories:
-    """Torchvision's residual networks, timm's models and small convnets."""
+    """Torchvision's networks, timm's, small convnets, pixels and trained runs."""
     from rkdo_plugin.recipes import encoders
 
     return {
+        "pixels": encoders.Pixels,
+        "plane": encoders.onto_plane,
         "resnet18": encoders.resnet18,
         "resnet50": encoders.resnet50,
+        "run": encoders.of_run,
         "small-convnet": encoders.SmallConvNet,
         "timm": encoders.timm_encoder,
         "wide-convnet": encoders.wide_convnet,

@@ -27,7 +27,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-# What `--loss NAME`, for example, names: its options can be beside it.
+# Arguments of a recipe that have options of the run.
+RUN_OPTIONS = ("encoder", "loss", "loss_options", "in_channels", "image_size")
+# What `--loss NAME` and the like name, beside which their options can be.
 NAMED = {"recipe": "name", "loss": "name", "field": "start"}
 
 
@@ -90,34 +92,19 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
 def _add_recipe(
     parser: ArgumentParser, words: Sequence[str], saved: dict[str, Any]
 ) -> Callable[..., Any]:
-    """Options of the recipe that the words name; what the run itself decides is none.
-
-    Returns:
-        What creates the recipe.
-    """
+    """Options of the recipe that the words name; what the run itself says is none."""
     from rkdo_plugin.plugins import host
 
     options = saved.pop("recipe_options", None) or {}
-    default = saved.pop("recipe", "simclr")
-    name = _value(words, "--recipe") or default
-    if name != default:
-        options = {}
+    name = _value(words, "--recipe") or saved.pop("recipe", "simclr")
     recipe = host().factory("recipe", name)
+    skip: set[str | int] = {*RUN_OPTIONS}
     group = parser.add_argument_group(f"recipe: --recipe NAME, here {name}")
     group.add_argument(
         "--recipe.name", type=str, default=name, help="what --recipe says"
     )
-    skip: set[str | int] = {
-        "encoder",
-        "loss",
-        "loss_options",
-        "in_channels",
-        "image_size",
-    }
     group.add_function_arguments(recipe, "recipe", as_group=False, skip=skip)
-    parser.set_defaults(
-        {f"recipe.{option}": value for option, value in options.items()}
-    )
+    parser.set_defaults({f"recipe.{option}": v for option, v in options.items()})
     return recipe
 
 
@@ -131,12 +118,10 @@ def _add_loss(
     from rkdo_plugin.plugins import host
 
     options = saved.pop("loss_options", None) or {}
-    default = saved.pop("loss", None)
-    if default is None:
-        default = inspect.signature(recipe).parameters["loss"].default
-    loss = _value(words, "--loss") or default
-    if loss != default:
-        options = {}
+    loss = saved.pop("loss", None)
+    loss = _value(words, "--loss") or loss
+    if loss is None:
+        loss = inspect.signature(recipe).parameters["loss"].default
     group = parser.add_argument_group(f"loss: --loss NAME, here {loss}")
     group.add_argument("--loss.name", type=str, default=loss, help="what --loss says")
     # A field is an object of the run's; `--field` is what makes one here.
@@ -204,7 +189,20 @@ def _options(parsed: Namespace, words: Sequence[str]) -> dict[str, Any]:
                 if word.startswith(f"--{kind}."):
                     raise ValueError(f"Expected --{kind} beside {word}")
             options[f"{kind}_options"] = None
+    if options.get("recipe_options") is not None:
+        options["recipe_options"] = _chosen(
+            options["recipe"], options["recipe_options"]
+        )
     return options
+
+
+def _chosen(recipe: str, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Options that are not the recipe's own: a run records what was chosen."""
+    from rkdo_plugin.plugins import host
+
+    own = inspect.signature(host().factory("recipe", recipe)).parameters
+    chosen = {name: v for name, v in options.items() if v != own[name].default}
+    return chosen or None
 
 
 if __name__ == "__main__":

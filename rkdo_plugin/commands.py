@@ -22,11 +22,11 @@ def train(
     loss: str | None = None,
     data: str = "digits",
     out: str | None = None,
-    recipe_options: dict[str, Any] | None = None,
     loss_options: dict[str, Any] | None = None,
+    recipe_options: dict[str, Any] | None = None,
     field: str | None = None,
     field_options: dict[str, Any] | None = None,
-    encoder: str = "small-convnet",
+    encoder: str | None = None,
     epochs: int = 10,
     batch_size: int = 256,
     limit: int | None = None,
@@ -39,16 +39,17 @@ def train(
     """Train a recipe; leaves a run folder with checkpoint, config, metrics and log.
 
     Args:
-        recipe: A registered recipe, for example simclr or byol.
+        recipe: A registered recipe: simclr, byol, cluster, map2d.
         loss: A registered loss, for example rkdo; the recipe's own by default.
         data: digits, fashion-mnist, cifar10, cifar100, stl10 or a folder of images.
         out: The run folder; by default runs/RECIPE-LOSS[-FIELD]-DATA-SEED.
-        recipe_options: Arguments of the recipe, as --recipe.learning-rate 0.01.
         loss_options: Arguments of the loss, as --loss.temperature 0.2.
+        recipe_options: Further arguments of the recipe, as --recipe.clusters 20.
         field: Start of a response field: one-hot, pixels, pca, hog, or the path of a
             model or of features.
         field_options: Options of the field, as --field.coupling 0.1.
-        encoder: A registered encoder, for example resnet18 or timm:NAME.
+        encoder: A registered encoder, for example resnet18, timm:NAME or run:FOLDER;
+            the recipe's own by default.
         epochs: Passes over the training images.
         batch_size: Images a step; an incomplete last batch is dropped.
         limit: Train on the first so many images only.
@@ -67,8 +68,8 @@ def train(
         loss,
         data,
         out=out or str(Path("runs", "-".join(names))),
-        recipe_options=recipe_options,
         loss_options=loss_options,
+        recipe_options=recipe_options,
         field=field,
         field_options=field_options,
         encoder=encoder,
@@ -93,6 +94,8 @@ def evaluate(
 ) -> None:
     """Score frozen features by nearest neighbours and a linear classifier.
 
+    Clusters are scored beside k-means instead, and a map is drawn into its run folder.
+
     Args:
         model: A run folder, its checkpoint, or an exported ONNX file.
         data: A data set's name; by default the one that a run was trained on.
@@ -103,7 +106,12 @@ def evaluate(
     from rkdo_plugin.recipes import features
     from rkdo_plugin.recipes.data import load_data
     from rkdo_plugin.recipes.evaluate import evaluate
+    from rkdo_plugin.recipes.trained import load_recipe, recipe_report
 
+    recipe = load_recipe(Path(model))
+    if recipe is not None:
+        print(recipe_report(recipe, Path(model), data, root, limit))
+        return
     loaded = features.load_model(Path(model))
     name = data or loaded.data
     if name is None:

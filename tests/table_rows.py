@@ -55,6 +55,7 @@ CALLS = {
     "moco": Call((randn(B, D),), other=randn(B, D)),
     "normalized-cuts": one(),
     "pca": one(),
+    "pmi-clustering": two(),
     "simclr": two(),
     "sne": one(dim=2),
     "spectral": one(),

@@ -46,38 +46,6 @@ def test_resuming_needs_no_setting_typed_again(road, tmp_path):
     assert main(words) == 1
 
 
-def test_recipe_options_reach_the_recipe_and_are_not_typed_again(tmp_path, capsys):
-    words = "train --recipe byol --recipe.learning-rate 0 --recipe.weight_decay=0.5"
-    words += " --limit 256 --batch-size 64 --epochs 1"
-    run = tmp_path / "run"
-    assert main([*words.split(), "--workers", "0", "--out", str(run)]) == 0
-    config = (run / "config.yaml").read_text()
-    assert "recipe: byol\n" in config
-    saved = torch.load(run / "last.ckpt", weights_only=True)
-    options = {"learning_rate": 0.0, "weight_decay": 0.5}
-    assert saved["rkdo"]["recipe_options"] == options
-    group = saved["optimizer_states"][0]["param_groups"][0]
-    assert (group["initial_lr"], group["weight_decay"]) == (0.0, 0.5)
-    resume = ["train", "--resume", "--workers", "0", "--out", str(run)]
-    with pytest.warns(UserWarning, match="finished already"):
-        assert main(resume) == 0
-    capsys.readouterr()
-    changes = ("--recipe.learning-rate=0.1", "--recipe=simclr", "--loss=icon")
-    for changed in changes:
-        assert main([*resume, changed]) == 1
-        assert "cannot resume" in capsys.readouterr().err
-
-
-def test_help_lists_the_options_of_the_recipe_but_not_what_the_run_decides(capsys):
-    with pytest.raises(SystemExit):
-        main(["train", "--recipe", "byol", "--help"])
-    out = capsys.readouterr().out
-    assert "recipe: --recipe NAME, here byol" in out
-    assert "--recipe.learning_rate " in out
-    for option in ("encoder", "loss", "loss_options", "in_channels", "image_size"):
-        assert f"--recipe.{option} " not in out
-
-
 @pytest.mark.parametrize("recipe", ["simclr", "byol"])
 def test_field_options_reach_the_field_and_are_not_typed_again(
     recipe, tmp_path, monkeypatch, capsys
@@ -232,10 +200,16 @@ def test_another_runs_export_fails_verification(road, tmp_path, capsys):
     ("words", "message"),
     [
         ("train --loss rkd", "no loss named 'rkd'; known: clip, cmc, "),
-        ("train --recipe simclear", "no recipe named 'simclear'; known: byol, simclr"),
+        (
+            "train --recipe simclear",
+            "no recipe named 'simclear'; known: byol, cluster, map2d, simclr",
+        ),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
         ("train --data cifar", "no data named 'cifar'"),
-        ("train --encoder resnet", "no encoder named 'resnet'; known: resnet18"),
+        (
+            "train --encoder resnet",
+            "no encoder named 'resnet'; known: pixels, plane, resnet18",
+        ),
         ("train --batch-size 5000", "batch size from 1 to 1437"),
         ("evaluate nowhere.ckpt", "nowhere.ckpt"),
         ("export nowhere.ckpt out.onnx", "nowhere.ckpt"),

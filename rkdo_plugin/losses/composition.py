@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rkdo_plugin.kernels import Kernel
 from rkdo_plugin.losses.key_queue import KeyQueue
@@ -15,7 +16,6 @@ from rkdo_plugin.supervision.comparison import (
     SampleIds,
     compare_samples,
     compare_views,
-    compare_with_queue,
 )
 from rkdo_plugin.supervision.target import debiased
 
@@ -102,7 +102,9 @@ class Composition:
         queue: KeyQueue | None,
     ) -> Problem:
         """The problem of a batch; arguments as of `IConLoss.forward`."""
-        comparison = self._comparison(z0, z1, sample_ids, queue)
+        if queue is not None and z1 is not None:
+            return self._queue_problem(z0, z1, queue)
+        comparison = self._comparison(z0, z1, sample_ids)
         target = self.supervision(comparison, targets)
         target = debiased(target, comparison, self.debias)
         factors = self.kernel.factors(
@@ -115,7 +117,6 @@ class Composition:
         z0: Tensor,
         z1: Tensor | None,
         sample_ids: SampleIds | None,
-        queue: KeyQueue | None,
     ) -> Comparison:
         if isinstance(self.supervision, Classes):
             if z1 is None or len(z0) == 0:
@@ -127,22 +128,41 @@ class Composition:
             return Comparison(z0, z1)
         if z1 is None:
             return compare_samples(z0, self.candidates, self.gather_distributed)
-        if z0.shape != z1.shape:
-            raise ValueError(
-                "Expected `z0` and `z1` to have one shape (B, D) but got "
-                f"{tuple(z0.shape)} and {tuple(z1.shape)}"
-            )
-        if queue is not None:
-            if z0.shape[1] != queue.keys.shape[1]:
-                raise ValueError(
-                    f"Expected embeddings of the queue's size {queue.keys.shape[1]} "
-                    f"but got {z0.shape[1]}"
-                )
-            return compare_with_queue(z0, z1, queue.keys.to(z0.dtype))
+        _check_one_shape(z0, z1)
         if not isinstance(self.supervision, Pairs):
             sample_ids = None  # copies of a sample are neighbours by their targets
         return compare_views(
             z0, z1, self.candidates, self.gather_distributed, sample_ids
+        )
+
+    def _queue_problem(self, query: Tensor, key: Tensor, queue: KeyQueue) -> Problem:
+        """Each query (B, D) with its own key (B, D) and the queue's (N, D).
+
+        The own key's product is a component of its query's factor, which the last
+        candidate alone reads: a column (B, 1) instead of B columns.
+        """
+        _check_one_shape(query, key)
+        if query.shape[1] != queue.keys.shape[1]:
+            raise ValueError(
+                f"Expected embeddings of the queue's size {queue.keys.shape[1]} but "
+                f"got {query.shape[1]}"
+            )
+        anchors, queued = self.kernel.factors(query, queue.keys.to(query.dtype))
+        own, keys = self.kernel.factors(query, key)
+        anchors = torch.cat([anchors, (own * keys).sum(dim=1, keepdim=True)], dim=1)
+        candidates = functional.pad(queued, (0, 1, 0, 1))
+        candidates[-1, -1] = 1
+        last = torch.full((len(query), 1), len(queued), device=query.device)
+        comparison = Comparison(query, candidates, positive=last)
+        target = debiased(self.supervision(comparison, None), comparison, self.debias)
+        return Problem(comparison, target, self.kernel, (anchors, candidates))
+
+
+def _check_one_shape(z0: Tensor, z1: Tensor) -> None:
+    if z0.shape != z1.shape:
+        raise ValueError(
+            "Expected `z0` and `z1` to have one shape (B, D) but got "
+            f"{tuple(z0.shape)} and {tuple(z1.shape)}"
         )
 
 

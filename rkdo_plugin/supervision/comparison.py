@@ -28,8 +28,6 @@ class Comparison:
         anchor_ids: (A, 2), the samples of each anchor and of its positive; None where
             every sample is taken to occur once.
         candidate_ids: (C,), the samples of the candidates.
-        own_columns: So many first columns are other anchors' positives, and no
-            candidates.
         anchor_views: How many times the samples stand among the anchors.
         candidate_views: How many times among the candidates.
         gathered: The candidates are those of all processes.
@@ -42,7 +40,6 @@ class Comparison:
     excludes_itself: bool = False
     anchor_ids: Tensor | None = None
     candidate_ids: Tensor | None = None
-    own_columns: int = 0
     anchor_views: int = 1
     candidate_views: int = 1
     gathered: bool = False
@@ -56,10 +53,6 @@ class Comparison:
         value = lowest(values.dtype) if fill is None else fill
         if self.excludes_itself and self.itself is not None:
             values.scatter_(1, self.itself[rows], value)
-        if self.own_columns and self.positive is not None:
-            at_positive = values.gather(1, self.positive[rows])
-            values[:, : self.own_columns] = value
-            values.scatter_(1, self.positive[rows], at_positive)
         copies = self._copies(rows)
         if copies is not None:
             values.masked_fill_(copies, value)
@@ -72,7 +65,10 @@ class Comparison:
         samples, of_positive = torch.split(self.anchor_ids[rows], 1, dim=1)
         copies = torch.eq(self.candidate_ids, samples)
         copies |= torch.eq(self.candidate_ids, of_positive)
-        return copies.scatter_(1, self.positive[rows], False)
+        copies.scatter_(1, self.positive[rows], False)
+        if self.itself is not None and not self.excludes_itself:
+            copies.scatter_(1, self.itself[rows], False)
+        return copies
 
     def allowed(self, rows: slice) -> Tensor:
         """1 for every candidate of the rows' anchors, 0 for the excluded: (R, C)."""
@@ -183,16 +179,6 @@ def compare_samples(z: Tensor, candidates: str, gather: bool) -> Comparison:
         itself=_own_columns(z, gather),
         excludes_itself=candidates == "all",
         gathered=gather,
-    )
-
-
-def compare_with_queue(query: Tensor, key: Tensor, queue: Tensor) -> Comparison:
-    """Compare each query (B, D) with its own key (B, D) and a queue's keys (N, D)."""
-    return Comparison(
-        query,
-        torch.cat([key, queue]),
-        positive=torch.arange(len(key), device=key.device)[:, None],
-        own_columns=len(key),
     )
 
 

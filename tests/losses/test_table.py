@@ -16,7 +16,7 @@ from open_clip.loss import ClipLoss
 from pytorch_metric_learning import distances, losses, miners, reducers
 from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
-from sklearn.manifold import _utils
+from sklearn.manifold import SpectralEmbedding, _utils
 from sklearn.manifold._t_sne import _joint_probabilities, _kl_divergence
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import kneighbors_graph
@@ -176,6 +176,20 @@ def of_affinity(z: Tensor, weighted: bool) -> Tensor:
     return clusters(z, affinity / degree[:, None], weight)
 
 
+def of_coordinates(z: Tensor) -> Tensor:
+    embedding = SpectralEmbedding(
+        3,
+        n_neighbors=6,
+        affinity="nearest_neighbors",
+        eigen_solver="lobpcg",
+        random_state=0,
+    ).fit_transform(X.numpy())
+    coordinates = embedding / embedding.std(axis=0, ddof=1)
+    affinity = torch.from_numpy(rbf_kernel(coordinates, gamma=0.5 / 0.5**2))
+    p = affinity / affinity.sum(dim=1, keepdim=True)
+    return clusters(z, p, torch.ones(B).double())
+
+
 def of_neighbours(z: Tensor) -> Tensor:
     graph = torch.from_numpy(kneighbors_graph(X.numpy(), 4).toarray())
     return clusters(z, 0.8 * graph / 4 + 0.2 / B, torch.ones(B).double())
@@ -306,6 +320,11 @@ ROWS = {
     "normalized-cuts": one(
         lambda: create_loss("normalized-cuts", bandwidth=1.5),
         lambda a: of_affinity(a, weighted=True),
+        LOGITS,
+    ),
+    "spectral": one(
+        lambda: create_loss("spectral", components=3, neighbors=6),
+        of_coordinates,
         LOGITS,
     ),
     "infonce-clustering": one(

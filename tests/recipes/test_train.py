@@ -29,8 +29,8 @@ def test_run_folder(uninterrupted):
     digits = load_data("digits")
     assert saved["rkdo"] == {
         "recipe": "simclr",
-        "recipe_options": None,
         "encoder": "small-convnet",
+        "normalize": True,
         "in_channels": 1,
         "image_size": 28,
         "mean": list(digits.mean),

@@ -17,6 +17,7 @@ PRESETS: dict[str, Callable[..., IConLoss]] = {
     "moco": contrastive.moco,
     "normalized-cuts": clusters.normalized_cuts,
     "pca": maps.pca,
+    "pmi-clustering": clusters.pmi_clustering,
     "simclr": contrastive.simclr,
     "sne": maps.sne,
     "spectral": clusters.spectral,

@@ -6,7 +6,7 @@ for Representation Learning", ICLR 2025, https://arxiv.org/abs/2504.16929.
 
 from rkdo_plugin.kernels import Clusters
 from rkdo_plugin.losses.icon import IConLoss
-from rkdo_plugin.supervision import Gaussian, Neighbors, Spectral
+from rkdo_plugin.supervision import Gaussian, Neighbors, Pairs, Spectral
 
 
 def k_means(bandwidth: float = 1.0, debias: float = 0.0) -> IConLoss:
@@ -64,6 +64,17 @@ def normalized_cuts(bandwidth: float = 1.0, debias: float = 0.0) -> IConLoss:
         debias=debias,
         candidates="with_self",
     )
+
+
+def pmi_clustering(debias: float = 0.2) -> IConLoss:
+    """Drawn neighbours, or views, share clusters: `criterion(logits0, logits1)`.
+
+    Args:
+        debias: Share of p that is spread evenly over the candidates, in [0, 1].
+
+    Source: Adaloglou et al., 2023, https://arxiv.org/abs/2303.17896.
+    """
+    return IConLoss(1.0, Pairs(), Clusters(), debias=debias, candidates="with_self")
 
 
 def infonce_clustering(k: int = 5, debias: float = 0.2) -> IConLoss:

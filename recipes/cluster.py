@@ -1,0 +1,249 @@
+"""Clusters of frozen features: neighbours of a response field share a cluster.
+
+[0] I-Con, 2025, https://arxiv.org/abs/2504.16929: debiased InfoNCE clustering
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics import (
+    adjusted_rand_score,
+    confusion_matrix,
+    normalized_mutual_info_score,
+)
+from torch import Tensor, nn
+
+from rkdo_plugin.options import check_count
+from rkdo_plugin.plugins import create_encoder, create_loss
+from rkdo_plugin.recipes.cluster_figure import draw_clusters
+from rkdo_plugin.recipes.data import ImageData, LabelledImages
+from rkdo_plugin.recipes.encoders import feature_dim
+from rkdo_plugin.recipes.optimization import adamw_cosine
+from rkdo_plugin.recipes.plain_view import plain_view
+
+MOMENTUM = (
+    0.95  # of the moving averages of the heads' losses and of the clusters' sizes
+)
+COLLAPSED = 0.9  # share of the images in one cluster that is worth a warning
+
+
+class Cluster(pl.LightningModule):
+    """Assigns images to clusters by their frozen features.
+
+    Several heads are trained beside each other, and the one of the least loss is used:
+    what restarts are to k-means. Partners come from a response field.
+
+    Args:
+        encoder: What gives the features: "pixels", "run:FOLDER" for the encoder of a
+            trained run, any other registered encoder, or a module. It stays as it is.
+        loss: A registered loss's name, or a criterion called as
+            `criterion(logits0, logits1)`.
+        loss_options: Arguments of a loss given by name.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images in pixels.
+        clusters: Their number.
+        heads: Number of heads to choose from.
+        hidden: Width of a head's hidden layer.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+
+    Example:
+        >>> recipe = Cluster(clusters=10, in_channels=1, image_size=28)
+        >>> recipe(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+
+    augmented = False
+    fixed_field = "pixels"  # its rows stay: --field says whose neighbours
+
+    def __init__(
+        self,
+        encoder: str | nn.Module = "pixels",
+        loss: str | nn.Module = "pmi-clustering",
+        loss_options: dict[str, Any] | None = None,
+        in_channels: int = 3,
+        image_size: int = 32,
+        clusters: int = 10,
+        heads: int = 4,
+        hidden: int = 256,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "clusters": clusters,
+            "heads": heads,
+            "hidden": hidden,
+        }.items():
+            check_count(name, value)
+        if clusters < 2:
+            raise ValueError(f"Expected `clusters` to be at least 2 but got {clusters}")
+        modules = {"encoder": encoder, "loss": loss}
+        self.save_hyperparameters(
+            logger=False,
+            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
+        )
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.backbone: nn.Module = (
+            create_encoder(encoder, in_channels=in_channels)
+            if isinstance(encoder, str)
+            else encoder
+        )
+        self.backbone.eval().requires_grad_(False)
+        dim = feature_dim(self.backbone, in_channels, image_size)
+        # Features come in any unit; the heads' learning rate should not depend on it.
+        self.scale = nn.BatchNorm1d(dim, affine=False)
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, clusters)
+            )
+            for _ in range(heads)
+        )
+        self.register_buffer("head_loss", torch.zeros(heads))
+        self.register_buffer("sizes", torch.full((clusters,), 1 / clusters))
+        self.criterion: nn.Module = (
+            create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
+        )
+
+    head_loss: Tensor
+    sizes: Tensor
+
+    def train(self, mode: bool = True) -> "Cluster":
+        """Train the heads; the features stay frozen, normalisation included."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of the clusters of images (B, C, H, W), by the best head."""
+        best = self.heads[int(self.head_loss.argmin())]
+        logits: Tensor = best(self.scale(self.features(images)))
+        return logits
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Frozen features (B, F) of images (B, C, H, W)."""
+        features: Tensor = self.backbone(images).flatten(start_dim=1)
+        return features
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The heads' losses of a batch of images and their partners."""
+        features = [self.scale(self.features(view)) for view in batch[0]]
+        logits = [[head(view) for view in features] for head in self.heads]
+        losses = torch.stack([self.criterion(*views) for views in logits])
+        with torch.no_grad():
+            first = self.trainer.global_step == 0
+            self.head_loss.lerp_(losses, 1.0 if first else 1 - MOMENTUM)
+            best = int(self.head_loss.argmin())
+            share = logits[best][0].softmax(dim=1).mean(dim=0)
+            self.sizes.lerp_(share, 1.0 if first else 1 - MOMENTUM)
+        size = len(batch[0][0])
+        self.log("train_loss", losses[best], prog_bar=True, batch_size=size)
+        self.log("largest_cluster", self.sizes.max(), batch_size=size)
+        return losses.sum()
+
+    def on_train_end(self) -> None:
+        """Say so if nearly all images share one cluster."""
+        largest = float(self.sizes.max())
+        if largest > COLLAPSED:
+            warnings.warn(
+                f"the clusters collapsed: one of {len(self.sizes)} holds {largest:.0%} "
+                "of the images; less --loss.debias, more --epochs or another --field "
+                "may help",
+                stacklevel=2,
+            )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a warm-up and a cosine decay."""
+        return adamw_cosine(self, self.learning_rate, self.weight_decay)
+
+    def report(self, data: ImageData, folder: Path) -> str:
+        """The clusters beside scikit-learn's k-means on the same features, as a table.
+
+        Args:
+            data: Labelled images; k-means, the best of ten starts, is fitted on the
+                training images as the clusters were.
+            folder: Where images of each cluster appear, clusters.png.
+
+        Raises:
+            ValueError: The images have no classes.
+        """
+        if data.num_classes < 2:
+            raise ValueError(
+                f"Expected images of at least two classes but {data.name} has "
+                f"{data.num_classes}"
+            )
+        sides = [self.embed(side, data) for side in (data.train, data.test)]
+        picture = folder / "clusters.png"
+        draw_clusters(picture, data.train, sides[0][1], len(self.sizes))
+        k_means = KMeans(len(self.sizes), n_init=10, random_state=0)
+        k_means.fit(sides[0][0])
+        assigned = {
+            "k-means": [k_means.predict(features) for features, _, _ in sides],
+            "clusters": [clusters for _, clusters, _ in sides],
+        }
+        lines = [f"{'':12}{'accuracy':>10}{'NMI':>8}{'ARI':>8}{'test acc':>10}"]
+        for name, (train, test) in assigned.items():
+            scores = agreement(sides[0][2], train)
+            unseen = agreement(sides[1][2], test)
+            lines.append(
+                f"{name:12}{scores['accuracy']:10.4f}{scores['nmi']:8.4f}"
+                f"{scores['ari']:8.4f}{unseen['accuracy']:10.4f}"
+            )
+        return "\n".join([*lines, f"picture: {picture}"])
+
+    @torch.no_grad()
+    def embed(
+        self, images: LabelledImages, data: ImageData
+    ) -> tuple[np.ndarray[Any, Any], ...]:
+        """Features (N, F), clusters (N,) and labels (N,) of images."""
+        view = plain_view(data)
+        self.eval()
+        features, clusters, labels = [], [], []
+        for start in range(0, len(images), 512):
+            stop = min(start + 512, len(images))
+            pairs = [images[index] for index in range(start, stop)]
+            batch = torch.stack([view(image)[0] for image, _ in pairs])
+            features.append(self.features(batch))
+            clusters.append(self(batch).argmax(dim=1))
+            labels += [label for _, label in pairs]
+        return (
+            torch.cat(features).numpy(),
+            torch.cat(clusters).numpy(),
+            np.asarray(labels),
+        )
+
+
+def agreement(
+    labels: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any]
+) -> dict[str, float]:
+    """How well clusters agree with classes.
+
+    Args:
+        labels: Classes (N,).
+        clusters: Clusters (N,).
+
+    Returns:
+        "accuracy" under the best one-to-one map of clusters to classes (Hungarian
+        algorithm), "nmi" and "ari".
+
+    Example:
+        >>> agreement(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 5]))["accuracy"]
+        0.75
+    """
+    _, classes = np.unique(labels, return_inverse=True)
+    _, found = np.unique(clusters, return_inverse=True)
+    counts = confusion_matrix(classes, found)
+    matched = counts[linear_sum_assignment(counts, maximize=True)].sum()
+    return {
+        "accuracy": float(matched / len(labels)),
+        "nmi": float(normalized_mutual_info_score(labels, clusters)),
+        "ari": float(adjusted_rand_score(labels, clusters)),
+    }

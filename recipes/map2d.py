@@ -1,0 +1,175 @@
+"""A map of a data set: a network that puts every image at a place in the plane.
+
+[0] Parametric t-SNE, 2009, https://proceedings.mlr.press/v5/maaten09a.html
+[1] t-SimCNE, 2022, https://arxiv.org/abs/2210.09879
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor, nn
+
+from rkdo_plugin.plugins import create_encoder, create_loss
+from rkdo_plugin.recipes.data import ImageData, as_arrays
+from rkdo_plugin.recipes.map_figure import draw_map
+from rkdo_plugin.recipes.optimization import adamw_cosine
+from rkdo_plugin.supervision import Pairs
+
+NEIGHBORS = 10  # that vote for the class of a place
+BATCH_SIZE = 512  # images in the network at a time
+
+
+class Map2D(pl.LightningModule):
+    """Parametric t-SNE, or t-SimCNE, with any encoder.
+
+    A criterion that reads features, such as t-SNE's, is called as
+    `criterion(places, targets=features)` on images as they are. One of pairs, such as
+    "t-simclr", is called as `criterion(places0, places1)` on two augmented views.
+
+    Args:
+        encoder: A registered encoder's name, before the layers that end in the plane;
+            or a module from images (B, C, H, W) to places (B, 2).
+        loss: A registered loss's name, or a criterion.
+        loss_options: Arguments of a loss given by name.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images in pixels.
+        features: The registered encoder whose features t-SNE reads: "pixels",
+            "run:FOLDER" for that of a trained run. It stays as it is.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+
+    Example:
+        >>> recipe = Map2D(in_channels=1, image_size=28)
+        >>> recipe(torch.rand(5, 1, 28, 28)).shape
+        torch.Size([5, 2])
+    """
+
+    normalize = False  # places are no directions
+
+    def __init__(
+        self,
+        encoder: str | nn.Module = "small-convnet",
+        loss: str | nn.Module = "t-sne",
+        loss_options: dict[str, Any] | None = None,
+        in_channels: int = 3,
+        image_size: int = 32,
+        features: str = "pixels",
+        learning_rate: float = 4e-3,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__()
+        modules = {"encoder": encoder, "loss": loss}
+        self.save_hyperparameters(
+            logger=False,
+            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
+        )
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.exported_encoder = f"plane:{encoder}" if isinstance(encoder, str) else None
+        self.backbone: nn.Module = (
+            create_encoder(f"plane:{encoder}", in_channels=in_channels)
+            if isinstance(encoder, str)
+            else encoder
+        )
+        self.criterion: nn.Module = (
+            create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
+        )
+        self.features = create_encoder(features, in_channels=in_channels)
+        self.features.eval().requires_grad_(False)
+
+    @property
+    def augmented(self) -> bool:
+        """Whether the criterion reads two augmented views, and no features."""
+        return isinstance(getattr(self.criterion, "supervision", Pairs()), Pairs)
+
+    def train(self, mode: bool = True) -> "Map2D":
+        """Train the map; the features stay frozen, normalisation included."""
+        super().train(mode)
+        self.features.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Places (B, 2) of images (B, C, H, W)."""
+        places: Tensor = self.backbone(images)
+        return places
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a Lightly batch: two views, then labels and more, unread."""
+        view0, view1 = batch[0]
+        if self.augmented:
+            loss: Tensor = self.criterion(self(view0), self(view1))
+        else:
+            with torch.no_grad():
+                features = self.features(view0).flatten(start_dim=1)
+            loss = self.criterion(self(view0), targets=features)
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(view0))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a warm-up and a cosine decay."""
+        return adamw_cosine(self, self.learning_rate, self.weight_decay)
+
+    def report(self, data: ImageData, folder: Path) -> str:
+        """Draw the map; the accuracy of nearest neighbours in the plane, in words.
+
+        Args:
+            data: Images, labelled or not.
+            folder: Where the map of the training images appears, map.png.
+        """
+        picture = folder / "map.png"
+        images, labels = as_arrays(data.train, data.image_size)
+        places = self.places(images, data)
+        draw_map(picture, places, images, labels)
+        lines = [f"map: {picture}"]
+        if data.num_classes > 1:
+            test_images, test_labels = as_arrays(data.test, data.image_size)
+            test_places = self.places(test_images, data)
+            accuracy = map_accuracy(places, labels)
+            test = map_accuracy(places, labels, test_places, test_labels)
+            lines.append(
+                f"{NEIGHBORS} nearest neighbours in the plane: {accuracy:.4f} among "
+                f"the training images, each left out, {test:.4f} of the test images"
+            )
+        return "\n".join(lines)
+
+    @torch.no_grad()
+    def places(self, images: NDArray[np.uint8], data: ImageData) -> NDArray[np.float32]:
+        """Places (N, 2) of images (N, H, W, C) uint8, with the data's normalisation."""
+        self.eval()
+        mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+        found = [
+            self(((batch / 255 - mean) / std).permute(0, 3, 1, 2).contiguous())
+            for batch in torch.split(torch.from_numpy(images), BATCH_SIZE)
+        ]
+        places: NDArray[np.float32] = torch.cat(found).numpy()
+        return places
+
+
+def map_accuracy(
+    places: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    test_places: NDArray[np.floating] | None = None,
+    test_labels: NDArray[np.integer] | None = None,
+) -> float:
+    """Accuracy of the vote of the ten nearest places.
+
+    Args:
+        places: (N, 2), of the neighbours.
+        labels: Their classes (N,).
+        test_places: (M, 2) to classify; the neighbours themselves, each left out of its
+            own vote, when not given.
+        test_labels: Their classes (M,).
+    """
+    if test_places is None:
+        # The nearest place is its own.
+        nearest = KNeighborsClassifier(NEIGHBORS + 1).fit(places, labels)
+        indices = nearest.kneighbors(return_distance=False, n_neighbors=NEIGHBORS)
+        votes = [np.bincount(row).argmax() for row in labels[indices]]
+        return float(np.mean(np.asarray(votes) == labels))
+    classifier = KNeighborsClassifier(NEIGHBORS).fit(places, labels)
+    return float(classifier.score(test_places, test_labels))

@@ -1,0 +1,173 @@
+"""Clusters of frozen features."""
+
+import itertools
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+
+from rkdo_plugin.cli import main
+from rkdo_plugin.plugins import create_encoder, create_recipe
+from rkdo_plugin.recipes.cluster import Cluster, agreement
+from rkdo_plugin.recipes.data import as_arrays, load_data
+from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.trained import load_recipe
+
+SETTINGS = {"epochs": 2, "limit": 256, "batch_size": 64, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
+    train("cluster", out=str(folder), workers=0, **SETTINGS)
+    return folder
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=30
+    )
+)
+@settings(deadline=None)
+def test_accuracy_is_that_of_the_best_of_all_maps(pairs):
+    labels, clusters = np.array(pairs).T
+    best = max(
+        sum(mapped[cluster] == label for label, cluster in pairs)
+        for mapped in itertools.permutations([*range(5)])
+    )
+    assert agreement(labels, clusters)["accuracy"] == pytest.approx(best / len(pairs))
+
+
+def test_the_same_settings_interrupted_give_the_same_weights(run, tmp_path):
+    class Interrupt(pl.Callback):
+        def on_train_batch_end(self, trainer, *args):
+            if trainer.global_step == 5:
+                next(
+                    callback
+                    for callback in trainer.callbacks
+                    if hasattr(callback, "request_stop")
+                ).stop_requested = True
+
+    out = str(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train("cluster", out=out, workers=0, callbacks=[Interrupt()], **SETTINGS)
+    train("cluster", out=out, workers=0, resume=True, **SETTINGS)
+    saved = [
+        torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (run, tmp_path / "run")
+    ]
+    assert saved[0].keys() == saved[1].keys()
+    for name, value in saved[0].items():
+        assert torch.equal(value, saved[1][name]), name
+
+
+def test_features_stay_frozen_and_heads_learn():
+    torch.manual_seed(0)
+    encoder = create_encoder("small-convnet", in_channels=1)
+    recipe = create_recipe("cluster", encoder=encoder, in_channels=1, image_size=28)
+    recipe.train()
+    assert not recipe.backbone.training
+    assert recipe.heads.training
+    before = {k: v.clone() for k, v in recipe.backbone.state_dict().items()}
+    recipe.features(torch.rand(8, 1, 28, 28))
+    for name, value in recipe.backbone.state_dict().items():
+        assert torch.equal(value, before[name])
+    trainable = {
+        n.split(".")[0] for n, p in recipe.named_parameters() if p.requires_grad
+    }
+    assert trainable == {"heads"}
+
+
+def test_the_head_of_the_least_loss_answers():
+    torch.manual_seed(0)
+    recipe = Cluster(in_channels=1, image_size=4, heads=3, clusters=5).eval()
+    images = torch.rand(6, 1, 4, 4)
+    recipe.head_loss.copy_(torch.tensor([2.0, 1.0, 3.0]))
+    expected = recipe.heads[1](recipe.scale(images.flatten(1)))
+    torch.testing.assert_close(recipe(images), expected)
+
+
+def test_evaluate_compares_with_k_means_and_draws(run, capsys):
+    assert main(["evaluate", str(run), "--limit", "256"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["k-means", "clusters"]
+    assert (run / "clusters.png").read_bytes().startswith(b"\x89PNG")
+    # k-means as anyone would run it, on the same pixels.
+    data = load_data("digits", limit=256)
+    pixels, labels = as_arrays(data.train, data.image_size)
+    flat = pixels.reshape(len(pixels), -1).astype(np.float32)
+    flat = (flat / 255 - data.mean[0]) / data.std[0]
+    found = KMeans(10, n_init=10, random_state=0).fit_predict(flat)
+    printed = float(lines[1].split()[1])
+    assert printed == pytest.approx(agreement(labels, found)["accuracy"], abs=5e-5)
+
+
+def test_a_collapse_is_said():
+    recipe = Cluster(in_channels=1, image_size=4, clusters=4)
+    recipe.sizes.copy_(torch.tensor([0.97, 0.01, 0.01, 0.01]))
+    with pytest.warns(
+        UserWarning, match=r"collapsed: one of 4 holds 97% of the images"
+    ):
+        recipe.on_train_end()
+    recipe.sizes.fill_(0.25)
+    recipe.on_train_end()
+
+
+@pytest.mark.parametrize("name", ["clusters", "heads", "hidden"])
+def test_sizes_are_positive(name):
+    with pytest.raises(
+        ValueError, match=f"`{name}` to be a positive integer but got 0"
+    ):
+        Cluster(**{name: 0})
+
+
+def test_one_cluster_is_refused():
+    with pytest.raises(ValueError, match=r"`clusters` to be at least 2 but got 1"):
+        Cluster(clusters=1)
+
+
+@pytest.mark.parametrize(
+    ("field", "options", "message"),
+    [
+        ("one-hot", None, "stays as it is with cluster, but got --field one-hot"),
+        (None, {"coupling": 0.5}, "but got a coupling of 0.5"),
+    ],
+)
+def test_a_field_that_moves_is_refused(field, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train(
+            "cluster",
+            out=str(tmp_path / "run"),
+            field=field,
+            field_options=options,
+            **SETTINGS,
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipe_options_on_the_command_line_are_recorded(tmp_path, capsys):
+    words = "train --recipe cluster --recipe.clusters 7 --limit 128 --batch-size 64"
+    words += " --epochs 1 --workers 0 --out"
+    out = tmp_path / "run"
+    assert main([*words.split(), str(out)]) == 0
+    assert "recipe_options:\n  clusters: 7" in (out / "config.yaml").read_text()
+    assert load_recipe(out).sizes.shape == (7,)
+    resume = ["train", "--resume", "--out", str(out), "--workers", "0"]
+    assert main([*resume, "--recipe.clusters", "8"]) == 1
+    assert "its 'recipe_options' is {'clusters': 7}" in capsys.readouterr().err
+
+
+def test_a_trained_runs_encoder_gives_the_features(uninterrupted, tmp_path):
+    name = f"run:{uninterrupted['simclr']}"
+    encoder = create_encoder(name, in_channels=1)
+    saved = torch.load(uninterrupted["simclr"] / "last.ckpt", weights_only=True)
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(value, saved["state_dict"][f"backbone.{key}"])
+    recipe = create_recipe("cluster", encoder=name, in_channels=1, image_size=28)
+    assert recipe(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    with pytest.raises(ValueError, match=r"3 channels but that of .* reads 1"):
+        create_encoder(name, in_channels=3)
