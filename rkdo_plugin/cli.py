@@ -96,7 +96,10 @@ def _add_recipe(
     from rkdo_plugin.plugins import host
 
     options = saved.pop("recipe_options", None) or {}
-    name = _value(words, "--recipe") or saved.pop("recipe", "simclr")
+    default = saved.pop("recipe", "simclr")
+    name = _value(words, "--recipe") or default
+    if name != default:
+        options = {}
     recipe = host().factory("recipe", name)
     skip: set[str | int] = {*RUN_OPTIONS}
     group = parser.add_argument_group(f"recipe: --recipe NAME, here {name}")
@@ -118,10 +121,12 @@ def _add_loss(
     from rkdo_plugin.plugins import host
 
     options = saved.pop("loss_options", None) or {}
-    loss = saved.pop("loss", None)
-    loss = _value(words, "--loss") or loss
-    if loss is None:
-        loss = inspect.signature(recipe).parameters["loss"].default
+    default = saved.pop("loss", None)
+    if default is None:
+        default = inspect.signature(recipe).parameters["loss"].default
+    loss = _value(words, "--loss") or default
+    if loss != default:
+        options = {}
     group = parser.add_argument_group(f"loss: --loss NAME, here {loss}")
     group.add_argument("--loss.name", type=str, default=loss, help="what --loss says")
     # A field is an object of the run's; `--field` is what makes one here.

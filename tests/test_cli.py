@@ -46,6 +46,31 @@ def test_resuming_needs_no_setting_typed_again(road, tmp_path):
     assert main(words) == 1
 
 
+@pytest.mark.parametrize(
+    ("typed", "setting"),
+    [
+        ("--loss negative-cosine", "loss"),  # which has no temperature
+        ("--recipe byol", "recipe"),
+        ("--recipe cluster", "recipe"),  # which has other options
+        ("--recipe simclr --recipe.learning-rate 0.1", "recipe_options"),
+    ],
+)
+def test_resuming_with_another_setting_names_it(road, typed, setting, capsys):
+    words = ["train", "--resume", "--out", str(road / "run"), *typed.split()]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "cannot resume" in error
+    assert f"its '{setting}' is" in error
+
+
+def test_resuming_may_repeat_the_settings(road, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(road / "run", run)
+    words = "train --resume --recipe simclr --loss rkdo --loss.temperature 0.2"
+    with pytest.warns(UserWarning, match="finished already"):
+        assert main([*words.split(), "--workers", "0", "--out", str(run)]) == 0
+
+
 @pytest.mark.parametrize("recipe", ["simclr", "byol"])
 def test_field_options_reach_the_field_and_are_not_typed_again(
     recipe, tmp_path, monkeypatch, capsys
