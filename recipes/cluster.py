@@ -98,8 +98,7 @@ class Cluster(pl.LightningModule):
         )
         self.backbone.eval().requires_grad_(False)
         dim = feature_dim(self.backbone, in_channels, image_size)
-        # Features come in any unit; the heads' learning rate should not depend on it.
-        self.scale = nn.BatchNorm1d(dim, affine=False)
+        self.scale = Scale(dim)
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, clusters)
@@ -135,6 +134,12 @@ class Cluster(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The heads' losses of a batch of images and their partners."""
+        size = len(batch[0][0])
+        if size < len(self.sizes):
+            raise ValueError(
+                f"Expected a batch of at least `clusters` = {len(self.sizes)} images "
+                f"but got {size}"
+            )
         features = [self.scale(self.features(view)) for view in batch[0]]
         logits = [[head(view) for view in features] for head in self.heads]
         losses = torch.stack([self.criterion(*views) for views in logits])
@@ -144,9 +149,10 @@ class Cluster(pl.LightningModule):
             best = int(self.head_loss.argmin())
             share = logits[best][0].softmax(dim=1).mean(dim=0)
             self.sizes.lerp_(share, 1.0 if first else 1 - MOMENTUM)
-        size = len(batch[0][0])
+            used = logits[best][0].argmax(dim=1).unique().numel()
         self.log("train_loss", losses[best], prog_bar=True, batch_size=size)
         self.log("largest_cluster", self.sizes.max(), batch_size=size)
+        self.log("used_clusters", float(used), batch_size=size)
         return losses.sum()
 
     def on_train_end(self) -> None:
@@ -219,6 +225,37 @@ class Cluster(pl.LightningModule):
             torch.cat(clusters).numpy(),
             np.asarray(labels),
         )
+
+
+class Scale(nn.Module):
+    """Centres features, and divides all by one number: the root of their mean variance.
+
+    Features come in any unit, and the heads' learning rate should not depend on it; a
+    number a component would blow up those that hardly vary.
+
+    Args:
+        dim: F, their number.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("variance", torch.ones(()))
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, F), scaled by the mean of the batches that were trained on."""
+        if self.training:
+            self.batches += 1
+            share = float(1 / self.batches)
+            self.mean.lerp_(features.mean(dim=0), share)
+            variance = (features - self.mean).square().mean()
+            self.variance.lerp_(variance, share)
+        return (features - self.mean) * torch.rsqrt(self.variance + 1e-12)
 
 
 def agreement(

@@ -49,6 +49,8 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+        # Frozen features are in eval mode on purpose.
+        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
         # Lightning's own use of a torch function that newer torch deprecates.
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
         try:

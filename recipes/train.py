@@ -190,6 +190,7 @@ def train(
             "mean": list(images.mean),
             "std": list(images.std),
             "data": data,
+            "limit": limit,
         },
         loader,
     )

@@ -32,6 +32,7 @@ def load_recipe(path: Path) -> Any | None:
     recipe = factory(**saved["hyper_parameters"])
     recipe.load_state_dict(saved["state_dict"])
     recipe.trained_on = saved["rkdo"]["data"]
+    recipe.trained_limit = saved["rkdo"].get("limit")
     return recipe.eval()
 
 
@@ -45,11 +46,15 @@ def recipe_report(
         path: Its run folder or checkpoint; its picture goes into the folder.
         data: Name of the data; what it was trained on when not given.
         root: Folder that holds the data sets.
-        limit: Read the first so many training images only.
+        limit: Read the first so many training images only; those that it was trained on
+            when not given.
     """
     size = recipe.hparams["image_size"]
     images = load_data(
-        data or recipe.trained_on, root=root, limit=limit, image_size=size
+        data or recipe.trained_on,
+        root=root,
+        limit=limit or recipe.trained_limit,
+        image_size=size,
     )
     report: str = recipe.report(images, checkpoint_of(path).parent)
     return report

@@ -110,6 +110,8 @@ def evaluate(
 
     recipe = load_recipe(Path(model))
     if recipe is not None:
+        if pixels:
+            raise ValueError("Expected no --pixels with a recipe that reports itself")
         print(recipe_report(recipe, Path(model), data, root, limit))
         return
     loaded = features.load_model(Path(model))

@@ -18,7 +18,7 @@ from rkdo_plugin.supervision.comparison import (
     compare_samples,
     compare_views,
 )
-from rkdo_plugin.supervision.target import debiased
+from rkdo_plugin.supervision.target import debiased, tiny
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Problem:
         if temperature != 1:
             log_s.mul_(1 / temperature)
         if self.target.candidate_weight is not None:
-            log_s.add_(self.target.candidate_weight.log())
+            weight = self.target.candidate_weight
+            log_s.add_(weight.clamp_min(tiny(weight)).log())
         self.comparison.exclude(log_s, rows)
         return log_s
 

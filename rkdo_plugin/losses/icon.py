@@ -39,7 +39,8 @@ class IConLoss(nn.Module):
         candidates: "all": all views without the anchor itself; "with_self": with it;
             "cross": the other view only, with anchors from `z0`.
         gather_distributed: Take candidates from all processes.
-        symmetric: With "cross", average over both directions, as CLIP does.
+        symmetric: With "cross", average over both directions, as CLIP does; both read
+            the same `targets`.
         joint: Symmetrise p, and let p and q each sum to 1 over all pairs rather than
             for each anchor, as t-SNE does.
         learnable_temperature: Make tau a parameter, of which `temperature` is the

@@ -42,7 +42,13 @@ class KeyQueue(nn.Module):
         keys = keys.detach()
         if self.gather_distributed and dist.world_size() > 1:
             keys = of_all_processes(keys)
-        loss.register_hook(lambda grad: self._enter(keys))  # type: ignore[no-untyped-call]
+        waiting = [keys]  # a retained graph may be differentiated again
+
+        def enter(grad: Tensor) -> None:
+            while waiting:
+                self._enter(waiting.pop())
+
+        loss.register_hook(enter)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _enter(self, keys: Tensor) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from rkdo_plugin.losses.composition import Problem, log_sums_of_pairs
 from rkdo_plugin.normalizers import NORMALIZERS
 from rkdo_plugin.rowwise import chunks
+from rkdo_plugin.supervision.target import tiny
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Recursion:
         log_ratio: list[Tensor] = []
         for t in range(depth + 1):
             logits = log_s * (1 / tau[t])
-            if problem.target.candidate_weight is not None:
-                logits += problem.target.candidate_weight.log()
+            if (weight := problem.target.candidate_weight) is not None:
+                logits += weight.clamp_min(tiny(weight)).log()
             if t > 0:
                 p.lerp_(q[t - 1], a)
                 # p = 0 meets its logarithm only as 0 log 0 = 0

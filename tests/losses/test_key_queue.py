@@ -85,3 +85,12 @@ def test_own_keys_of_other_anchors_are_no_negatives():
     query, key = views(0, rows=2).double()
     losses = [together(query[i : i + 1], key[i : i + 1]) for i in range(2)]
     torch.testing.assert_close(together(query, key), torch.stack(losses).mean())
+
+
+def test_a_graph_that_is_differentiated_twice_enters_its_keys_once():
+    criterion = create_loss("moco", memory_bank_size=(8, 3))
+    query, key = views(0)
+    loss = criterion(query.requires_grad_(), key)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    assert criterion.queue.next == 4

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from rkdo_plugin.cli import main
 from rkdo_plugin.plugins import create_encoder, create_recipe
-from rkdo_plugin.recipes.cluster import Cluster, agreement
+from rkdo_plugin.recipes.cluster import Cluster, Scale, agreement
 from rkdo_plugin.recipes.data import as_arrays, load_data
 from rkdo_plugin.recipes.train import train
 from rkdo_plugin.recipes.trained import load_recipe
@@ -171,3 +171,36 @@ def test_a_trained_runs_encoder_gives_the_features(uninterrupted, tmp_path):
     assert recipe(torch.rand(2, 1, 28, 28)).shape == (2, 10)
     with pytest.raises(ValueError, match=r"3 channels but that of .* reads 1"):
         create_encoder(name, in_channels=3)
+
+
+def test_features_are_scaled_by_one_number():
+    generator = torch.manual_seed(0)
+    features = torch.randn(3, 50, 4, generator=generator) * 7 + torch.arange(4) * 3
+    scale = Scale(4)
+    for batch in features:
+        scale(batch)
+    scaled = scale.eval()(features.flatten(0, 1))
+    torch.testing.assert_close(scaled.mean(dim=0), torch.zeros(4), rtol=0, atol=0.1)
+    assert scaled.var() == pytest.approx(1, rel=0.05)
+    ratio = features.flatten(0, 1).diff(dim=0) / scaled.diff(dim=0)
+    torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-3, atol=0)
+
+
+def test_more_clusters_than_images_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least `clusters` = 65 images but got 64"):
+        train(
+            "cluster",
+            out=str(tmp_path / "run"),
+            recipe_options={"clusters": 65},
+            workers=0,
+            **SETTINGS,
+        )
+
+
+def test_evaluate_reads_the_images_that_the_run_was_trained_on(run, capsys):
+    assert main(["evaluate", str(run)]) == 0
+    alone = capsys.readouterr().out
+    assert main(["evaluate", str(run), "--limit", "256"]) == 0
+    assert capsys.readouterr().out == alone
+    assert main(["evaluate", str(run), "--pixels"]) == 1
+    assert "no --pixels with a recipe" in capsys.readouterr().err

@@ -36,6 +36,7 @@ def test_run_folder(uninterrupted):
         "mean": list(digits.mean),
         "std": list(digits.std),
         "data": "digits",
+        "limit": 256,
     }
 
 
