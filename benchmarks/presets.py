@@ -1,6 +1,6 @@
 """Time of the rows of I-Con's table beside the libraries that are their oracles.
 
-    python benchmarks/presets.py [repetitions]
+    python benchmarks/presets.py [repetitions [rows]]
 
 Forward and backward, B = 1024, D = 128, one thread, float32; medians, interleaved.
 Where no library has the row, a dense form in torch stands in; t-SNE's and SNE's oracle
@@ -126,6 +126,18 @@ def clusters(a: Tensor, p: Tensor) -> Tensor:
     return kl((f @ (f / f.sum(dim=0)).T).log(), p)
 
 
+def normalized_cuts(a: Tensor) -> Tensor:
+    """Dense."""
+    affinity = (-squares(X) / 2).exp()
+    degree = affinity.sum(dim=1)
+    f = a.softmax(dim=1)
+    counted = degree[:, None] * f
+    q = (f / counted.sum(dim=0)) @ counted.T
+    p = affinity / degree[:, None]
+    rows = (torch.xlogy(p, p) - p * q.log()).sum(dim=1)
+    return (rows * degree).sum() / degree.sum()
+
+
 def spectral(a: Tensor) -> Tensor:
     """scikit-learn's coordinates, dense."""
     embedding = SpectralEmbedding(
@@ -207,6 +219,12 @@ ROWS: dict[str, tuple[tuple[Tensor, ...], Pass, str, Pass]] = {
         "dense",
         lambda a: clusters(a, (-squares(X) / 2).softmax(dim=1)),
     ),
+    "normalized-cuts": (
+        (LOGITS,),
+        lambda a: create_loss("normalized-cuts")(a, targets=X),
+        "dense",
+        normalized_cuts,
+    ),
     "infonce-clustering": (
         (LOGITS,),
         lambda a: create_loss("infonce-clustering")(a, targets=X),
@@ -230,15 +248,16 @@ def seconds(criterion: Pass, embeddings: tuple[Tensor, ...]) -> float:
     return time.perf_counter() - started
 
 
-def main(repetitions: int = 15) -> None:
-    """Print a line a row."""
+def main(repetitions: str = "15", *names: str) -> None:
+    """Print a line for each of the named rows, or of all."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     MOCO.memory_bank.bank = BANK.clone()
     print(f"{'row':20}{'ms':>8}{'oracle ms':>11}{'ratio':>7}  oracle")
-    for name, (embeddings, ours, oracle, theirs) in ROWS.items():
+    for name in names or ROWS:
+        embeddings, ours, oracle, theirs = ROWS[name]
         times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(repetitions + 1):
+        for _ in range(int(repetitions) + 1):
             for criterion, taken in zip((ours, theirs), times, strict=True):
                 taken.append(seconds(criterion, embeddings))
         mine, other = (statistics.median(taken[1:]) for taken in times)
@@ -247,4 +266,4 @@ def main(repetitions: int = 15) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -12,11 +12,8 @@ import pytorch_lightning as pl
 import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
-from sklearn.metrics import (
-    adjusted_rand_score,
-    confusion_matrix,
-    normalized_mutual_info_score,
-)
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_count
@@ -275,9 +272,7 @@ def agreement(
         >>> agreement(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 5]))["accuracy"]
         0.75
     """
-    _, classes = np.unique(labels, return_inverse=True)
-    _, found = np.unique(clusters, return_inverse=True)
-    counts = confusion_matrix(classes, found)
+    counts = contingency_matrix(labels, clusters)
     matched = counts[linear_sum_assignment(counts, maximize=True)].sum()
     return {
         "accuracy": float(matched / len(labels)),

@@ -48,7 +48,7 @@ class Gaussian:
         largest = comparison.of_all(log_degree).max()
         degree = mean_one(comparison, (log_degree - largest).exp())
         return replace(
-            rows.target(),
+            replace(rows, log_sum=log_degree).target(),
             weight=degree,
             candidate_weight=comparison.of_candidates(degree),
         )
@@ -151,6 +151,7 @@ class _GaussianRows:
     comparison: Comparison
     squares: SquaredDistances
     precision: Tensor
+    log_sum: Tensor | None = None  # of each row, where it is known already
 
     def target(self) -> Target:
         one_view = self.comparison.anchor_views == 1 and (
@@ -160,8 +161,10 @@ class _GaussianRows:
 
     def rows(self, rows: slice) -> Tensor:
         logits = self._logits(rows)
-        softmax_(logits)
-        return logits
+        if self.log_sum is None:
+            softmax_(logits)
+            return logits
+        return logits.sub_(self.log_sum[rows, None]).exp_()
 
     def transposed(self, rows: slice) -> Tensor:
         precision, log_sum = self._of_candidates
