@@ -1,0 +1,40 @@
+"""Accuracy in the plane of scikit-learn's t-SNE, and of a trained map beside it.
+
+    rkdo train --recipe map2d --data fashion-mnist --limit 10000 --epochs 60 \
+        --batch-size 1000 --out runs/map
+    python benchmarks/map2d.py runs/map
+
+Both read raw pixels of the run's training images; t-SNE cannot place others.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from sklearn.manifold import TSNE
+
+from rkdo_plugin.recipes.data import as_arrays, load_data
+from rkdo_plugin.recipes.map2d import map_accuracy
+from rkdo_plugin.recipes.trained import load_recipe
+
+
+def main(run: str) -> None:
+    """Print a line each."""
+    recipe = load_recipe(Path(run))
+    assert recipe is not None
+    data = load_data(recipe.trained_on, limit=recipe.trained_limit)
+    images, labels = as_arrays(data.train, data.image_size)
+    test_images, test_labels = as_arrays(data.test, data.image_size)
+    started = time.perf_counter()
+    places = TSNE(init="pca", random_state=0).fit_transform(
+        images.reshape(len(images), -1) / 255.0
+    )
+    seconds = time.perf_counter() - started
+    print(f"t-SNE  {map_accuracy(places, labels):.4f}, {seconds:.0f} s")
+    places, unseen = (recipe.places(side, data) for side in (images, test_images))
+    test = map_accuracy(places, labels, unseen, test_labels)
+    print(f"map2d  {map_accuracy(places, labels):.4f}, test images {test:.4f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
