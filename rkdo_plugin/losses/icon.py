@@ -1,6 +1,7 @@
 """I-Con: a divergence between what should be near and what is near."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from rkdo_plugin.options import check_choice, check_range, check_temperature
 from rkdo_plugin.rowwise import rowwise_mean
 from rkdo_plugin.supervision import SUPERVISIONS, Labels, Pairs, Supervision
 from rkdo_plugin.supervision.comparison import CANDIDATES, SampleIds
+
+OneWay = Callable[[Tensor, Tensor | None, Tensor | None, SampleIds | None], Tensor]
+"""Maps z0, z1, targets and sample_ids to a loss with anchors from z0."""
 
 
 class IConLoss(nn.Module):
@@ -164,12 +168,31 @@ class IConLoss(nn.Module):
             ValueError: The shapes do not fit, B is below 2, `targets` is out of range,
                 or the samples' ids are not two vectors (B,) of integers.
         """
+        return self.evaluate(self._one_way, z0, z1, targets, sample_ids)
+
+    def evaluate(
+        self,
+        one_way: OneWay,
+        z0: Tensor,
+        z1: Tensor | None,
+        targets: Tensor | None,
+        sample_ids: SampleIds | None,
+    ) -> Tensor:
+        """A loss of a checked batch: both ways if symmetric; then the queue moves on.
+
+        Args:
+            one_way: The loss of anchors `z0`; it reads the other arguments likewise.
+            z0: As of `forward`, and so are the rest.
+            z1: See there.
+            targets: See there.
+            sample_ids: See there.
+        """
         with full_precision(z0, z1) as (z0, z1):
             check_sample_ids(sample_ids, len(z0))
-            loss = self._one_way(z0, z1, targets, sample_ids)
+            loss = one_way(z0, z1, targets, sample_ids)
             if self.symmetric and z1 is not None:
                 swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
-                loss = (loss + self._one_way(z1, z0, targets, swapped)) / 2
+                loss = (loss + one_way(z1, z0, targets, swapped)) / 2
             if self.queue is not None and z1 is not None:
                 self.queue.enter_after(loss, z1)
             return loss

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.losses.field_target import field_target_loss
 from rkdo_plugin.losses.icon import IConLoss
-from rkdo_plugin.losses.inputs import check_sample_ids, full_precision
 from rkdo_plugin.losses.presets import PRESETS
 from rkdo_plugin.losses.recursion import Recursion
 from rkdo_plugin.options import check_choice, check_count, check_range
@@ -141,22 +140,7 @@ class RKDOLoss(nn.Module):
             ValueError: The shapes do not fit, B is below 2, `targets` is out of range,
                 or the samples' ids are not two vectors (B,) of integers.
         """
-        row = self.row
-        with full_precision(z0, z1) as (z0, z1):
-            check_sample_ids(sample_ids, len(z0))
-            if self.field is not None and sample_ids is None:
-                raise ValueError(
-                    "Expected `sample_ids`, whose rows of the field are the targets, "
-                    "but got none: add FieldCallback(field) to the Trainer, or pass "
-                    "them"
-                )
-            loss = self._one_way(z0, z1, targets, sample_ids)
-            if row.symmetric and z1 is not None:
-                swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
-                loss = (loss + self._one_way(z1, z0, targets, swapped)) / 2
-            if row.queue is not None and z1 is not None:
-                row.queue.enter_after(loss, z1)
-            return loss
+        return self.row.evaluate(self._one_way, z0, z1, targets, sample_ids)
 
     def _one_way(
         self,
@@ -167,6 +151,11 @@ class RKDOLoss(nn.Module):
     ) -> Tensor:
         if z1 is None and self.over is None:
             raise ValueError("Expected two views but got one; `over` names other rows")
+        if self.field is not None and sample_ids is None:
+            raise ValueError(
+                "Expected `sample_ids`, whose rows of the field are the targets, but "
+                "got none: add FieldCallback(field) to the Trainer, or pass them"
+            )
         problem, temperature = self.row.problem(z0, z1, targets, sample_ids)
         if self.field is not None:
             return field_target_loss(problem.comparison, self.field, temperature)
