@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ from rkdo_plugin.recipes.run_folder import (
     read_checkpoint,
 )
 from rkdo_plugin.recipes.transforms import Views, two_views
+
+ENCODER = "small-convnet"  # of a recipe that has no encoder of its own
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def train(
     seed_generators(seed)
     factory = host().factory("recipe", recipe)
     if encoder is None:
-        encoder = inspect.signature(factory).parameters["encoder"].default
+        encoder = _own_encoder(factory)
     options = {} if loss is None else {"loss": loss}
     module: pl.LightningModule = factory(
         encoder=encoder,
@@ -224,6 +226,13 @@ def train(
                 f"{epochs * len(loader)}; {saver.path} is complete, resume continues it"
             ) from None
     return Run(folder, saver.path, module, images)
+
+
+def _own_encoder(recipe: Callable[..., Any]) -> str:
+    """The encoder that a recipe takes when it is told none."""
+    parameter = inspect.signature(recipe).parameters.get("encoder")
+    own = None if parameter is None else parameter.default
+    return own if isinstance(own, str) else ENCODER
 
 
 def _check_fixed_field(

@@ -106,7 +106,10 @@ def _add_recipe(
     group.add_argument(
         "--recipe.name", type=str, default=name, help="what --recipe says"
     )
-    group.add_function_arguments(recipe, "recipe", as_group=False, skip=skip)
+    # A plugin's recipe may have options without types; they are then of any.
+    group.add_function_arguments(
+        recipe, "recipe", as_group=False, skip=skip, fail_untyped=False
+    )
     parser.set_defaults({f"recipe.{option}": v for option, v in options.items()})
     return recipe
 
@@ -206,7 +209,11 @@ def _chosen(recipe: str, options: dict[str, Any]) -> dict[str, Any] | None:
     from rkdo_plugin.plugins import host
 
     own = inspect.signature(host().factory("recipe", recipe)).parameters
-    chosen = {name: v for name, v in options.items() if v != own[name].default}
+    chosen = {
+        name: value
+        for name, value in options.items()
+        if name not in own or value != own[name].default
+    }
     return chosen or None
 
 

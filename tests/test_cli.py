@@ -13,8 +13,10 @@ from PIL import Image
 
 from rkdo_plugin.benchmark import _peak_mebibytes
 from rkdo_plugin.cli import COMMANDS, main
+from rkdo_plugin.plugin_host import PluginHost
 from rkdo_plugin.recipes.inspect_field import load_run_field
 from rkdo_plugin.recipes.response_field import open_field
+from rkdo_plugin.recipes.simclr import SimCLR
 
 
 @pytest.fixture(scope="module")
@@ -333,3 +335,28 @@ def test_the_demo_leaves_a_verified_export_and_a_picture(tmp_path, capsys):
     assert "as through PyTorch" in out
     assert Image.open(tmp_path / "demo" / "demo.png").size == (1650, 990)
     assert (tmp_path / "demo" / "encoder.onnx").is_file()
+
+
+def test_a_recipe_of_a_plugin_needs_neither_types_nor_an_encoder_of_its_own(
+    tmp_path, monkeypatch
+):
+    class Untyped(SimCLR):
+        def __init__(self, encoder, loss="ntxent", width=3, **options):
+            options.pop("loss_options")
+            super().__init__(encoder, loss, **options)
+            self.width = width
+
+    factory = PluginHost.factory
+    monkeypatch.setattr(
+        PluginHost,
+        "factory",
+        lambda host, kind, name: (
+            Untyped if name == "acme" else factory(host, kind, name)
+        ),
+    )
+    words = "train --recipe acme --recipe.width 5 --limit 64 --batch-size 32 --epochs 1"
+    out = tmp_path / "run"
+    assert main([*words.split(), "--workers", "0", "--out", str(out)]) == 0
+    config = (out / "config.yaml").read_text()
+    assert "encoder: small-convnet" in config
+    assert "width: 5" in config
