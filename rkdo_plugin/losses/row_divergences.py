@@ -1,11 +1,12 @@
 """Divergences of a chunk's rows, as functions of the logits that q is made of."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from rkdo_plugin.divergences import DIVERGENCES
+from rkdo_plugin.divergences import DIVERGENCES, negative_entropy
 from rkdo_plugin.losses.composition import Problem, log_sums_of_pairs
 from rkdo_plugin.normalizers import NORMALIZERS
 
@@ -65,7 +66,7 @@ def _kl(problem: Problem) -> RowDivergence:
         value = -torch.linalg.vecdot(p, logits)
         value += normalizer(logits)[:, 0]
         if not limit:  # where 2 sigma^2 times the entropy vanishes
-            value += torch.xlogy(p, p).sum(dim=1)
+            value += negative_entropy(p)
         return value, logits.sub_(p)
 
     return divergence
@@ -89,7 +90,9 @@ def _joint_kl(problem: Problem, temperature: float) -> RowDivergence:
 
     def divergence(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         p = problem.joint_target(rows)
-        log_ratio = torch.xlogy(p, p / n) - p * (logits - log_sum)
-        return log_ratio.sum(dim=1), logits.sub_(log_sum).exp_().mul_(n).sub_(p)
+        log_q = logits.sub_(log_sum)
+        value = negative_entropy(p) - torch.linalg.vecdot(p, log_q)
+        value -= p.sum(dim=1) * math.log(n)
+        return value, log_q.exp_().mul_(n).sub_(p)
 
     return divergence

@@ -18,13 +18,19 @@ def features_of(comparison: Comparison, targets: Tensor | None, what: str) -> Te
     return targets_given.features(targets, samples, what)
 
 
+def feature_distances(
+    comparison: Comparison, targets: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Factors of the anchors and of the candidates, with products ||x_i - x_j||^2."""
+    x = features_of(comparison, targets, "features")
+    return distance_factors(comparison.of_anchors(x), comparison.of_candidates(x))
+
+
 def squared_distances(
     comparison: Comparison, targets: Tensor | None
 ) -> SquaredDistances:
     """||x_i - x_j||^2 (R, C) of the rows in a slice."""
-    x = features_of(comparison, targets, "features")
-    own, others = comparison.of_anchors(x), comparison.of_candidates(x)
-    own, others = distance_factors(own, others)
+    own, others = feature_distances(comparison, targets)
     return lambda rows: (own[rows] @ others.T).clamp_(min=0)
 
 

@@ -10,10 +10,9 @@ from rkdo_plugin.normalizers import softmax_
 from rkdo_plugin.options import check_count, check_positive
 from rkdo_plugin.supervision.comparison import Comparison
 from rkdo_plugin.supervision.features import (
-    SquaredDistances,
     chunks_of,
+    feature_distances,
     features_of,
-    squared_distances,
 )
 from rkdo_plugin.supervision.perplexity import precision_of_perplexity
 from rkdo_plugin.supervision.target import Target, mean_one
@@ -37,16 +36,16 @@ class Gaussian:
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
         """P of the anchors."""
-        squares = squared_distances(comparison, targets)
-        shape = (len(comparison.anchors),)
-        precision = comparison.anchors.new_full(shape, 0.5 / self.bandwidth**2)
-        rows = _GaussianRows(comparison, squares, precision)
+        own, others = feature_distances(comparison, targets)
+        precision = own.new_full((len(own),), 0.5 / self.bandwidth**2)
+        rows = _GaussianRows(comparison, own, others, precision)
         if not self.degrees:
             return rows.target()
         log_degree = rows.log_sums()
         # The candidates are the anchors, of all processes.
         largest = comparison.of_all(log_degree).max()
-        degree = mean_one(comparison, (log_degree - largest).exp())
+        weight = (log_degree - largest).exp().to(comparison.anchors)
+        degree = mean_one(comparison, weight)
         return replace(
             replace(rows, log_sum=log_degree).target(),
             weight=degree,
@@ -72,24 +71,21 @@ class Perplexity:
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
         """P of the anchors."""
-        others = len(comparison.candidates) - comparison.excludes_itself
-        if not 1 < self.perplexity < others:
+        count = len(comparison.candidates) - comparison.excludes_itself
+        if not 1 < self.perplexity < count:
             raise ValueError(
                 "Expected a perplexity above 1 and below the number of candidates, "
-                f"{others}, but got {self.perplexity:g}"
+                f"{count}, but got {self.perplexity:g}"
             )
-        squares = squared_distances(comparison, targets)
-        precision = torch.cat(
-            [
-                precision_of_perplexity(
-                    _with_excluded(comparison, squares, rows), self.perplexity
-                )
-                for rows in chunks_of(comparison)
-            ]
-        )
-        return _GaussianRows(
-            comparison, squares, precision.to(comparison.anchors)
-        ).target()
+        own, others = feature_distances(comparison, targets)
+
+        def precision_of(rows: slice) -> Tensor:
+            squares = (own[rows] @ others.T).clamp_(min=0)
+            comparison.exclude(squares, rows, fill=torch.inf)
+            return precision_of_perplexity(squares, self.perplexity)
+
+        precision = torch.cat([precision_of(rows) for rows in chunks_of(comparison)])
+        return _GaussianRows(comparison, own, others, precision).target()
 
 
 @dataclass(frozen=True)
@@ -136,20 +132,13 @@ class Spectral:
         return Gaussian(self.bandwidth)(comparison, coordinates)
 
 
-def _with_excluded(
-    comparison: Comparison, squares: SquaredDistances, rows: slice
-) -> Tensor:
-    distances = squares(rows)
-    comparison.exclude(distances, rows, fill=torch.inf)
-    return distances
-
-
 @dataclass(frozen=True)
 class _GaussianRows:
     """Rows proportional to exp(-precision_i d_ij^2)."""
 
     comparison: Comparison
-    squares: SquaredDistances
+    own: Tensor
+    others: Tensor
     precision: Tensor
     log_sum: Tensor | None = None  # of each row, where it is known already
 
@@ -163,28 +152,36 @@ class _GaussianRows:
         logits = self._logits(rows)
         if self.log_sum is None:
             softmax_(logits)
-            return logits
-        return logits.sub_(self.log_sum[rows, None]).exp_()
+        else:
+            logits.sub_(self.log_sum[rows, None]).exp_()
+        return logits.to(self.comparison.anchors.dtype)
 
     def transposed(self, rows: slice) -> Tensor:
-        precision, log_sum = self._of_candidates
-        logits = self.squares(rows).to(precision).mul_(-precision)
-        self.comparison.exclude(logits, rows)
-        return logits.sub_(log_sum).exp_()
-
-    @cached_property
-    def _of_candidates(self) -> tuple[Tensor, Tensor]:
-        both = torch.stack([self.precision, self.log_sums()], dim=1)
-        precision, log_sum = self.comparison.of_candidates(both).unbind(dim=1)
-        return precision, log_sum
+        scaled, log_sum = self._transposed
+        logits = self._products(self.own[rows], scaled, rows)
+        return logits.sub_(log_sum).exp_().to(self.comparison.anchors.dtype)
 
     def log_sums(self) -> Tensor:
         """Logarithms (A,) of what the rows are divided by."""
-        chunks_ = chunks_of(self.comparison)
-        return torch.cat([self._logits(rows).logsumexp(dim=1) for rows in chunks_])
+        slices = chunks_of(self.comparison)
+        return torch.cat([self._logits(rows).logsumexp(dim=1) for rows in slices])
+
+    @cached_property
+    def _scaled(self) -> Tensor:
+        """The anchors' factors times -precision: their products are logits."""
+        return self.own * -self.precision[:, None]
+
+    @cached_property
+    def _transposed(self) -> tuple[Tensor, Tensor]:
+        """The candidates' factors times -precision, and their rows' log sums."""
+        both = torch.stack([self.precision, self.log_sums()], dim=1)
+        precision, log_sum = self.comparison.of_candidates(both).unbind(dim=1)
+        return self.others * -precision[:, None], log_sum
 
     def _logits(self, rows: slice) -> Tensor:
-        logits = self.squares(rows).to(self.precision)
-        logits.mul_(-self.precision[rows, None])
+        return self._products(self._scaled[rows], self.others, rows)
+
+    def _products(self, own: Tensor, others: Tensor, rows: slice) -> Tensor:
+        logits = (own @ others.T).clamp_(max=0)
         self.comparison.exclude(logits, rows)
         return logits
