@@ -257,7 +257,9 @@ class IConLoss(nn.Module):
                 slope.mul_(derivative)
             if weight is not None:
                 value, slope = value * weight[rows], slope.mul_(weight[rows, None])
-            return value, slope.mul_(1 / temperature)
+            if temperature != 1:
+                slope.mul_(1 / temperature)
+            return value, slope
 
         return rowwise_mean(*problem.factors, objective)
 
