@@ -6,23 +6,20 @@
 import copy
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
-from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 
-from rkdo_plugin.plugins import create_encoder, create_loss
 from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.optimization import adamw_cosine
+from rkdo_plugin.recipes.recipe import Recipe, build_encoder, rising_momentum
 
 HIDDEN_DIM = 512  # width of the projection and of the prediction head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads
 START_MOMENTUM = 0.99  # of the moving average at the first step; 1 at the last
 
 
-class BYOL(pl.LightningModule):
+class BYOL(Recipe):
     """BYOL with any encoder and any two-tensor criterion.
 
     `backbone` is trained; `backbone_momentum` is its moving average.
@@ -35,8 +32,9 @@ class BYOL(pl.LightningModule):
         loss_options: Arguments of a loss given by name.
         in_channels: Channels of the images.
         image_size: Height and width of the images in pixels.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
+        optimizer: "adamw", "sgd" or "lars".
+        learning_rate: Its peak.
+        weight_decay: Of matrices and kernels.
 
     Example:
         >>> recipe = BYOL(encoder="small-convnet")
@@ -51,22 +49,14 @@ class BYOL(pl.LightningModule):
         loss_options: dict[str, Any] | None = None,
         in_channels: int = 3,
         image_size: int = 32,
+        optimizer: str = "adamw",
         learning_rate: float = 4e-3,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__()
-        modules = {"encoder": encoder, "loss": loss}
-        self.save_hyperparameters(
-            logger=False,
-            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
+        super().__init__(
+            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
         )
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.backbone: nn.Module = (
-            create_encoder(encoder, in_channels=in_channels)
-            if isinstance(encoder, str)
-            else encoder
-        )
+        self.backbone = build_encoder(encoder, in_channels)
         dim = feature_dim(self.backbone, in_channels, image_size)
         self.projection_head = BYOLProjectionHead(dim, HIDDEN_DIM, OUTPUT_DIM)
         self.prediction_head = BYOLPredictionHead(OUTPUT_DIM, HIDDEN_DIM, OUTPUT_DIM)
@@ -74,9 +64,6 @@ class BYOL(pl.LightningModule):
         self.projection_head_momentum = copy.deepcopy(self.projection_head)
         deactivate_requires_grad(self.backbone_momentum)
         deactivate_requires_grad(self.projection_head_momentum)
-        self.criterion: nn.Module = (
-            create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
-        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Predictions (B, D) of images (B, C, H, W)."""
@@ -93,14 +80,12 @@ class BYOL(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a Lightly batch: two views, then labels and more, unread."""
-        momentum = cosine_schedule(
-            self.trainer.global_step,
-            int(self.trainer.estimated_stepping_batches),
-            START_MOMENTUM,
-            1.0,
-        )
-        update_momentum(self.backbone, self.backbone_momentum, momentum)
-        update_momentum(self.projection_head, self.projection_head_momentum, momentum)
+        if self.begins_step(batch_idx):
+            momentum = rising_momentum(self, START_MOMENTUM)
+            update_momentum(self.backbone, self.backbone_momentum, momentum)
+            update_momentum(
+                self.projection_head, self.projection_head_momentum, momentum
+            )
         view0, view1 = batch[0]
         loss: Tensor = 0.5 * (
             self.criterion(self(view0), self.target(view1))
@@ -108,7 +93,3 @@ class BYOL(pl.LightningModule):
         )
         self.log("train_loss", loss, prog_bar=True, batch_size=len(view0))
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a warm-up and a cosine decay."""
-        return adamw_cosine(self, self.learning_rate, self.weight_decay)

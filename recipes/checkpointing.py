@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from rkdo_plugin.export.publish import publish
+from rkdo_plugin.options import check_count
 from rkdo_plugin.recipes.loader import StepLoader
 
 
@@ -28,11 +29,19 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         path: The checkpoint file; replaced whole.
         metadata: Plain values stored under "rkdo": what the export needs to know.
         loader: Its position is stored under "loader".
+        every: Save after every so many optimizer steps as well.
     """
 
     def __init__(
-        self, path: Path, metadata: dict[str, Any], loader: StepLoader
+        self,
+        path: Path,
+        metadata: dict[str, Any],
+        loader: StepLoader,
+        every: int | None = None,
     ) -> None:
+        if every is not None:
+            check_count("checkpoint_every", every)
+        self.every = every
         self.path = path
         self.metadata = metadata
         self.loader = loader
@@ -62,10 +71,22 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop between two steps; after an epoch's last one its end comes first."""
-        if self.stop_requested and not trainer.is_last_batch:
+        """Save, and stop, between two steps; after an epoch's last its end comes first.
+
+        In a distributed run all processes stop as soon as one is asked to.
+        """
+        if trainer.world_size > 1:
+            self.stop_requested = trainer.strategy.reduce_boolean_decision(
+                self.stop_requested, all=False
+            )
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not stepped or trainer.is_last_batch:
+            return
+        if self.stop_requested:
             self._save(trainer)
             raise TrainingStopped
+        if self.every is not None and trainer.global_step % self.every == 0:
+            self._save(trainer)
 
     def on_train_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -88,8 +109,11 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
             raise TrainingStopped
 
     def _save(self, trainer: pl.Trainer) -> None:
-        with publish(self.path, overwrite=True) as temporary:
-            trainer.save_checkpoint(temporary, weights_only=False)
+        if trainer.is_global_zero:
+            with publish(self.path, overwrite=True) as temporary:
+                trainer.save_checkpoint(temporary, weights_only=False)
+        else:  # takes part, and writes nothing
+            trainer.save_checkpoint(self.path, weights_only=False)
 
 
 @contextmanager

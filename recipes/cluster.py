@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
@@ -17,12 +16,12 @@ from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_count
-from rkdo_plugin.plugins import create_encoder, create_loss
 from rkdo_plugin.recipes.cluster_figure import draw_clusters
 from rkdo_plugin.recipes.data import ImageData, LabelledImages
 from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.optimization import adamw_cosine
 from rkdo_plugin.recipes.plain_view import plain_view
+from rkdo_plugin.recipes.recipe import Recipe, build_encoder
+from rkdo_plugin.recipes.transforms import Views
 
 MOMENTUM = (
     0.95  # of the moving averages of the heads' losses and of the clusters' sizes
@@ -30,7 +29,7 @@ MOMENTUM = (
 COLLAPSED = 0.9  # share of the images in one cluster that is worth a warning
 
 
-class Cluster(pl.LightningModule):
+class Cluster(Recipe):
     """Assigns images to clusters by their frozen features.
 
     Several heads are trained beside each other, and the one of the least loss is used:
@@ -47,8 +46,9 @@ class Cluster(pl.LightningModule):
         clusters: Their number.
         heads: Number of heads to choose from.
         hidden: Width of a head's hidden layer.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
+        optimizer: "adamw", "sgd" or "lars".
+        learning_rate: Its peak.
+        weight_decay: Of matrices and kernels.
 
     Example:
         >>> recipe = Cluster(clusters=10, in_channels=1, image_size=28)
@@ -56,8 +56,8 @@ class Cluster(pl.LightningModule):
         torch.Size([2, 10])
     """
 
-    augmented = False
-    fixed_field = "pixels"  # its rows stay: --field says whose neighbours
+    own_field = "pixels"  # --field says whose neighbours
+    field_stays = True
 
     def __init__(
         self,
@@ -69,10 +69,10 @@ class Cluster(pl.LightningModule):
         clusters: int = 10,
         heads: int = 4,
         hidden: int = 256,
+        optimizer: str = "adamw",
         learning_rate: float = 3e-3,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__()
         for name, value in {
             "clusters": clusters,
             "heads": heads,
@@ -81,18 +81,10 @@ class Cluster(pl.LightningModule):
             check_count(name, value)
         if clusters < 2:
             raise ValueError(f"Expected `clusters` to be at least 2 but got {clusters}")
-        modules = {"encoder": encoder, "loss": loss}
-        self.save_hyperparameters(
-            logger=False,
-            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
+        super().__init__(
+            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
         )
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.backbone: nn.Module = (
-            create_encoder(encoder, in_channels=in_channels)
-            if isinstance(encoder, str)
-            else encoder
-        )
+        self.backbone = build_encoder(encoder, in_channels)
         self.backbone.eval().requires_grad_(False)
         dim = feature_dim(self.backbone, in_channels, image_size)
         self.scale = Scale(dim)
@@ -104,12 +96,17 @@ class Cluster(pl.LightningModule):
         )
         self.register_buffer("head_loss", torch.zeros(heads))
         self.register_buffer("sizes", torch.full((clusters,), 1 / clusters))
-        self.criterion: nn.Module = (
-            create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
-        )
 
     head_loss: Tensor
     sizes: Tensor
+
+    def views(self, data: ImageData) -> Views:
+        """The image as it is."""
+        return plain_view(data)
+
+    def batched_views(self, data: ImageData) -> nn.Module:
+        """Refused: there is nothing to augment."""
+        raise ValueError("Expected a recipe of augmented views with augment='batches'")
 
     def train(self, mode: bool = True) -> "Cluster":
         """Train the heads; the features stay frozen, normalisation included."""
@@ -162,10 +159,6 @@ class Cluster(pl.LightningModule):
                 "may help",
                 stacklevel=2,
             )
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a warm-up and a cosine decay."""
-        return adamw_cosine(self, self.learning_rate, self.weight_decay)
 
     def report(self, data: ImageData, folder: Path) -> str:
         """The clusters beside scikit-learn's k-means on the same features, as a table.

@@ -45,6 +45,67 @@ def _without_classifier(network: nn.Module, in_channels: int) -> nn.Module:
     return network
 
 
+def resnet18_small(in_channels: int = 3) -> nn.Module:
+    """ResNet-18 for images of 28 to 64 pixels: (B, C, H, W) to (B, 512)."""
+    return _for_small_images(torchvision.models.resnet18(), in_channels)
+
+
+def resnet50_small(in_channels: int = 3) -> nn.Module:
+    """ResNet-50 for images of 28 to 64 pixels: (B, C, H, W) to (B, 2048)."""
+    return _for_small_images(torchvision.models.resnet50(), in_channels)
+
+
+def _for_small_images(network: nn.Module, in_channels: int) -> nn.Module:
+    """SimCLR's stem for CIFAR: no stride and no pooling before the first block."""
+    network.fc = nn.Identity()
+    network.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
+    network.maxpool = nn.Identity()
+    return network
+
+
+CLASSIFIERS = ("fc", "classifier", "head", "heads")  # what torchvision calls it
+
+
+def torchvision_encoder(model: str, in_channels: int = 3) -> nn.Module:
+    """Any torchvision classification network without its last linear layer.
+
+    Args:
+        model: torchvision's name, for example "convnext_tiny".
+        in_channels: Channels of the images; torchvision's networks read 3.
+
+    Raises:
+        ValueError: There is no such network, or it reads 3 channels only.
+    """
+    if in_channels != 3:
+        raise ValueError(
+            f"Expected images of 3 channels for 'torchvision:{model}' but got "
+            f"{in_channels}; timm:NAME takes any number"
+        )
+    network: nn.Module = torchvision.models.get_model(model, weights=None)
+    for name in CLASSIFIERS:
+        part = getattr(network, name, None)
+        if isinstance(part, nn.Linear):
+            setattr(network, name, nn.Identity())
+            return network
+        if isinstance(part, nn.Sequential) and isinstance(part[-1], nn.Linear):
+            part[-1] = nn.Identity()
+            return network
+    raise ValueError(f"Expected 'torchvision:{model}' to end in a linear layer")
+
+
+def masked_vit(model: str, in_channels: int = 3) -> nn.Module:
+    """A timm vision transformer in Lightly's wrapper, which can mask patches.
+
+    Args:
+        model: timm's name, for example "vit_tiny_patch16_224".
+        in_channels: Channels of the images.
+    """
+    from lightly.models.modules import MaskedVisionTransformerTIMM
+
+    network: nn.Module = MaskedVisionTransformerTIMM(timm_encoder(model, in_channels))
+    return network
+
+
 def timm_encoder(model: str, in_channels: int = 3) -> nn.Module:
     """Any timm model without its classifier, created without pretrained weights.
 

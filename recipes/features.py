@@ -61,7 +61,7 @@ def torch_embed(encoder: Encoder) -> Embed:
     def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         batches = torch.split(torch.from_numpy(images), BATCH_SIZE)
         embeddings: NDArray[np.float32] = torch.cat(
-            [encoder(batch) for batch in batches]
+            [encoder(batch.to(encoder.mean.device)).cpu() for batch in batches]
         ).numpy()
         return embeddings
 

@@ -18,7 +18,12 @@ from rkdo_plugin.recipes.neighborhoods import (
     moved_mass,
 )
 from rkdo_plugin.recipes.response_field import ONE_HOT
-from rkdo_plugin.recipes.run_folder import CHECKPOINT, read_checkpoint, read_config
+from rkdo_plugin.recipes.run_folder import (
+    CHECKPOINT,
+    CONFIG,
+    read_checkpoint,
+    read_config,
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def load_run_field(run: Path, root: str | None = None) -> RunField:
     """
     if not (run / CHECKPOINT).is_file():
         raise FileNotFoundError(f"Expected a run folder but {run} has no {CHECKPOINT}")
-    config = read_config(run)
+    config = read_config(run / CONFIG)
     state = _field_state(read_checkpoint(run / CHECKPOINT))
     if state is None:
         raise ValueError(

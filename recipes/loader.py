@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightly.utils import dist
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rkdo_plugin.field import ResponseField
+
+LABELLED = 0.25  # share of a batch that is drawn from few labelled samples
 
 Item = int | tuple[int, int]  # index of a sample, or with that of its partner
 Key = tuple[int, Item]  # (epoch, item)
@@ -61,14 +65,30 @@ class ShuffledBatches(Sampler[list[Key]]):
     run ahead by a number of batches that is theirs to choose, and what they draw from
     rows that change meanwhile could not be repeated.
 
+    Where few samples are labelled, a quarter of each batch is drawn from them, and an
+    epoch is a pass over the others. In a distributed run every process takes its part
+    of each batch.
+
     Attributes:
         step: Number of batches that were given out, over all epochs.
         partners: (N,) of the current epoch; None before its start.
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, seed: int, field: ResponseField | None
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int,
+        field: ResponseField | None,
+        labelled: NDArray[np.int64] | None = None,
     ) -> None:
+        self.unlabelled = np.arange(num_samples)
+        self.labelled = np.arange(0)
+        self.labelled_share = 0
+        if labelled is not None and len(labelled) < num_samples:
+            self.labelled = labelled
+            self.unlabelled = np.setdiff1d(self.unlabelled, labelled)
+            self.labelled_share = int(LABELLED * batch_size)
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.seed = seed
@@ -77,21 +97,43 @@ class ShuffledBatches(Sampler[list[Key]]):
         self.partners: Tensor | None = None
 
     def __len__(self) -> int:
-        return self.num_samples // self.batch_size
+        return len(self.unlabelled) // (self.batch_size - self.labelled_share)
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, first = divmod(self.step, len(self))
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
-        batches = order[: len(self) * self.batch_size].reshape(len(self), -1)
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.unlabelled)
+        size = self.batch_size - self.labelled_share
+        batches = order[: len(self) * size].reshape(len(self), size)
         if self.field is not None and (first == 0 or self.partners is None):
             generator = torch.Generator().manual_seed(_seed(self.seed, epoch))
             self.partners = self.field.sample(torch.arange(self.num_samples), generator)
-        for batch in batches[first:].tolist():
-            if self.partners is None:
-                yield [(epoch, index) for index in batch]
-            else:
-                pairs = zip(batch, self.partners[batch].tolist(), strict=True)
-                yield [(epoch, pair) for pair in pairs]
+        rank, world = dist.rank(), dist.world_size()
+        for number, batch in enumerate(batches[first:].tolist(), start=self.step):
+            keys = [(epoch, index) for index in batch] + self._labelled_keys(number)
+            if self.labelled_share:
+                np.random.default_rng((self.seed, 2, number)).shuffle(keys)
+            own = len(keys) // world
+            yield [self._with_partner(k) for k in keys[rank * own : (rank + 1) * own]]
+
+    def _labelled_keys(self, step: int) -> list[tuple[int, int]]:
+        """The labelled samples of a step: they come round more often than the others.
+
+        The number of the round stands for the epoch: each time a sample is augmented
+        in another way.
+        """
+        keys = []
+        start = step * self.labelled_share
+        for place in range(start, start + self.labelled_share):
+            turn, position = divmod(place, len(self.labelled))
+            order = np.random.default_rng((self.seed, 1, turn))
+            keys.append((turn, int(order.permutation(self.labelled)[position])))
+        return keys
+
+    def _with_partner(self, key: tuple[int, int]) -> Key:
+        if self.partners is None:
+            return key
+        epoch, index = key
+        return epoch, (index, int(self.partners[index]))
 
 
 class StepLoader(DataLoader[Any]):
@@ -99,13 +141,15 @@ class StepLoader(DataLoader[Any]):
 
     Args:
         samples: A map-style data set, for example of (views, label).
-        batch_size: Images a step.
+        batch_size: Images a step, over all processes.
         seed: Non-negative seed of the order and of the augmentation.
         workers: Processes that load and augment; 0 does it in this process.
         field: Draws the partners where the samples are `FieldPairs`.
+        labelled: Indices of the labelled samples, where those are few.
 
     Raises:
-        ValueError: The data set is smaller than a batch.
+        ValueError: The data set is smaller than a batch, or a batch cannot be shared
+            out evenly among the processes.
 
     Example:
         >>> loader = StepLoader(list(range(10)), batch_size=4, seed=0)
@@ -120,13 +164,20 @@ class StepLoader(DataLoader[Any]):
         seed: int,
         workers: int = 0,
         field: ResponseField | None = None,
+        labelled: NDArray[np.int64] | None = None,
     ) -> None:
         if not 1 <= batch_size <= len(samples):
             raise ValueError(
                 f"expected a batch size from 1 to {len(samples)}, the number of "
                 f"training images, but got {batch_size}"
             )
-        self.batches = ShuffledBatches(len(samples), batch_size, seed, field)
+        self.batches = ShuffledBatches(len(samples), batch_size, seed, field, labelled)
+        if len(self.batches) == 0:
+            raise ValueError(
+                f"expected a batch size that leaves room beside a quarter of labelled "
+                f"images for a part of the {len(self.batches.unlabelled)} others, but "
+                f"got {batch_size}"
+            )
         super().__init__(
             SeededSamples(samples, seed),
             batch_sampler=self.batches,
@@ -138,7 +189,8 @@ class StepLoader(DataLoader[Any]):
     def __iter__(self) -> Any:
         for batch in super().__iter__():
             # Workers run ahead, so the position counts what was trained on, not loaded.
-            seed_generators(self.batches.seed, self.batches.step)
+            rank = [dist.rank()] if dist.rank() else []
+            seed_generators(self.batches.seed, self.batches.step, *rank)
             self.batches.step += 1
             yield batch
 

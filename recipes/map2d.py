@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from rkdo_plugin.plugins import create_encoder, create_loss
+from rkdo_plugin.plugins import create_encoder
 from rkdo_plugin.recipes.data import ImageData, as_arrays
 from rkdo_plugin.recipes.map_figure import draw_map
-from rkdo_plugin.recipes.optimization import adamw_cosine
+from rkdo_plugin.recipes.plain_view import plain_view
+from rkdo_plugin.recipes.recipe import Recipe
+from rkdo_plugin.recipes.transforms import Views, batched_two_views, two_views
 from rkdo_plugin.supervision import Pairs
 
 NEIGHBORS = 10  # that vote for the class of a place
 BATCH_SIZE = 512  # images in the network at a time
 
 
-class Map2D(pl.LightningModule):
+class Map2D(Recipe):
     """Parametric t-SNE, or t-SimCNE, with any encoder.
 
     A criterion that reads features, such as t-SNE's, is called as
@@ -40,8 +41,9 @@ class Map2D(pl.LightningModule):
         image_size: Height and width of the images in pixels.
         features: The registered encoder whose features t-SNE reads: "pixels",
             "run:FOLDER" for that of a trained run. It stays as it is.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
+        optimizer: "adamw", "sgd" or "lars".
+        learning_rate: Its peak.
+        weight_decay: Of matrices and kernels.
 
     Example:
         >>> recipe = Map2D(in_channels=1, image_size=28)
@@ -59,25 +61,18 @@ class Map2D(pl.LightningModule):
         in_channels: int = 3,
         image_size: int = 32,
         features: str = "pixels",
+        optimizer: str = "adamw",
         learning_rate: float = 4e-3,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__()
-        modules = {"encoder": encoder, "loss": loss}
-        self.save_hyperparameters(
-            logger=False,
-            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
+        super().__init__(
+            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
         )
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
         self.exported_encoder = f"plane:{encoder}" if isinstance(encoder, str) else None
         self.backbone: nn.Module = (
             create_encoder(f"plane:{encoder}", in_channels=in_channels)
             if isinstance(encoder, str)
             else encoder
-        )
-        self.criterion: nn.Module = (
-            create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
         )
         self.features = create_encoder(features, in_channels=in_channels)
         self.features.eval().requires_grad_(False)
@@ -86,6 +81,16 @@ class Map2D(pl.LightningModule):
     def augmented(self) -> bool:
         """Whether the criterion reads two augmented views, and no features."""
         return isinstance(getattr(self.criterion, "supervision", Pairs()), Pairs)
+
+    def views(self, data: ImageData) -> Views:
+        """Two augmented views, or the image as it is where features are read."""
+        return two_views(data) if self.augmented else plain_view(data)
+
+    def batched_views(self, data: ImageData) -> nn.Module:
+        """Two augmented views; refused where features are read."""
+        if self.augmented:
+            return batched_two_views(data)
+        raise ValueError("Expected a recipe of augmented views with augment='batches'")
 
     def train(self, mode: bool = True) -> "Map2D":
         """Train the map; the features stay frozen, normalisation included."""
@@ -109,10 +114,6 @@ class Map2D(pl.LightningModule):
             loss = self.criterion(self(view0), targets=features)
         self.log("train_loss", loss, prog_bar=True, batch_size=len(view0))
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a warm-up and a cosine decay."""
-        return adamw_cosine(self, self.learning_rate, self.weight_decay)
 
     def report(self, data: ImageData, folder: Path) -> str:
         """Draw the map; the accuracy of nearest neighbours in the plane, in words.

@@ -33,7 +33,8 @@ def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(config, sort_keys=False))
         return
-    saved = read_config(folder)
+    saved = read_config(path)
+    config = yaml.safe_load(yaml.safe_dump(config))  # tuples are lists in the file
     for key in {**saved, **config}:
         if saved.get(key) != config.get(key):
             raise ValueError(
@@ -42,16 +43,21 @@ def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
             )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Settings of the run in a folder.
+def read_config(path: Path) -> dict[str, Any]:
+    """Settings in a file such as a run's config.yaml.
 
     Raises:
-        FileNotFoundError: There is no run.
+        FileNotFoundError: There is none.
+        ValueError: It holds no settings.
     """
-    path = folder / CONFIG
     if not path.is_file():
-        raise FileNotFoundError(f"no run to resume: {path} does not exist")
-    saved: dict[str, Any] = yaml.safe_load(path.read_text())
+        raise FileNotFoundError(f"no run's settings: {path} does not exist")
+    saved = yaml.safe_load(path.read_text())
+    if not isinstance(saved, dict):
+        raise ValueError(
+            f"Expected {path} to hold settings, name: value, but got "
+            f"{type(saved).__name__}"
+        )
     return saved
 
 

@@ -5,19 +5,17 @@
 
 from typing import Any
 
-import pytorch_lightning as pl
 from lightly.models.modules.heads import SimCLRProjectionHead
 from torch import Tensor, nn
 
-from rkdo_plugin.plugins import create_encoder, create_loss
 from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.optimization import adamw_cosine
+from rkdo_plugin.recipes.recipe import Recipe, build_encoder
 
 HIDDEN_DIM = 256  # width of the projection head
 OUTPUT_DIM = 128  # size of the embedding that the loss reads
 
 
-class SimCLR(pl.LightningModule):
+class SimCLR(Recipe):
     """SimCLR with any encoder and any two-tensor criterion.
 
     Args:
@@ -27,8 +25,9 @@ class SimCLR(pl.LightningModule):
         loss_options: Arguments of a loss given by name.
         in_channels: Channels of the images.
         image_size: Height and width of the images in pixels.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
+        optimizer: "adamw", "sgd" or "lars".
+        learning_rate: Its peak.
+        weight_decay: Of matrices and kernels.
 
     Example:
         >>> recipe = SimCLR(loss="ntxent", loss_options={"temperature": 0.2})
@@ -43,27 +42,16 @@ class SimCLR(pl.LightningModule):
         loss_options: dict[str, Any] | None = None,
         in_channels: int = 3,
         image_size: int = 32,
+        optimizer: str = "adamw",
         learning_rate: float = 4e-3,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__()
-        modules = {"encoder": encoder, "loss": loss}
-        self.save_hyperparameters(
-            logger=False,
-            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
+        super().__init__(
+            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
         )
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.backbone: nn.Module = (
-            create_encoder(encoder, in_channels=in_channels)
-            if isinstance(encoder, str)
-            else encoder
-        )
+        self.backbone = build_encoder(encoder, in_channels)
         dim = feature_dim(self.backbone, in_channels, image_size)
         self.projection_head = SimCLRProjectionHead(dim, HIDDEN_DIM, OUTPUT_DIM)
-        self.criterion: nn.Module = (
-            create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
-        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings (B, D) of images (B, C, H, W)."""
@@ -77,7 +65,3 @@ class SimCLR(pl.LightningModule):
         loss: Tensor = self.criterion(self(view0), self(view1))
         self.log("train_loss", loss, prog_bar=True, batch_size=len(view0))
         return loss
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a warm-up and a cosine decay."""
-        return adamw_cosine(self, self.learning_rate, self.weight_decay)

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 from rkdo_plugin.batch_labels import BatchLabels
 from rkdo_plugin.field import FieldPairs
+from rkdo_plugin.options import check_choice, check_count
 from rkdo_plugin.plugins import host
 from rkdo_plugin.recipes.checkpointing import (
     RunCheckpoint,
@@ -21,16 +23,18 @@ from rkdo_plugin.recipes.checkpointing import (
 )
 from rkdo_plugin.recipes.data import ImageData, LabelledImages, load_data
 from rkdo_plugin.recipes.encoders import feature_dim
+from rkdo_plugin.recipes.health import TrainingHealth
+from rkdo_plugin.recipes.labels import PartlyLabelled
 from rkdo_plugin.recipes.loader import StepLoader, seed_generators
 from rkdo_plugin.recipes.logs import open_loggers, quiet_lightning
-from rkdo_plugin.recipes.plain_view import plain_view
+from rkdo_plugin.recipes.online import OnlineKNN, project
 from rkdo_plugin.recipes.response_field import ONE_HOT, open_field
 from rkdo_plugin.recipes.run_folder import (
     CHECKPOINT,
     open_run_folder,
     read_checkpoint,
 )
-from rkdo_plugin.recipes.transforms import Views, two_views
+from rkdo_plugin.recipes.transforms import Views, raw_image, two_views
 
 ENCODER = "small-convnet"  # of a recipe that has no encoder of its own
 
@@ -52,8 +56,8 @@ class Run:
     data: ImageData
 
 
-class TwoViews(torch.utils.data.Dataset[tuple[Any, int]]):
-    """Labelled images as Lightly's recipes read them: (views, label)."""
+class TwoViews(torch.utils.data.Dataset[tuple[Any, int, int]]):
+    """Labelled images as Lightly's recipes read them: (views, label, index)."""
 
     def __init__(self, images: LabelledImages, views: Views) -> None:
         self.images = images
@@ -62,9 +66,9 @@ class TwoViews(torch.utils.data.Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> tuple[Any, int, int]:
         image, label = self.images[index]
-        return self.views(image), label
+        return self.views(image), label, index
 
 
 def train(
@@ -87,6 +91,16 @@ def train(
     progress: bool = True,
     field: str | None = None,
     field_options: dict[str, Any] | None = None,
+    augment: str = "images",
+    precision: str = "32-true",
+    accumulate: int = 1,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    sync_batchnorm: bool = False,
+    checkpoint_every: int | None = None,
+    knn_every: int | None = None,
+    projector: bool = False,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Run:
     """Train a recipe; the same settings give the same weights, interrupted or not.
@@ -100,7 +114,8 @@ def train(
         recipe_options: Further arguments of the recipe, for example {"clusters": 20}.
         encoder: A registered encoder; the recipe's own when not given.
         epochs: Number of passes over the training images.
-        batch_size: Images a step; an incomplete last batch is dropped.
+        batch_size: Images in memory at a time, over all processes; an incomplete last
+            batch is dropped.
         limit: Train on the first so many images only.
         image_size: Height and width in pixels that the encoder reads, when it is not
             the data's own.
@@ -114,6 +129,17 @@ def train(
             "pca", "hog", or the path of a model or of features; the recipe's own when
             not given, which is none but for "cluster".
         field_options: Options of `open_field`, for example {"coupling": 0.1}.
+        augment: "images": Lightly's transforms, an image at a time in the workers;
+            "batches": the same on tensors, a batch at a time on the training device.
+        precision: Lightning's, for example "bf16-mixed" or "16-mixed".
+        accumulate: Batches whose gradients an optimizer step takes.
+        devices: Processes on this machine, one a device.
+        num_nodes: Machines.
+        strategy: Lightning's, for example "ddp".
+        sync_batchnorm: Batch norm over all processes, on GPUs.
+        checkpoint_every: Save after every so many optimizer steps, not only epochs.
+        knn_every: Log the nearest neighbours' accuracy after every so many epochs.
+        projector: Fill TensorBoard's embedding projector at the end.
         callbacks: Further Lightning callbacks.
 
     Raises:
@@ -123,29 +149,52 @@ def train(
         ValueError: An unknown name, a batch larger than the data, a setting that
             differs from the resumed run's, or a truncated checkpoint.
     """
+    check_choice("augment", augment, ("images", "batches"))
+    processes = _processes(devices, num_nodes, batch_size, accumulate)
+    if sync_batchnorm and not torch.cuda.is_available():
+        raise ValueError("Expected GPUs with sync_batchnorm but got none")
     folder = Path(out)
     images = load_data(data, root=root, limit=limit, image_size=image_size)
     seed_generators(seed)
     factory = host().factory("recipe", recipe)
     if encoder is None:
         encoder = _own_encoder(factory)
-    options = {} if loss is None else {"loss": loss}
-    module: pl.LightningModule = factory(
+    own: dict[str, Any] = {
+        "num_classes": images.num_classes,
+        "num_samples": len(images.train),
+    }
+    parameters = inspect.signature(factory).parameters
+    options = {name: value for name, value in own.items() if name in parameters}
+    if loss is not None:
+        options["loss"] = loss
+    gathered = {} if processes == 1 else _gathered(loss or parameters["loss"].default)
+    module: Any = factory(
         encoder=encoder,
-        loss_options=loss_options,
+        loss_options={**(loss_options or {}), **gathered} or None,
         in_channels=images.channels,
         image_size=images.image_size,
         **options,
         **(recipe_options or {}),
     )
-    fixed_field = getattr(module, "fixed_field", None)
-    if fixed_field is not None:
-        _check_fixed_field(recipe, field, field_options or {})
-        field = field or fixed_field
+    own_field = getattr(module, "own_field", None)
+    field_stays = getattr(module, "field_stays", False)
+    if field_stays:
+        _check_field_stays(recipe, field, field_options or {})
+        field = field or own_field
     resumed = resume and (folder / CHECKPOINT).is_file()
-    augmented = getattr(module, "augmented", True)
-    views = two_views(images) if augmented else plain_view(images)
-    samples: Any = TwoViews(images.train, views)
+    views = module.views(images) if hasattr(module, "views") else two_views(images)
+    if augment == "batches":
+        if not hasattr(module, "batched_views"):
+            raise ValueError(
+                f"Expected a `Recipe` with augment='batches' but got {recipe}"
+            )
+        module.augment = module.batched_views(images)
+        views = raw_image(images, copies=1 if field is None else 2)
+    train_images, labelled = images.train, None
+    if hasattr(module, "labelled"):
+        train_images = PartlyLabelled(images.train, module.labelled, seed)
+        labelled = train_images.labelled
+    samples: Any = TwoViews(train_images, views)
     response_field = None
     if field is not None:
         field_callback = open_field(
@@ -153,33 +202,39 @@ def train(
             images,
             feature_dim(module, images.channels, images.image_size),
             epochs,
-            initialize=fixed_field is not None or not resumed,
+            initialize=field_stays or not resumed,
             **(field_options or {}),
         )
-        if fixed_field is None:
+        if not field_stays:
             callbacks = [*callbacks, field_callback]
         response_field = field_callback.field
-        samples = FieldPairs(images.train, views, response_field)
-    loader = StepLoader(samples, batch_size, seed, workers, response_field)
-    open_run_folder(
-        folder,
-        {
-            "recipe": recipe,
-            "loss": loss,
-            "data": data,
-            "loss_options": loss_options,
-            "recipe_options": recipe_options,
-            "encoder": encoder,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "limit": limit,
-            "image_size": image_size,
-            "seed": seed,
-            "field": field,
-            "field_options": field_options,
-        },
-        resume,
-    )
+        samples = FieldPairs(train_images, views, response_field)
+    loader = StepLoader(samples, batch_size, seed, workers, response_field, labelled)
+    if knn_every is not None:
+        callbacks = [*callbacks, OnlineKNN(images, knn_every)]
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        open_run_folder(
+            folder,
+            {
+                "recipe": recipe,
+                "loss": loss,
+                "data": data,
+                "loss_options": loss_options,
+                "recipe_options": recipe_options,
+                "encoder": encoder,
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "limit": limit,
+                "image_size": image_size,
+                "seed": seed,
+                "field": field,
+                "field_options": field_options,
+                "augment": augment,
+                "precision": precision,
+                "accumulate": accumulate,
+            },
+            resume,
+        )
     saved = read_checkpoint(folder / CHECKPOINT) if resumed else None
     saver = RunCheckpoint(
         folder / CHECKPOINT,
@@ -195,6 +250,7 @@ def train(
             "limit": limit,
         },
         loader,
+        checkpoint_every,
     )
     if saved is not None:
         # Lightning restores the loader too, but too late where a recipe asked for
@@ -207,10 +263,18 @@ def train(
     with stop_on_ctrl_c(saver), _half_the_threads(), quiet_lightning():
         trainer = pl.Trainer(
             accelerator="auto",
-            devices=1,
+            devices=devices,
+            num_nodes=num_nodes,
+            strategy=strategy,
+            precision=precision,  # type: ignore[arg-type]
+            accumulate_grad_batches=accumulate,
+            sync_batchnorm=sync_batchnorm,
+            use_distributed_sampler=False,  # the loader shares batches out
             max_epochs=epochs,
-            callbacks=[BatchLabels(), *callbacks, saver],
-            logger=open_loggers(folder, steps_done),
+            callbacks=[BatchLabels(), *callbacks, TrainingHealth(), saver],
+            logger=open_loggers(folder, 0 if saved is None else saved["global_step"])
+            if rank_zero_only.rank == 0  # type: ignore[attr-defined]
+            else False,
             log_every_n_steps=min(10, len(loader)),
             deterministic="warn",
             enable_model_summary=False,
@@ -222,9 +286,11 @@ def train(
             raise KeyboardInterrupt("stopped within a step; nothing saved") from stop
         except TrainingStopped:
             raise KeyboardInterrupt(
-                f"stopped after step {trainer.global_step} of "
+                f"stopped after step {loader.batches.step} of "
                 f"{epochs * len(loader)}; {saver.path} is complete, resume continues it"
             ) from None
+        if projector and trainer.is_global_zero:
+            project(module, images)
     return Run(folder, saver.path, module, images)
 
 
@@ -235,7 +301,29 @@ def _own_encoder(recipe: Callable[..., Any]) -> str:
     return own if isinstance(own, str) else ENCODER
 
 
-def _check_fixed_field(
+def _processes(devices: int, num_nodes: int, batch_size: int, accumulate: int) -> int:
+    for name, value in {
+        "devices": devices,
+        "num_nodes": num_nodes,
+        "accumulate": accumulate,
+    }.items():
+        check_count(name, value)
+    processes = devices * num_nodes
+    if batch_size % processes:
+        raise ValueError(
+            f"Expected `batch_size` to be a multiple of the {processes} processes but "
+            f"got {batch_size}"
+        )
+    return processes
+
+
+def _gathered(loss: str) -> dict[str, Any]:
+    """In a distributed run, losses that can compare with all processes do."""
+    parameters = inspect.signature(host().factory("loss", loss)).parameters
+    return {"gather_distributed": True} if "gather_distributed" in parameters else {}
+
+
+def _check_field_stays(
     recipe: str, field: str | None, field_options: dict[str, Any]
 ) -> None:
     coupling = field_options.get("coupling") or field_options.get("final_coupling")

@@ -8,18 +8,31 @@ from rkdo_plugin.hookspecs import Factories, hookimpl
 
 @hookimpl
 def rkdo_losses() -> Factories:
-    """I-Con and its table, RKDO, and the Lightly criteria that recipes start from."""
-    from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+    """I-Con and its table, RKDO, and the criteria that the recipes start from."""
+    from lightly.loss import (
+        BarlowTwinsLoss,
+        DINOLoss,
+        NegativeCosineSimilarity,
+        NTXentLoss,
+        VICRegLoss,
+    )
+    from torch.nn import MSELoss
 
     from rkdo_plugin.losses import IConLoss, RKDOLoss
     from rkdo_plugin.losses.presets import PRESETS
+    from rkdo_plugin.losses.rkdo_dino import RKDODINOLoss
 
     return {
         **PRESETS,
+        "barlowtwins": BarlowTwinsLoss,
+        "consistency": MSELoss,
+        "dino": DINOLoss,
         "icon": IConLoss,
+        "lightly-vicreg": VICRegLoss,
         "negative-cosine": NegativeCosineSimilarity,
         "ntxent": NTXentLoss,
         "rkdo": RKDOLoss,
+        "rkdo-dino": RKDODINOLoss,
     }
 
 
@@ -34,12 +47,35 @@ def rkdo_banks() -> Factories:
 @hookimpl
 def rkdo_recipes() -> Factories:
     """The recipes under `recipes/`."""
+    from rkdo_plugin.recipes.barlowtwins import BarlowTwins
     from rkdo_plugin.recipes.byol import BYOL
     from rkdo_plugin.recipes.cluster import Cluster
+    from rkdo_plugin.recipes.dino import DINO
     from rkdo_plugin.recipes.map2d import Map2D
+    from rkdo_plugin.recipes.mean_teacher import MeanTeacher
+    from rkdo_plugin.recipes.moco import MoCo
+    from rkdo_plugin.recipes.nnclr import NNCLR
     from rkdo_plugin.recipes.simclr import SimCLR
+    from rkdo_plugin.recipes.simsiam import SimSiam
+    from rkdo_plugin.recipes.supcon import SupCon
+    from rkdo_plugin.recipes.temporal_ensembling import TemporalEnsembling
+    from rkdo_plugin.recipes.vicreg import VICReg
 
-    return {"byol": BYOL, "cluster": Cluster, "map2d": Map2D, "simclr": SimCLR}
+    return {
+        "barlowtwins": BarlowTwins,
+        "byol": BYOL,
+        "cluster": Cluster,
+        "dino": DINO,
+        "map2d": Map2D,
+        "mean_teacher": MeanTeacher,
+        "moco": MoCo,
+        "nnclr": NNCLR,
+        "simclr": SimCLR,
+        "simsiam": SimSiam,
+        "supcon": SupCon,
+        "temporal_ensembling": TemporalEnsembling,
+        "vicreg": VICReg,
+    }
 
 
 @hookimpl
@@ -48,13 +84,17 @@ def rkdo_encoders() -> Factories:
     from rkdo_plugin.recipes import encoders
 
     return {
+        "masked-vit": encoders.masked_vit,
         "pixels": encoders.Pixels,
         "plane": encoders.onto_plane,
         "resnet18": encoders.resnet18,
+        "resnet18-small": encoders.resnet18_small,
         "resnet50": encoders.resnet50,
+        "resnet50-small": encoders.resnet50_small,
         "run": encoders.of_run,
         "small-convnet": encoders.SmallConvNet,
         "timm": encoders.timm_encoder,
+        "torchvision": encoders.torchvision_encoder,
         "wide-convnet": encoders.wide_convnet,
     }
 

@@ -27,8 +27,16 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
-# Arguments of a recipe that have options of the run.
-RUN_OPTIONS = ("encoder", "loss", "loss_options", "in_channels", "image_size")
+# Arguments of a recipe that the run itself decides.
+RUN_OPTIONS = (
+    "encoder",
+    "loss",
+    "loss_options",
+    "in_channels",
+    "image_size",
+    "num_classes",
+    "num_samples",
+)
 # What `--loss NAME` and the like name, beside which their options can be.
 NAMED = {"recipe": "name", "loss": "name", "field": "start"}
 
@@ -155,11 +163,23 @@ def _add_field(parser: ArgumentParser, saved: dict[str, Any]) -> None:
 
 
 def _saved_settings(words: Sequence[str]) -> dict[str, Any]:
-    """Settings of the run that the words resume: they need not be typed again."""
-    from rkdo_plugin.recipes.run_folder import read_config
+    """Settings of a file, or of the run to resume, that need not be typed again."""
+    from rkdo_plugin.recipes.run_folder import CONFIG, read_config
 
-    out = _value(words, "--out")
-    return read_config(Path(out)) if "--resume" in words and out else {}
+    out, file = _value(words, "--out"), _value(words, "--config")
+    if "--resume" in words and out:
+        return read_config(Path(out) / CONFIG)
+    if file is None:
+        return {}
+    settings = read_config(Path(file))
+    known = inspect.signature(commands.train).parameters.keys() - {"resume", "config"}
+    unknown = sorted(settings.keys() - known)
+    if unknown:
+        raise ValueError(
+            f"Expected {file} to hold options of train, as a run's {CONFIG} does, but "
+            f"got {', '.join(unknown)}"
+        )
+    return settings
 
 
 def _value(words: Sequence[str], option: str) -> str | None:

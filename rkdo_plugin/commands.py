@@ -34,12 +34,24 @@ def train(
     seed: int = 0,
     root: str | None = None,
     workers: int = 2,
+    augment: Literal["images", "batches"] = "images",
+    precision: str = "32-true",
+    accumulate: int = 1,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: str = "auto",
+    sync_batchnorm: bool = False,
+    checkpoint_every: int | None = None,
+    knn_every: int | None = None,
+    projector: bool = False,
     resume: bool = False,
+    config: str | None = None,
 ) -> None:
     """Train a recipe; leaves a run folder with checkpoint, config, metrics and log.
 
     Args:
-        recipe: A registered recipe: simclr, byol, cluster, map2d.
+        recipe: A registered recipe, as simclr, byol, moco, dino; `rkdo plugins` lists
+            them.
         loss: A registered loss, for example rkdo; the recipe's own by default.
         data: digits, fashion-mnist, cifar10, cifar100, stl10 or a folder of images.
         out: The run folder; by default runs/RECIPE-LOSS[-FIELD]-DATA-SEED.
@@ -51,13 +63,26 @@ def train(
         encoder: A registered encoder, for example resnet18, timm:NAME or run:FOLDER;
             the recipe's own by default.
         epochs: Passes over the training images.
-        batch_size: Images a step; an incomplete last batch is dropped.
+        batch_size: Images in memory at a time, over all processes; an incomplete last
+            batch is dropped.
         limit: Train on the first so many images only.
         image_size: Pixels that the encoder reads, when not the data's own.
         seed: Seed of the weights, the order and the augmentation.
         root: Folder that holds the data sets.
         workers: Processes that augment images; the result does not depend on it.
+        augment: images: Lightly's transforms in the workers; batches: the same on
+            tensors, a batch at a time, on the training device.
+        precision: Lightning's, for example bf16-mixed or 16-mixed.
+        accumulate: Batches whose gradients an optimizer step takes.
+        devices: Processes on this machine, one a device.
+        num_nodes: Machines.
+        strategy: Lightning's, for example ddp.
+        sync_batchnorm: Batch norm over all processes, on GPUs.
+        checkpoint_every: Save after every so many optimizer steps, not only epochs.
+        knn_every: Log the nearest neighbours' accuracy after every so many epochs.
+        projector: Fill TensorBoard's embedding projector at the end.
         resume: Continue the run in `out` exactly where it stopped.
+        config: A file of options, such as a run's config.yaml; those given here win.
     """
     from rkdo_plugin.recipes.train import train
 
@@ -80,6 +105,16 @@ def train(
         seed=seed,
         root=root,
         workers=workers,
+        augment=augment,
+        precision=precision,
+        accumulate=accumulate,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        sync_batchnorm=sync_batchnorm,
+        checkpoint_every=checkpoint_every,
+        knn_every=knn_every,
+        projector=projector,
         resume=resume,
     )
     print(f"trained: {run.checkpoint}")

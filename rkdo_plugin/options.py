@@ -19,6 +19,15 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         )
 
 
+def check_momentum(value: float) -> None:
+    """Raise unless the momentum of a moving average is a number in [0, 1)."""
+    _check_number("momentum", value)
+    if not 0 <= value < 1:
+        raise ValueError(
+            f"Expected `momentum` to be a number in [0, 1) but got {value}"
+        )
+
+
 def check_positive(name: str, value: float) -> None:
     """Raise unless the value is a finite number above 0."""
     _check_number(name, value)

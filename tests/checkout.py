@@ -31,7 +31,12 @@ def sources() -> dict[str, Path]:
 
 def readme_blocks(language: str, heading: str = "") -> list[str]:
     """The fenced blocks of a language, all or those of one `## heading`."""
-    text = (ROOT / "README.md").read_text()
+    return blocks("README.md", language, heading)
+
+
+def blocks(page: str, language: str, heading: str = "") -> list[str]:
+    """Likewise of any page of the checkout."""
+    text = (ROOT / page).read_text()
     if heading:
         text = re.split(rf"^## {heading}\n", text, flags=re.M)[1]
         text = re.split(r"^## ", text, flags=re.M)[0]

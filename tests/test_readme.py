@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkout import ROOT, readme_blocks, sources
+from checkout import ROOT, blocks, readme_blocks, sources
 
 import rkdo_plugin
 
@@ -38,8 +38,12 @@ def test_the_examples_of_docstrings_run(
     assert result.failed == 0, "".join(report)
 
 
-@pytest.mark.parametrize("block", readme_blocks("python"), ids=lambda _: "block")
-def test_the_python_of_the_readme_runs(
+@pytest.mark.parametrize(
+    "block",
+    [*readme_blocks("python"), *blocks("docs/your-own-script.md", "python")],
+    ids=lambda _: "block",
+)
+def test_the_python_of_the_readme_and_the_guide_runs(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,8 @@ SAMPLE_IDS = "sample_ids"
 """Argument through which a criterion asks for the ids of its rows: `sample_ids=(ids0,
 ids1)`, (B,) each, so that copies of a sample are not taken for negatives."""
 
+NO_EMBEDDINGS = (SAMPLE_IDS, "targets")
+
 
 class CriterionCalls:
     """Forward hooks that note the embeddings of one training step's calls.
@@ -88,7 +90,7 @@ class CriterionCalls:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Tensor]:
         """What the criterion was called with, in the order of its parameters."""
-        named = {name: v for name, v in kwargs.items() if name != SAMPLE_IDS}
+        named = {name: v for name, v in kwargs.items() if name not in NO_EMBEDDINGS}
         order = {name: place for place, name in enumerate(self._parameters)}
         names = sorted(named, key=lambda name: order.get(name, len(order)))
         tensors = [*args, *(named[name] for name in names)]

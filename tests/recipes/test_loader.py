@@ -90,7 +90,7 @@ def test_the_step_itself_draws_the_same_with_any_workers():
 def test_two_views_are_augmented_apart_and_normalised():
     data = load_data("digits")
     loader = StepLoader(TwoViews(data.train, two_views(data)), 512, seed=0)
-    (view0, view1), labels = next(iter(loader))
+    (view0, view1), labels, _ = next(iter(loader))
     assert view0.shape == view1.shape == (512, 1, 28, 28)
     assert not torch.equal(view0, view1)
     # Crops keep the statistics about where they are; without the normalisation the

@@ -38,7 +38,7 @@ def test_refuses_to_resume_with_another_setting(uninterrupted, key, value, setti
 
 
 def test_nothing_to_resume(tmp_path, settings):
-    with pytest.raises(FileNotFoundError, match="no run to resume"):
+    with pytest.raises(FileNotFoundError, match="no run's settings"):
         train(out=str(tmp_path / "none"), resume=True, **settings)
     assert not (tmp_path / "none").exists()
 

@@ -1,0 +1,252 @@
+"""Augmented views of whole batches, on the device that trains.
+
+What Lightly's SimCLR and DINO transforms do to one PIL image in a worker, done to a
+batch of tensors at once, with parameters of its own for each image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
+ATTEMPTS = 10  # at a crop that fits, before the largest one in the middle
+JITTERED = 0.8  # share of the images whose colours change
+GRAY = (0.2989, 0.587, 0.114)  # luma of red, green and blue, as torchvision's
+
+
+@dataclass(frozen=True)
+class View:
+    """How an image is augmented: the settings of Lightly's transforms.
+
+    Attributes:
+        size: Height and width in pixels.
+        scale: Smallest and largest crop, as fractions of the area.
+        flip: Probability of a mirror image.
+        brightness: Factors are drawn from [1 - brightness, 1 + brightness].
+        contrast: Likewise.
+        saturation: Likewise.
+        hue: Shifts are drawn from [-hue, hue], in turns of the colour wheel.
+        grayscale: Probability of an image without colour.
+        blur: Probability of a Gaussian blur.
+        sigmas: Smallest and largest standard deviation of the blur, in pixels.
+        solarize: Probability that bright pixels are inverted.
+    """
+
+    size: int
+    scale: tuple[float, float] = (0.08, 1.0)
+    flip: float = 0.5
+    brightness: float = 0.8
+    contrast: float = 0.8
+    saturation: float = 0.8
+    hue: float = 0.2
+    grayscale: float = 0.2
+    blur: float = 0.5
+    sigmas: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
+
+
+class BatchedViews(nn.Module):
+    """Views of batches of images.
+
+    Args:
+        views: How each view is made.
+        mean: Mean of each channel, of intensities in [0, 1].
+        std: Standard deviation of each channel, of intensities in [0, 1].
+
+    Example:
+        >>> views = BatchedViews([View(28), View(28), View(14)], [0.5], [0.25])
+        >>> images = torch.zeros(8, 1, 28, 28, dtype=torch.uint8)
+        >>> [tuple(view.shape) for view in views([images])]
+        [(8, 1, 28, 28), (8, 1, 28, 28), (8, 1, 14, 14)]
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, views: Sequence[View], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.settings = tuple(views)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], False)
+
+    @torch.no_grad()
+    def forward(self, sources: Sequence[Tensor]) -> list[Tensor]:
+        """One tensor (B, C, size, size) a view, normalised.
+
+        Args:
+            sources: Images (B, C, H, W) uint8: those of the first view, and where they
+                differ, as with a response field's partners, those of the others.
+        """
+        images = [source.float() / 255 for source in sources]
+        return [
+            (augment(images[min(v, len(images) - 1)], view) - self.mean) / self.std
+            for v, view in enumerate(self.settings)
+        ]
+
+
+def augment(images: Tensor, view: View) -> Tensor:
+    """Images (B, C, H, W) in [0, 1], each augmented with parameters of its own."""
+    images = crop_and_flip(images, *random_boxes(images, view.scale), view)
+    jittered = _chosen(images, JITTERED)
+    images[jittered] = jitter(images[jittered], view)
+    if images.shape[1] == 3 and view.grayscale:
+        gray = _chosen(images, view.grayscale)
+        images[gray] = _gray(images[gray]).expand(-1, 3, -1, -1)
+    if view.blur:
+        blurred = _chosen(images, view.blur)
+        low, high = view.sigmas
+        sigmas = torch.empty(len(blurred), device=images.device).uniform_(low, high)
+        images[blurred] = blur(images[blurred], sigmas)
+    if view.solarize:
+        inverted = _chosen(images, view.solarize)
+        bright = images[inverted]
+        images[inverted] = torch.where(bright >= 0.5, 1 - bright, bright)
+    return images
+
+
+def random_boxes(
+    images: Tensor, scale: tuple[float, float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Left, top, width and height (B,) of random crops, in whole pixels.
+
+    Their area is uniform, and the logarithm of their aspect ratio; of some attempts the
+    first that fits counts, and else the whole image.
+    """
+    size, height, width = len(images), *images.shape[2:]
+    draws = torch.rand(4, ATTEMPTS, size, device=images.device)
+    area = (scale[0] + (scale[1] - scale[0]) * draws[0]) * (height * width)
+    low, high = torch.tensor(RATIO).log().tolist()
+    ratio = (low + (high - low) * draws[1]).exp()
+    w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (w >= 1) & (w <= width) & (h >= 1) & (h <= height)
+    first = fits.int().argmax(dim=0, keepdim=True)
+    fitting = fits.any(dim=0)
+    w = torch.where(fitting, w.gather(0, first)[0], float(width))
+    h = torch.where(fitting, h.gather(0, first)[0], float(height))
+    left = (draws[2, 0] * (width - w + 1)).floor().clamp(max=width - w)
+    top = (draws[3, 0] * (height - h + 1)).floor().clamp(max=height - h)
+    return left, top, w, h
+
+
+def crop_and_flip(
+    images: Tensor, left: Tensor, top: Tensor, width: Tensor, height: Tensor, view: View
+) -> Tensor:
+    """Boxes (B,) of images, resized bilinearly to the view's size, some mirrored.
+
+    Pixels outside the box have no influence, as if it had been cut out first.
+    """
+    flipped = torch.rand(len(images), device=images.device) < view.flip
+    steps = (torch.arange(view.size, device=images.device) + 0.5) / view.size
+    across = torch.where(flipped[:, None], 1 - steps, steps)
+    x = _within(left, width, across, images.shape[3])
+    y = _within(top, height, steps.expand(len(images), -1), images.shape[2])
+    grid = torch.stack(
+        [
+            x[:, None, :].expand(-1, view.size, -1),
+            y[:, :, None].expand(-1, -1, view.size),
+        ],
+        dim=3,
+    )
+    return functional.grid_sample(
+        images, grid, padding_mode="border", align_corners=False
+    )
+
+
+def _within(start: Tensor, length: Tensor, steps: Tensor, size: int) -> Tensor:
+    """Places (B, S) along a box, in grid_sample's unit: -1 to 1 across the image."""
+    start, length = start[:, None], length[:, None]
+    pixels = start + steps * length
+    inside = pixels.clamp(start + 0.5, start + length - 0.5)
+    return 2 * inside / size - 1
+
+
+def jitter(images: Tensor, view: View) -> Tensor:
+    """Brightness, contrast, saturation and hue, in an order drawn for the batch."""
+    for change in torch.randperm(4).tolist():
+        images = _change(images, change, view)
+    return images
+
+
+def _change(images: Tensor, change: int, view: View) -> Tensor:
+    strength = (view.brightness, view.contrast, view.saturation, view.hue)[change]
+    if strength == 0 or (change >= 2 and images.shape[1] != 3):
+        return images
+    around = 0.0 if change == 3 else 1.0
+    draws = torch.rand(len(images), 1, 1, 1, device=images.device)
+    low = max(0.0, around - strength) if change < 3 else -strength
+    factor = low + (around + strength - low) * draws
+    if change == 0:
+        return brightness(images, factor)
+    if change == 1:
+        return contrast(images, factor)
+    if change == 2:
+        return saturation(images, factor)
+    return hue(images, factor)
+
+
+def brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """Intensities times a factor (B, 1, 1, 1), clipped to [0, 1]."""
+    return (images * factor).clamp_(0, 1)
+
+
+def contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Distances from the mean luma times a factor (B, 1, 1, 1), clipped."""
+    mean = _gray(images).mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(mean, images, factor).clamp_(0, 1)
+
+
+def saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Distances from the luma times a factor (B, 1, 1, 1), clipped."""
+    return torch.lerp(_gray(images), images, factor).clamp_(0, 1)
+
+
+def hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Colours turned by a part (B, 1, 1, 1) of the wheel; value and chroma stay."""
+    red, green, blue = images.unbind(dim=1)
+    value, chroma = images.amax(dim=1), images.amax(dim=1) - images.amin(dim=1)
+    safe = chroma.clamp_min(1e-12)
+    sector = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    sector = sector + 6 * shift[:, 0]
+    channels = []
+    for offset in (5.0, 3.0, 1.0):
+        k = (sector + offset).remainder_(6)
+        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
+    return torch.stack(channels, dim=1)
+
+
+def blur(images: Tensor, sigmas: Tensor) -> Tensor:
+    """Gaussian blur of images (B, C, H, W), each with its own sigma (B,) in pixels."""
+    batch, channels, height, width = images.shape
+    # As Pillow's, the kernel fades within three standard deviations.
+    radius = min(6, height - 1, width - 1)
+    offsets = torch.arange(-radius, radius + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (offsets / sigmas[:, None]).square())
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, 0)
+    flat = images.reshape(1, batch * channels, height, width)
+    padded = functional.pad(flat, (radius,) * 4, mode="replicate")
+    rows = functional.conv2d(padded, kernel[:, None, :, None], groups=len(kernel))
+    both = functional.conv2d(rows, kernel[:, None, None, :], groups=len(kernel))
+    return both.reshape(images.shape)
+
+
+def _gray(images: Tensor) -> Tensor:
+    """Luma (B, 1, H, W); of one channel, that channel."""
+    if images.shape[1] != 3:
+        return images
+    weights = torch.tensor(GRAY, device=images.device)[:, None, None]
+    return (images * weights).sum(dim=1, keepdim=True)
+
+
+def _chosen(images: Tensor, probability: float) -> Tensor:
+    """Indices of the images that a change of this probability is made to."""
+    draws = torch.rand(len(images), device=images.device)
+    return (draws < probability).nonzero()[:, 0]

@@ -1,0 +1,94 @@
+"""MoCo v2: a view's query finds its key, of a moving average, among those of a queue.
+
+[0] MoCo, 2019, https://arxiv.org/abs/1911.05722
+[1] MoCo v2, 2020, https://arxiv.org/abs/2003.04297
+"""
+
+import copy
+from typing import Any
+
+import torch
+from lightly.models.modules.heads import MoCoProjectionHead
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from torch import Tensor, nn
+
+from rkdo_plugin.recipes.encoders import feature_dim
+from rkdo_plugin.recipes.recipe import Recipe, build_encoder, rising_momentum
+
+HIDDEN_DIM = 256  # width of the projection head
+OUTPUT_DIM = 128  # size of the embeddings that the loss reads
+START_MOMENTUM = 0.99  # of the moving average at the first step; 1 at the last
+
+
+class MoCo(Recipe):
+    """MoCo v2 with any encoder and any two-tensor criterion.
+
+    `backbone` is trained; `backbone_momentum` is its moving average. The queue is the
+    criterion's, and a part of its state: `loss_options={"memory_bank_size": (4096,
+    128)}`. It may be of any length, a multiple of the batch or not.
+
+    Args:
+        encoder: A registered encoder's name, or a module from images (B, C, H, W) to
+            features (B, F) or (B, F, 1, 1).
+        loss: A registered loss's name, or a criterion called as `criterion(query, key)`
+            where the key carries no gradient.
+        loss_options: Arguments of a loss given by name.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images in pixels.
+        optimizer: "adamw", "sgd" or "lars".
+        learning_rate: Its peak.
+        weight_decay: Of matrices and kernels.
+
+    Example:
+        >>> recipe = MoCo()
+        >>> recipe(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 128])
+    """
+
+    def __init__(
+        self,
+        encoder: str | nn.Module = "small-convnet",
+        loss: str | nn.Module = "moco",
+        loss_options: dict[str, Any] | None = None,
+        in_channels: int = 3,
+        image_size: int = 32,
+        optimizer: str = "adamw",
+        learning_rate: float = 4e-3,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(
+            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
+        )
+        self.backbone = build_encoder(encoder, in_channels)
+        dim = feature_dim(self.backbone, in_channels, image_size)
+        self.projection_head = MoCoProjectionHead(dim, HIDDEN_DIM, OUTPUT_DIM)
+        self.backbone_momentum = copy.deepcopy(self.backbone)
+        self.projection_head_momentum = copy.deepcopy(self.projection_head)
+        deactivate_requires_grad(self.backbone_momentum)
+        deactivate_requires_grad(self.projection_head_momentum)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Queries (B, D) of images (B, C, H, W)."""
+        features = self.backbone(images).flatten(start_dim=1)
+        queries: Tensor = self.projection_head(features)
+        return queries
+
+    @torch.no_grad()
+    def key(self, images: Tensor) -> Tensor:
+        """Keys (B, D) of images (B, C, H, W), by the moving average."""
+        features = self.backbone_momentum(images).flatten(start_dim=1)
+        keys: Tensor = self.projection_head_momentum(features)
+        return keys
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a Lightly batch: two views, then labels and more, unread."""
+        if self.begins_step(batch_idx):
+            momentum = rising_momentum(self, START_MOMENTUM)
+            update_momentum(self.backbone, self.backbone_momentum, momentum)
+            update_momentum(
+                self.projection_head, self.projection_head_momentum, momentum
+            )
+        view0, view1 = batch[0]
+        loss: Tensor = self.criterion(self(view0), self.key(view1))
+        self.log("train_loss", loss, prog_bar=True, batch_size=len(view0))
+        return loss
