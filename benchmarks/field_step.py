@@ -27,8 +27,8 @@ from rkdo_plugin.recipes.data import ImageData, load_data
 from rkdo_plugin.recipes.field_features import features_by_name
 from rkdo_plugin.recipes.loader import StepLoader
 from rkdo_plugin.recipes.logs import quiet_lightning
+from rkdo_plugin.recipes.samples import TwoViews
 from rkdo_plugin.recipes.simclr import OUTPUT_DIM
-from rkdo_plugin.recipes.train import TwoViews
 from rkdo_plugin.recipes.transforms import two_views
 
 IMAGES = 10_000

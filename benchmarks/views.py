@@ -18,7 +18,7 @@ from PIL import Image
 
 from rkdo_plugin.recipes.data import ImageData, load_data
 from rkdo_plugin.recipes.loader import StepLoader
-from rkdo_plugin.recipes.train import TwoViews
+from rkdo_plugin.recipes.samples import TwoViews
 from rkdo_plugin.recipes.transforms import batched_two_views, raw_image, two_views
 
 COUNT = 5120

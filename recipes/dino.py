@@ -79,7 +79,6 @@ class DINO(Recipe):
         if isinstance(loss, str) and loss in PROTOTYPE_LOSSES:
             options = {**(loss_options or {}), "output_dim": prototypes}
         super().__init__(encoder, loss, options, optimizer, learning_rate, weight_decay)
-        _check_multi_crop(self.criterion)
         self.local_views = local_views
         self.local_size = image_size // 2 if local_size is None else local_size
         self.student_backbone = build_encoder(encoder, in_channels)
@@ -144,14 +143,14 @@ class DINO(Recipe):
         """Keep the prototypes as they are at first, which steadies the start."""
         self.student_head.cancel_last_layer_gradients(self.current_epoch)
 
-
-def _check_multi_crop(criterion: nn.Module) -> None:
-    signature = inspect.signature(criterion.forward)
-    try:
-        signature.bind([], [], epoch=0)
-    except TypeError:
-        raise TypeError(
-            "Expected a criterion of lists of views, called as criterion(teacher, "
-            "student, epoch=epoch), such as 'dino' or 'rkdo-dino', but got "
-            f"{type(criterion).__name__}.forward{signature}"
-        ) from None
+    def _check_criterion(self) -> None:
+        """Refuse a criterion of two tensors."""
+        signature = inspect.signature(self.criterion.forward)
+        try:
+            signature.bind([], [], epoch=0)
+        except TypeError:
+            raise TypeError(
+                "Expected a criterion of lists of views, called as criterion(teacher, "
+                "student, epoch=epoch), such as 'dino' or 'rkdo-dino', but got "
+                f"{type(self.criterion).__name__}.forward{signature}"
+            ) from None

@@ -1,5 +1,6 @@
 """What every recipe shares: its settings, its criterion and its optimizer."""
 
+import inspect
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ from rkdo_plugin.plugins import create_encoder, create_loss
 from rkdo_plugin.recipes.data import ImageData
 from rkdo_plugin.recipes.optimization import optimize
 from rkdo_plugin.recipes.transforms import Views, batched_two_views, two_views
+from rkdo_plugin.swap import two_tensor_names
 
 
 class Recipe(pl.LightningModule):
@@ -48,10 +50,23 @@ class Recipe(pl.LightningModule):
         self.criterion: nn.Module = (
             create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
         )
+        self._check_criterion()
         self.augment: nn.Module | None = None
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+
+    def _check_criterion(self) -> None:
+        """Refuse, before anything is trained, what a step could not call."""
+        recipe, criterion = type(self).__name__, self.criterion
+        try:
+            two_tensor_names(recipe, criterion)
+        except TypeError:
+            raise TypeError(
+                f"Expected a criterion of two tensors with {recipe} but got "
+                f"{type(criterion).__name__}.forward"
+                f"{inspect.signature(criterion.forward)}"
+            ) from None
 
     def views(self, data: ImageData) -> Views:
         """The transform from an image to the views that a step reads."""

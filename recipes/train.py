@@ -13,7 +13,6 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from rkdo_plugin.batch_labels import BatchLabels
-from rkdo_plugin.field import FieldPairs
 from rkdo_plugin.options import check_choice, check_count
 from rkdo_plugin.plugins import host
 from rkdo_plugin.recipes.checkpointing import (
@@ -21,20 +20,17 @@ from rkdo_plugin.recipes.checkpointing import (
     TrainingStopped,
     stop_on_ctrl_c,
 )
-from rkdo_plugin.recipes.data import ImageData, LabelledImages, load_data
-from rkdo_plugin.recipes.encoders import feature_dim
+from rkdo_plugin.recipes.data import ImageData, load_data
 from rkdo_plugin.recipes.health import TrainingHealth
-from rkdo_plugin.recipes.labels import PartlyLabelled
-from rkdo_plugin.recipes.loader import StepLoader, seed_generators
+from rkdo_plugin.recipes.loader import seed_generators
 from rkdo_plugin.recipes.logs import open_loggers, quiet_lightning
 from rkdo_plugin.recipes.online import OnlineKNN, project
-from rkdo_plugin.recipes.response_field import ONE_HOT, open_field
 from rkdo_plugin.recipes.run_folder import (
     CHECKPOINT,
     open_run_folder,
     read_checkpoint,
 )
-from rkdo_plugin.recipes.transforms import Views, raw_image, two_views
+from rkdo_plugin.recipes.samples import open_loader
 
 ENCODER = "small-convnet"  # of a recipe that has no encoder of its own
 
@@ -54,21 +50,6 @@ class Run:
     checkpoint: Path
     recipe: pl.LightningModule
     data: ImageData
-
-
-class TwoViews(torch.utils.data.Dataset[tuple[Any, int, int]]):
-    """Labelled images as Lightly's recipes read them: (views, label, index)."""
-
-    def __init__(self, images: LabelledImages, views: Views) -> None:
-        self.images = images
-        self.views = views
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Any, int, int]:
-        image, label = self.images[index]
-        return self.views(image), label, index
 
 
 def train(
@@ -176,43 +157,57 @@ def train(
         **options,
         **(recipe_options or {}),
     )
-    own_field = getattr(module, "own_field", None)
-    field_stays = getattr(module, "field_stays", False)
-    if field_stays:
-        _check_field_stays(recipe, field, field_options or {})
-        field = field or own_field
     resumed = resume and (folder / CHECKPOINT).is_file()
-    views = module.views(images) if hasattr(module, "views") else two_views(images)
-    if augment == "batches":
-        if not hasattr(module, "batched_views"):
-            raise ValueError(
-                f"Expected a `Recipe` with augment='batches' but got {recipe}"
-            )
-        module.augment = module.batched_views(images)
-        views = raw_image(images, copies=1 if field is None else 2)
-    train_images, labelled = images.train, None
-    if hasattr(module, "labelled"):
-        train_images = PartlyLabelled(images.train, module.labelled, seed)
-        labelled = train_images.labelled
-    samples: Any = TwoViews(train_images, views)
-    response_field = None
-    if field is not None:
-        field_callback = open_field(
-            field,
-            images,
-            feature_dim(module, images.channels, images.image_size),
-            epochs,
-            initialize=field_stays or not resumed,
-            **(field_options or {}),
-        )
-        if not field_stays:
-            callbacks = [*callbacks, field_callback]
-        response_field = field_callback.field
-        samples = FieldPairs(train_images, views, response_field)
-    loader = StepLoader(samples, batch_size, seed, workers, response_field, labelled)
+    loader, field_callbacks = open_loader(
+        module,
+        images,
+        batch_size,
+        seed,
+        workers,
+        whole_batches=augment == "batches",
+        field=field,
+        field_options={"epochs": epochs, **(field_options or {})},
+        resumed=resumed,
+    )
+    callbacks = [*callbacks, *field_callbacks]
     if knn_every is not None:
         callbacks = [*callbacks, OnlineKNN(images, knn_every)]
-    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+    saver = RunCheckpoint(
+        folder / CHECKPOINT,
+        {
+            "recipe": recipe,
+            "encoder": getattr(module, "exported_encoder", encoder),
+            "normalize": getattr(module, "normalize", True),
+            "in_channels": images.channels,
+            "image_size": images.image_size,
+            "mean": list(images.mean),
+            "std": list(images.std),
+            "data": data,
+            "limit": limit,
+        },
+        loader,
+        checkpoint_every,
+    )
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            accelerator="auto",
+            devices=devices,
+            num_nodes=num_nodes,
+            strategy=strategy,
+            precision=precision,  # type: ignore[arg-type]
+            accumulate_grad_batches=accumulate,
+            sync_batchnorm=sync_batchnorm,
+            use_distributed_sampler=False,  # the loader shares batches out
+            max_epochs=epochs,
+            callbacks=[BatchLabels(), *callbacks, TrainingHealth(), saver],
+            logger=False,
+            log_every_n_steps=min(10, len(loader)),
+            deterministic="warn",
+            enable_model_summary=False,
+            enable_progress_bar=progress,
+        )
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    if first:
         open_run_folder(
             folder,
             {
@@ -236,22 +231,10 @@ def train(
             resume,
         )
     saved = read_checkpoint(folder / CHECKPOINT) if resumed else None
-    saver = RunCheckpoint(
-        folder / CHECKPOINT,
-        {
-            "recipe": recipe,
-            "encoder": getattr(module, "exported_encoder", encoder),
-            "normalize": getattr(module, "normalize", True),
-            "in_channels": images.channels,
-            "image_size": images.image_size,
-            "mean": list(images.mean),
-            "std": list(images.std),
-            "data": data,
-            "limit": limit,
-        },
-        loader,
-        checkpoint_every,
-    )
+    if first:
+        trainer.loggers = open_loggers(
+            folder, 0 if saved is None else saved["global_step"]
+        )
     if saved is not None:
         # Lightning restores the loader too, but too late where a recipe asked for
         # `estimated_stepping_batches`: the first epoch has then begun.
@@ -261,25 +244,6 @@ def train(
     if steps_done >= epochs * len(loader):
         warnings.warn(f"the run in {folder} is finished already", stacklevel=2)
     with stop_on_ctrl_c(saver), _half_the_threads(), quiet_lightning():
-        trainer = pl.Trainer(
-            accelerator="auto",
-            devices=devices,
-            num_nodes=num_nodes,
-            strategy=strategy,
-            precision=precision,  # type: ignore[arg-type]
-            accumulate_grad_batches=accumulate,
-            sync_batchnorm=sync_batchnorm,
-            use_distributed_sampler=False,  # the loader shares batches out
-            max_epochs=epochs,
-            callbacks=[BatchLabels(), *callbacks, TrainingHealth(), saver],
-            logger=open_loggers(folder, 0 if saved is None else saved["global_step"])
-            if rank_zero_only.rank == 0  # type: ignore[attr-defined]
-            else False,
-            log_every_n_steps=min(10, len(loader)),
-            deterministic="warn",
-            enable_model_summary=False,
-            enable_progress_bar=progress,
-        )
         try:
             trainer.fit(module, loader, ckpt_path=None if saved is None else saver.path)
         except SystemExit as stop:  # Lightning's answer to a second Ctrl-C
@@ -321,18 +285,6 @@ def _gathered(loss: str) -> dict[str, Any]:
     """In a distributed run, losses that can compare with all processes do."""
     parameters = inspect.signature(host().factory("loss", loss)).parameters
     return {"gather_distributed": True} if "gather_distributed" in parameters else {}
-
-
-def _check_field_stays(
-    recipe: str, field: str | None, field_options: dict[str, Any]
-) -> None:
-    coupling = field_options.get("coupling") or field_options.get("final_coupling")
-    if field == ONE_HOT or coupling:
-        got = f"--field {ONE_HOT}" if field == ONE_HOT else f"a coupling of {coupling}"
-        raise ValueError(
-            f"Expected a field of neighbours, which stays as it is with {recipe}, but "
-            f"got {got}"
-        )
 
 
 @contextmanager

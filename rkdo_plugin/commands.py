@@ -117,7 +117,8 @@ def train(
         projector=projector,
         resume=resume,
     )
-    print(f"trained: {run.checkpoint}")
+    if run.recipe.global_rank == 0:
+        print(f"trained: {run.checkpoint}")
 
 
 def evaluate(

@@ -55,7 +55,7 @@ def swap_loss(
             f"{type(replaced).__name__}; pass attribute= with one of its modules: "
             f"{modules}"
         )
-    call = _TwoTensorCall(recipe, attribute, _two_tensor_names(recipe, replaced))
+    call = _TwoTensorCall(recipe, attribute, two_tensor_names(recipe, replaced))
     criterion = _criterion(name_or_module, options)
     criterion.register_forward_pre_hook(call, with_kwargs=True)
     setattr(module, attribute, criterion)
@@ -124,7 +124,7 @@ def _criterion(name_or_module: str | nn.Module, options: dict[str, Any]) -> nn.M
     return name_or_module
 
 
-def _two_tensor_names(recipe: str, criterion: nn.Module) -> tuple[str, str]:
+def two_tensor_names(recipe: str, criterion: nn.Module) -> tuple[str, str]:
     """Names of the two tensors that a criterion takes; refuses any other signature."""
     for hook in criterion._forward_pre_hooks.values():
         if isinstance(hook, _TwoTensorCall):  # An earlier swap: the names are older.

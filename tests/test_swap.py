@@ -181,7 +181,7 @@ def test_a_missing_attribute_names_those_there_are():
 
 
 def test_an_unknown_loss_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no loss named 'rkd'; known: barlowtwins, clip, .*rkdo"):
+    with pytest.raises(ValueError, match=r"no loss named 'rkd'; known: bar.*rkdo"):
         SwapLoss("rkd")
 
 

@@ -133,7 +133,7 @@ def test_one_cluster_is_refused():
 @pytest.mark.parametrize(
     ("field", "options", "message"),
     [
-        ("one-hot", None, "stays as it is with cluster, but got --field one-hot"),
+        ("one-hot", None, "stays as it is with Cluster, but got --field one-hot"),
         (None, {"coupling": 0.5}, "but got a coupling of 0.5"),
     ],
 )

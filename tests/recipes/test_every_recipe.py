@@ -145,8 +145,9 @@ def test_dino_refuses_a_loss_of_two_tensors(tmp_path, settings):
 
 
 def test_a_two_tensor_recipe_refuses_a_loss_of_lists(tmp_path, settings):
-    with pytest.raises((TypeError, ValueError)):
-        train("simclr", "dino", out=str(tmp_path / "run"), workers=0, **settings)
+    with pytest.raises(TypeError, match=r"two tensors with SimCLR but got DINOLoss"):
+        train("simclr", "dino", out=str(tmp_path / "run"), **settings)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("labelled", [0.0, -0.1, 1.5])
@@ -380,6 +381,16 @@ def test_a_file_of_settings_and_what_is_said_beside_it(tmp_path, capsys):
     assert main(f"train --config {config}".split()) == 1
     assert "options of train" in capsys.readouterr().err
     assert main(f"train --config {tmp_path}/none.yaml".split()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("precision", "8"), ("strategy", "dpp"), ("augment", "gpu"), ("accumulate", 0)],
+)
+def test_what_lightning_cannot_do_leaves_no_folder(key, value, tmp_path, settings):
+    with pytest.raises(ValueError, match=str(value)):
+        train(out=str(tmp_path / "run"), **settings, **{key: value})
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")

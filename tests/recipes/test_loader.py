@@ -8,7 +8,7 @@ from PIL import Image
 
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.loader import StepLoader
-from rkdo_plugin.recipes.train import TwoViews
+from rkdo_plugin.recipes.samples import TwoViews
 from rkdo_plugin.recipes.transforms import two_views
 
 
