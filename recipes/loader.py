@@ -121,12 +121,14 @@ class ShuffledBatches(Sampler[list[Key]]):
         The number of the round stands for the epoch: each time a sample is augmented
         in another way.
         """
-        keys = []
-        start = step * self.labelled_share
+        keys: list[tuple[int, int]] = []
+        start, count = step * self.labelled_share, len(self.labelled)
         for place in range(start, start + self.labelled_share):
-            turn, position = divmod(place, len(self.labelled))
-            order = np.random.default_rng((self.seed, 1, turn))
-            keys.append((turn, int(order.permutation(self.labelled)[position])))
+            turn, position = divmod(place, count)
+            if not keys or position == 0:
+                generator = np.random.default_rng((self.seed, 1, turn))
+                order = generator.permutation(self.labelled)
+            keys.append((turn, int(order[position])))
         return keys
 
     def _with_partner(self, key: tuple[int, int]) -> Key:
