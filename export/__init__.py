@@ -3,7 +3,7 @@
 from rkdo_plugin.export.embed import EmbeddedFolder, embed_folder
 from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.freeze import freeze
-from rkdo_plugin.export.onnx import export_onnx
+from rkdo_plugin.export.onnx import export_onnx, quantize
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.verify import verify
@@ -17,5 +17,6 @@ __all__ = [
     "embed_folder",
     "export_onnx",
     "freeze",
+    "quantize",
     "verify",
 ]

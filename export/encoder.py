@@ -88,10 +88,18 @@ class Encoder(nn.Module):
             TypeError: The images are not uint8.
             ValueError: The images or the backbone's output have the wrong shape.
         """
+        return self.finish(self.backbone(self.prepare(images)))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the backbone reads: float32 (B, C, H, W), scaled and normalised."""
         require_images(images, self.image_size, self.channels)
         pixels = (images.float() / 255 - self.mean) / self.std
         # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
-        features = _pooled(self.backbone(pixels.permute(0, 3, 1, 2).contiguous()))
+        return pixels.permute(0, 3, 1, 2).contiguous()
+
+    def finish(self, features: Any) -> Tensor:
+        """Embeddings (B, D) of what the backbone returns."""
+        features = _pooled(features)
         if not self.normalize:
             return features
         # Not `vector_norm`: onnxruntime adds the squares of its ReduceL2 one by one in
@@ -102,11 +110,11 @@ class Encoder(nn.Module):
 
 
 def _pooled(features: Any) -> Tensor:
-    """Features (B, D) from features (B, D) or feature maps (B, D, H', W')."""
+    """Features (B, D) from features (B, D) or feature maps (B, D, H', W'), float32."""
     if isinstance(features, Tensor) and features.ndim == 2:
-        return features
+        return features.float()
     if isinstance(features, Tensor) and features.ndim == 4:
-        return features.mean(dim=(2, 3))
+        return features.float().mean(dim=(2, 3))
     got = (
         f"a tensor of shape {tuple(features.shape)}"
         if isinstance(features, Tensor)

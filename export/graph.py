@@ -1,12 +1,16 @@
 """From an encoder to an ONNX graph that holds nothing of the machine it came from."""
 
+import copy
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
 import torch
 from google.protobuf.message import Message  # type: ignore[import-untyped]
+from torch import Tensor, nn
 
 from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.metadata import INPUT, OUTPUT
@@ -15,11 +19,33 @@ OPSET = 18
 MAX_IR_VERSION = 10  # the newest that the runtimes in servers read today
 
 
-def to_graph(encoder: Encoder) -> onnx.ModelProto:
+class HalfCore(nn.Module):
+    """An encoder whose backbone computes in float16, and all around it in float32.
+
+    Precision then lies in the graph, where every runtime finds it; and scaling and
+    norms, whose squares leave the range of float16, stay exact.
+
+    Args:
+        encoder: The encoder; it is copied.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder)
+        self.encoder.backbone.half()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D) of images uint8 (B, H, W, C)."""
+        pixels = self.encoder.prepare(images).half()
+        return self.encoder.finish(self.encoder.backbone(pixels))
+
+
+def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
     """Export an encoder to a graph with a dynamic batch.
 
     Args:
         encoder: The encoder.
+        half: Compute the backbone in float16.
 
     Returns:
         A model without metadata: input `image` uint8 (batch, H, W, C), output
@@ -32,22 +58,34 @@ def to_graph(encoder: Encoder) -> onnx.ModelProto:
     # A batch of 2: torch takes a dimension of 0 or 1 in the example for a constant.
     example = torch.zeros(2, size, size, encoder.channels, dtype=torch.uint8)
     example = example.to(encoder.mean.device)
-    encoder.eval()
-    with warnings.catch_warnings():
+    module = HalfCore(encoder) if half else encoder
+    with evaluating(module), warnings.catch_warnings():
         # About torch's own internals and deprecations: nothing a user can act on.
         warnings.simplefilter("ignore")
         try:
-            model = _by_dynamo(encoder, example)
+            model = _by_dynamo(module, example)
         except torch.onnx.OnnxExporterError:
-            model = _by_tracing(encoder, example)
+            model = _by_tracing(module, example)
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
-    _strip(model)
+    strip(model)
     return model
 
 
-def _by_dynamo(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module and its parts into evaluation mode; their own modes come back."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def _by_dynamo(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     program = torch.onnx.export(
-        encoder,
+        module,
         (example,),
         dynamo=True,
         opset_version=OPSET,
@@ -60,12 +98,12 @@ def _by_dynamo(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _by_tracing(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
+def _by_tracing(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     """Torch's older exporter: it still converts a few models the newer one fails on."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "traced.onnx"
         torch.onnx.export(
-            encoder,
+            module,
             (example,),
             file,
             dynamo=False,
@@ -77,12 +115,12 @@ def _by_tracing(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
         return onnx.load_model(file)
 
 
-def _strip(message: Message) -> None:
-    """Clear documentation and metadata everywhere: they hold stack traces and paths."""
+def strip(message: Message) -> None:
+    """Clear a graph's documentation and metadata: they hold stack traces and paths."""
     for field in ("doc_string", "metadata_props"):
         if field in message.DESCRIPTOR.fields_by_name:
             message.ClearField(field)
     for field, value in message.ListFields():
         if field.message_type is not None:
             for child in [value] if isinstance(value, Message) else value:
-                _strip(child)
+                strip(child)

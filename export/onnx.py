@@ -1,19 +1,35 @@
 """Write an encoder as one verified ONNX file."""
 
 import dataclasses
+import hashlib
 import time
 from pathlib import Path
-from typing import Literal
 
 import onnx
 
 from rkdo_plugin.export.encoder import Encoder
+from rkdo_plugin.export.external import move_weights_out
+from rkdo_plugin.export.gates import Precision, require_precision
 from rkdo_plugin.export.graph import to_graph
-from rkdo_plugin.export.images import UInt8Array
-from rkdo_plugin.export.metadata import PREFIX, describe
-from rkdo_plugin.export.publish import publish
+from rkdo_plugin.export.images import UInt8Array, require_images
+from rkdo_plugin.export.metadata import PRECISION, describe
+from rkdo_plugin.export.model_file import (
+    WEIGHTS_FILE,
+    WEIGHTS_SHA256,
+    ModelFile,
+    read_model,
+    write_model,
+)
+from rkdo_plugin.export.publish import require_writable
+from rkdo_plugin.export.quantize import (
+    INTEGERS,
+    require_real_images,
+    to_integers,
+)
 from rkdo_plugin.export.report import ParityError, Report
-from rkdo_plugin.export.verify import verify
+from rkdo_plugin.export.seal import SHA256, seal
+from rkdo_plugin.export.session import EmbeddingSession
+from rkdo_plugin.export.verify import compare
 
 MAX_BYTES = 2**31 - 2**20  # protobuf's limit for one file, less room for the graph
 
@@ -22,22 +38,29 @@ def export_onnx(
     encoder: Encoder,
     path: str | Path,
     *,
-    precision: Literal["fp32"] = "fp32",
+    precision: Precision = "fp32",
+    calibration: UInt8Array | None = None,
     overwrite: bool = False,
     images: UInt8Array | None = None,
 ) -> Report:
     """Export an encoder; the file exists only if it passed verification.
 
     The graph takes `image`, uint8 (batch, H, W, C), and returns `embedding`, float32
-    (batch, D), of norm 1 if the encoder normalises; scaling is inside. Equal encoders
-    give equal bytes.
+    (batch, D), of norm 1 if the encoder normalises; scaling is inside, whatever the
+    precision. Equal encoders give equal bytes. Beside the file appears its manifest,
+    NAME.sha256; and from 2 GB on its weights, NAME.CHECKSUM.data.
 
     Args:
         encoder: The encoder, from `freeze` or built directly.
         path: Where the file appears.
-        precision: Arithmetic inside the graph.
+        precision: Arithmetic inside the graph: "fp32"; "fp16", half the size, for GPUs;
+            "int8", for convolutional networks; "int8-dynamic", for vision transformers.
+            Integers are made from a float32 graph that has passed its own gate.
+        calibration: For "int8": some 256 real images, uint8 (N, H, W, C), like those to
+            be embedded.
         overwrite: Whether an older file at `path` may be replaced.
-        images: Real images to verify with, uint8 (N, H, W, C); None: generated ones.
+        images: Real images to verify with, uint8 (N, H, W, C); None: those of the
+            calibration, or else generated ones.
 
     Returns:
         The report of the verification; `seconds` covers the whole export.
@@ -47,8 +70,8 @@ def export_onnx(
         OSError: The folder of `path` is missing or cannot be written to.
         ParityError: The file did not compute what the encoder computes.
         RuntimeError: torch cannot express the encoder as an ONNX graph.
-        ValueError: The precision is not supported, the weights do not fit one file,
-            or the images do not fit the encoder.
+        ValueError: The precision is not known or does not suit the encoder, calibration
+            images are missing or not real, or images do not fit the encoder.
 
     Example:
         >>> encoder = freeze("runs/digits/checkpoint.ckpt")  # doctest: +SKIP
@@ -58,42 +81,137 @@ def export_onnx(
     """
     started = time.perf_counter()
     path = Path(path)
-    if precision != "fp32":
-        raise ValueError(f"Expected `precision` to be 'fp32' but got '{precision}'")
-    weights = encoder.state_dict().values()
-    size = sum(value.numel() * value.element_size() for value in weights)
-    if size > MAX_BYTES:
+    require_precision(precision)
+    _require_calibration(encoder, precision, calibration)
+    require_writable(path, overwrite=overwrite)
+    if images is None:
+        images = calibration
+    graph = to_graph(encoder, half=precision == "fp16")
+    metadata = describe(encoder, precision)
+    if precision in ("int8", "int8-dynamic"):
+        float32 = as_file(path.name, graph, metadata | {PRECISION: "fp32"})
+        if float32.weights is not None:
+            raise ValueError(
+                f"Expected weights of at most {MAX_BYTES:,} bytes for precision "
+                f"'{precision}' but got {len(float32.weights[1]):,}"
+            )
+        require_passed(compare(float32, encoder, images))
+        graph = to_integers(graph, calibration)
+    model = as_file(path.name, graph, metadata)
+    report = require_passed(compare(model, encoder, images))
+    write_model(path.parent, model, remarks(report), overwrite=overwrite)
+    return dataclasses.replace(report, seconds=time.perf_counter() - started)
+
+
+def quantize(
+    model: str | Path,
+    output: str | Path,
+    calibration: UInt8Array | None = None,
+    *,
+    precision: Precision = "int8",
+    overwrite: bool = False,
+    images: UInt8Array | None = None,
+) -> Report:
+    """Make an integer file from an exported float32 file, without its checkpoint.
+
+    Args:
+        model: A float32 file written by `export_onnx`.
+        output: Where the integer file appears.
+        calibration: As in `export_onnx`.
+        precision: "int8" or "int8-dynamic".
+        overwrite: Whether an older file at `output` may be replaced.
+        images: As in `export_onnx`.
+
+    Returns:
+        The report of the verification against the float32 file.
+
+    Raises:
+        FileExistsError: `output` exists and `overwrite` is off.
+        FileNotFoundError: There is no such model.
+        OSError: The folder of `output` is missing or cannot be written to.
+        ParityError: The integer file is too far from the float32 file.
+        ValueError: The model is not a float32 export, or as in `export_onnx`.
+    """
+    started = time.perf_counter()
+    output = Path(output)
+    if precision not in INTEGERS:
         raise ValueError(
-            f"Expected weights of at most {MAX_BYTES:,} bytes, which is what one ONNX "
-            f"file can hold, but got {size:,}"
+            f"Expected `precision` to be one of {', '.join(INTEGERS)} but got "
+            f"'{precision}'"
         )
-    with publish(path, overwrite=overwrite) as temporary:
-        model = to_graph(encoder)
-        metadata = describe(encoder, model)
-        _write(model, metadata, temporary)
-        report = verify(temporary, encoder, images)
-        if not report.passed:
-            raise ParityError(report)
-        # Only the metadata changes between what was verified and what is published.
-        _write(model, metadata | _figures(report), temporary)
-        file_bytes = temporary.stat().st_size
-    return dataclasses.replace(
-        report, file_bytes=file_bytes, seconds=time.perf_counter() - started
+    float32 = read_model(Path(model))
+    if float32.metadata[PRECISION] != "fp32":
+        raise ValueError(
+            f"Expected {model} to be of precision 'fp32' but it is of "
+            f"'{float32.metadata[PRECISION]}'"
+        )
+    reference = EmbeddingSession(float32, provider="cpu")
+    _require_calibration(reference, precision, calibration)
+    require_writable(output, overwrite=overwrite)
+    graph = onnx.load_model_from_string(float32.content)
+    metadata = float32.metadata | {PRECISION: precision}
+    made = as_file(output.name, to_integers(graph, calibration), metadata)
+    report = require_passed(
+        compare(made, reference, calibration if images is None else images)
     )
+    write_model(output.parent, made, remarks(report), overwrite=overwrite)
+    return dataclasses.replace(report, seconds=time.perf_counter() - started)
 
 
-def _figures(report: Report) -> dict[str, str]:
-    """The report as metadata, without its times: equal exports have equal bytes."""
-    return {
-        PREFIX + "parity.max_abs": f"{report.max_abs:.1e}",
-        PREFIX + "parity.max_one_minus_cosine": f"{report.max_one_minus_cosine:.1e}",
-        PREFIX + "parity.scale": f"{report.scale:.1e}",
-        PREFIX + "parity.max_norm_error": f"{report.max_norm_error:.1e}",
-        PREFIX + "parity.batches": ",".join(map(str, report.batches)),
-        PREFIX + "parity.images": str(report.images),
-    }
+def _require_calibration(
+    encoder: Encoder | EmbeddingSession,
+    precision: Precision,
+    calibration: UInt8Array | None,
+) -> None:
+    if precision == "int8":
+        if calibration is None:
+            raise ValueError(
+                "Expected `calibration` for precision 'int8': some 256 real images, "
+                "uint8 (N, H, W, C), but got none"
+            )
+        require_images(calibration, encoder.image_size, encoder.channels)
+        require_real_images(calibration)
+    elif calibration is not None:
+        raise ValueError(
+            f"Expected no `calibration` for precision '{precision}', which reads none"
+        )
 
 
-def _write(model: onnx.ModelProto, metadata: dict[str, str], path: Path) -> None:
-    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
-    path.write_bytes(model.SerializeToString(deterministic=True))
+def as_file(name: str, graph: onnx.ModelProto, metadata: dict[str, str]) -> ModelFile:
+    """A graph with its metadata and checksum, and its weights apart where they must.
+
+    Args:
+        name: The file's name.
+        graph: The graph, changed in place.
+        metadata: Keys prefixed `rkdo.`.
+    """
+    weights = None
+    if sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > MAX_BYTES:
+        weights = move_weights_out(graph, name)
+        digest = hashlib.sha256(weights[1]).hexdigest()
+        metadata = metadata | {WEIGHTS_FILE: weights[0], WEIGHTS_SHA256: digest}
+    content, checksum = seal(graph, metadata)
+    return ModelFile(name, content, metadata | {SHA256: checksum}, weights)
+
+
+def require_passed(report: Report) -> Report:
+    """The report, if its file passed.
+
+    Raises:
+        ParityError: It did not.
+    """
+    if not report.passed:
+        raise ParityError(report)
+    return report
+
+
+def remarks(report: Report) -> str:
+    """Lines for the manifest; equal exports have equal ones, so no times."""
+    figures = (f"{figure.name} {figure.value}" for figure in report.figures)
+    return "\n".join(
+        [
+            f"{report.precision} against {report.compared_with}",
+            f"images {report.images}",
+            *figures,
+        ]
+    )

@@ -1,7 +1,8 @@
-"""Files appear whole: a temporary file beside the target, fsync, rename."""
+"""Files appear whole: written where nobody sees them, fsync, then given their name."""
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -28,22 +29,127 @@ def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
         IsADirectoryError: `path` is a folder.
         PermissionError: The folder cannot be written to.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"Expected a file to write but {path} is a folder")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite to replace it")
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    require_writable(path, overwrite=overwrite)
+    temporary = _beside(path)
     try:
-        # Not tempfile: its files are readable by their owner alone, also once renamed.
         temporary.open("xb").close()
-    except OSError as error:
-        raise type(error)(
-            f"cannot write to the output folder {path.parent}: {error.strerror}"
-        ) from error
-    try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path, *, overwrite: bool) -> None:
+    """Refuse a place where a file could not appear.
+
+    Raises:
+        OSError: As `publish` says.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected a file to write but {path} is a folder")
+    if path.exists() and not overwrite:
+        raise _exists(path)
+    trial = _beside(path)
+    try:
+        # Not tempfile: its files are readable by their owner alone, also once renamed.
+        trial.open("xb").close()
+        trial.unlink()
+    except OSError as error:
+        raise type(error)(
+            f"cannot write to the output folder {path.parent}: {error.strerror}"
+        ) from error
+
+
+@contextmanager
+def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
+    """Write a file that gets its name at once, or never.
+
+    On Linux it has no name until then, so that not even a killed process leaves a part
+    of it.
+
+    Args:
+        path: Where the file shall appear.
+        content: What it holds.
+
+    Yields:
+        A function that makes it appear. Its argument says whether an older file may be
+        replaced; if not, of several writers at once one succeeds.
+
+    Raises:
+        FileExistsError: From the function: there is an older file.
+        OSError: The folder cannot be written to, or the disk is full.
+    """
+    temporary = _beside(path)
+    with _opened(path.parent, temporary) as (file, link):
+
+        def appear(overwrite: bool) -> None:
+            try:
+                if overwrite:
+                    link(temporary)
+                    temporary.replace(path)
+                else:
+                    link(path)
+            except FileExistsError as error:
+                raise _exists(path) from error
+
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+        yield appear
+
+
+def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a file that is there whole or not at all; see `staged`."""
+    with staged(path, content) as appear:
+        appear(overwrite)
+
+
+@contextmanager
+def _opened(
+    folder: Path, temporary: Path
+) -> Iterator[tuple[int, Callable[[Path], None]]]:
+    """A new open file, without a name where that can be, and how it gets one."""
+    file = _nameless(folder)
+    if file is not None:
+        number = os.open(folder, os.O_RDONLY)
+        # The number of a folder makes Python follow the link to the open file.
+        try:
+            yield (
+                file,
+                lambda to: os.link(f"/proc/self/fd/{file}", to, src_dir_fd=number),
+            )
+            os.fsync(number)
+        finally:
+            os.close(number)
+            os.close(file)
+            temporary.unlink(missing_ok=True)
+        return
+    file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        yield file, lambda to: None if to == temporary else os.link(temporary, to)
+    finally:
+        os.close(file)
+        temporary.unlink(missing_ok=True)
+
+
+def _nameless(folder: Path) -> int | None:
+    """An open file without a name; None where this system has no such files."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
+    except AttributeError:  # not Linux
+        return None
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR):  # not this file system
+            return None
+        raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+
+
+def _exists(path: Path) -> FileExistsError:
+    return FileExistsError(f"{path} exists; pass overwrite to replace it")

@@ -10,7 +10,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from rkdo_plugin.export.images import require_images
-from rkdo_plugin.export.metadata import INPUT, OUTPUT, PREFIX, read_model
+from rkdo_plugin.export.metadata import INPUT, OUTPUT, PREFIX
+from rkdo_plugin.export.model_file import ModelFile, read_model
 from rkdo_plugin.export.providers import (
     MAX_BATCH,
     NAMES,
@@ -20,6 +21,7 @@ from rkdo_plugin.export.providers import (
     require_provider,
     warn_about_two_runtimes,
 )
+from rkdo_plugin.export.seal import SHA256
 
 # onnxruntime's errors have no common base class below Exception.
 RUNTIME_ERRORS = (
@@ -37,17 +39,19 @@ class EmbeddingSession:
     """An exported encoder, loaded and ready.
 
     Args:
-        path: A file written by `export_onnx`. Its weights are checked against the
-            checksum recorded in it.
+        path: A file written by `export_onnx`, or one that was read already. It is
+            checked against its own checksum and its manifest.
         provider: "cpu", "cuda" or "tensorrt": that one or an error. "auto": CUDA where
             it loads, else CPU; `provider` says which.
 
     Attributes:
+        name: The file's name.
         provider: "cpu", "cuda" or "tensorrt".
         metadata: The file's metadata; keys are prefixed `rkdo.`.
         image_size: Height and width of the images in pixels.
         channels: Channels of the images.
         dim: D, the number of components of an embedding.
+        normalize: Whether embeddings are of norm 1.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -56,17 +60,21 @@ class EmbeddingSession:
             written by `export_onnx`, or is damaged.
     """
 
-    def __init__(self, path: str | Path, provider: Provider = "auto") -> None:
+    def __init__(
+        self, path: str | Path | ModelFile, provider: Provider = "auto"
+    ) -> None:
         require_provider(provider)
         warn_about_two_runtimes()
-        content, self.metadata = read_model(Path(path))
+        model = path if isinstance(path, ModelFile) else read_model(Path(path))
+        self.name, self.metadata = model.name, model.metadata
         self.image_size = int(self.metadata[PREFIX + "image_size"])
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
+        self.normalize = self.metadata[PREFIX + "normalize"] == "true"
         if provider == "auto":
-            self._session, self.provider = self._open_best(content)
+            self._session, self.provider = self._open_best(model)
         else:
-            self._session, self.provider = self._open(content, provider), provider
+            self._session, self.provider = self._open(model, provider), provider
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed images.
@@ -90,29 +98,31 @@ class EmbeddingSession:
             embeddings[start : start + MAX_BATCH] = found
         return embeddings
 
-    def _open_best(self, content: bytes) -> tuple[Any, str]:
+    def _open_best(self, model: ModelFile) -> tuple[Any, str]:
         if nvidia_driver_present():
             try:
-                return self._open(content, "cuda"), "cuda"
+                return self._open(model, "cuda"), "cuda"
             except RuntimeError as error:  # a driver without CUDA's libraries
                 warnings.warn(f"{error}; running on the CPU", stacklevel=3)
-        return self._open(content, "cpu"), "cpu"
+        return self._open(model, "cpu"), "cpu"
 
-    def _open(self, content: bytes, provider: str) -> Any:
+    def _open(self, model: ModelFile, provider: str) -> Any:
         options = onnxruntime.SessionOptions()
         if provider != "cpu":
             # CUDA's libraries may come from Python packages, off the loader's path.
             onnxruntime.preload_dlls()
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if model.weights is not None:
+            name, weights = model.weights
+            options.add_external_initializers_from_files_in_memory(
+                [name], [weights], [len(weights)]
+            )
         choice = provider_options(
-            provider,
-            self.image_size,
-            self.channels,
-            self.metadata[PREFIX + "weights_sha256"],
+            provider, self.image_size, self.channels, self.metadata[SHA256]
         )
         try:
             session = onnxruntime.InferenceSession(
-                content, options, providers=choice, enable_fallback=0
+                model.content, options, providers=choice, enable_fallback=0
             )
         except RUNTIME_ERRORS as error:
             raise RuntimeError(

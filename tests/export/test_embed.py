@@ -41,8 +41,8 @@ def test_paths_and_vectors(session, folder, tmp_path, batch_size):
     schema = pq.read_schema(output)
     assert str(schema.field("vector").type).startswith("fixed_size_list<element: float")
     assert schema.field("vector").type.list_size == 96
-    sha = session.metadata["rkdo.weights_sha256"].encode()
-    assert schema.metadata[b"rkdo.weights_sha256"] == sha
+    sha = session.metadata["rkdo.sha256"].encode()
+    assert schema.metadata[b"rkdo.sha256"] == sha
 
 
 def test_unreadable_images_are_listed_and_the_others_embedded(

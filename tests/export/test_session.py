@@ -126,7 +126,7 @@ def test_weights_outside_the_file(small_file, tmp_path):
         tensor.data_location = onnx.TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="../../etc/passwd")
 
-    with pytest.raises(ValueError, match="in another file"):
+    with pytest.raises(ValueError, match=r"are in \.\./\.\./etc/passwd|damaged"):
         EmbeddingSession(changed(small_file, tmp_path, refer))
 
 

@@ -1,0 +1,188 @@
+"""Whatever goes wrong, the file that was there stays, and nothing half-written does."""
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from rkdo_plugin import create_encoder
+from rkdo_plugin.export import EmbeddingSession, Encoder, export_onnx
+from rkdo_plugin.export.publish import write_whole
+
+NOBODY = 65534
+
+
+def state(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def older(small_file, tmp_path):
+    """A folder that holds an export already."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("small.onnx", "small.onnx.sha256"):
+        shutil.copy(small_file.with_name(name), folder)
+    return folder / "small.onnx"
+
+
+def test_a_full_quota_leaves_what_was_there(older, make_small):
+    before = state(older.parent)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    encoder = make_small(seed=1)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        with pytest.raises(OSError, match="too large"):
+            export_onnx(encoder, older, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert state(older.parent) == before
+
+
+def test_a_full_disk_leaves_what_was_there(older, make_small, tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs"]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run([*mount, disk], check=False).returncode:
+        pytest.skip("cannot mount a small disk here")
+    try:
+        for path in older.parent.iterdir():
+            shutil.copy(path, disk)
+        before = state(disk)
+        with pytest.raises(OSError) as caught:
+            export_onnx(make_small(seed=1), disk / older.name, overwrite=True)
+        assert caught.value.errno == errno.ENOSPC
+        assert state(disk) == before
+        EmbeddingSession(disk / older.name)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "link"])
+def test_a_process_killed_while_writing_leaves_what_was_there(older, step):
+    before = state(older.parent)
+    program = f"""
+        import os, signal, sys
+        from rkdo_plugin.export.model_file import ModelFile, write_model
+        from pathlib import Path
+        real = os.{step}
+        def killed(*arguments, **options):
+            if "{step}" == "write":
+                real(arguments[0], arguments[1][:1000])
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.{step} = killed
+        model = ModelFile("small.onnx", b"new" * 1000, {{}})
+        write_model(Path(sys.argv[1]), model, "", overwrite=True)
+    """
+    command = [sys.executable, "-P", "-c", textwrap.dedent(program), older.parent]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    after = state(older.parent)
+    assert after["small.onnx"] == before["small.onnx"]
+    assert after.keys() == before.keys()
+    EmbeddingSession(older)
+
+
+def test_of_two_exports_to_one_path_at_once_one_succeeds(tmp_path):
+    path, start = tmp_path / "model.onnx", 8
+    contents = [bytes([number]) * 100_000 for number in range(start)]
+
+    def write(content):
+        try:
+            write_whole(path, content, overwrite=False)
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(start) as pool:
+        wrote = list(pool.map(write, contents))
+    assert wrote.count(True) == 1
+    assert path.read_bytes() == contents[wrote.index(True)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_exports_that_replace_one_path_at_once_leave_one_of_them(
+    older, make_small, tmp_path
+):
+    programs = []
+    for seed in (1, 2, 3):
+        program = f"""
+            import sys, torch
+            from rkdo_plugin import create_encoder
+            from rkdo_plugin.export import Encoder, export_onnx
+            torch.manual_seed({seed})
+            backbone = create_encoder("small-convnet")
+            encoder = Encoder(backbone, image_size=16, mean=[.5] * 3, std=[.5] * 3)
+            for _ in range(2):
+                export_onnx(encoder, sys.argv[1], overwrite=True)
+        """
+        command = [sys.executable, "-P", "-c", textwrap.dedent(program), older]
+        programs.append(subprocess.Popen(command))
+    assert [program.wait() for program in programs] == [0, 0, 0]
+    EmbeddingSession(older)  # its manifest is its own
+    names = sorted(path.name for path in older.parent.iterdir())
+    assert names == ["small.onnx", "small.onnx.sha256"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_folder_that_is_not_ours_to_write(older, make_small):
+    before = state(older.parent)
+    encoder = make_small(seed=1)
+    places = [older.parent, *older.parent.parents]
+    modes = {place: place.stat().st_mode for place in places}
+    for place in places[:-2]:
+        place.chmod(0o755)
+    os.seteuid(NOBODY)
+    try:
+        with pytest.raises(PermissionError, match="cannot write to the output folder"):
+            export_onnx(encoder, older, overwrite=True)
+    finally:
+        os.seteuid(0)
+        for place in places[:-2]:
+            place.chmod(modes[place])
+    assert state(older.parent) == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_never_reach_a_file(value):
+    backbone = create_encoder("small-convnet")
+    with torch.no_grad():
+        backbone.layers[1][0].weight[0, 0, 0, 0] = value
+    with pytest.raises(ValueError, match=r"finite weights but .* layers\.1\.0\.weight"):
+        Encoder(backbone, image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
+
+
+def test_modules_keep_their_modes(tmp_path, make_small):
+    backbone = create_encoder("small-convnet").train()
+    backbone.layers[0].eval()
+    modes = [part.training for part in backbone.modules()]
+    encoder = Encoder(backbone, image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
+    encoder.backbone.layers[1].train()
+    inside = [part.training for part in encoder.modules()]
+    assert export_onnx(encoder, tmp_path / "a.onnx").passed
+    assert [part.training for part in backbone.modules()] == modes
+    assert [part.training for part in encoder.modules()] == inside
+
+
+def test_where_files_always_have_names_they_still_appear_whole(
+    tmp_path, monkeypatch, make_small
+):
+    monkeypatch.delattr(os, "O_TMPFILE")
+    path = tmp_path / "a.onnx"
+    export_onnx(make_small(), path)
+    with pytest.raises(FileExistsError):
+        write_whole(path, b"", overwrite=False)
+    export_onnx(make_small(seed=1), path, overwrite=True)
+    EmbeddingSession(path)
+    names = sorted(entry.name for entry in Path(tmp_path).iterdir())
+    assert names == ["a.onnx", "a.onnx.sha256"]
