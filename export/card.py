@@ -4,10 +4,13 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from PIL import Image
 
 from rkdo_plugin.export.images import UInt8Array
+from rkdo_plugin.export.model_file import read_model
+from rkdo_plugin.export.publish import require_writable, write_whole
 from rkdo_plugin.export.report import Report
 
 _STYLE = """
@@ -77,6 +80,46 @@ embeddings = session.embed(images)  # uint8 (B, H, W, C)</pre>
 {_table(sorted(metadata.items()))}
 </html>
 """
+
+
+def store(
+    model: Path, report: Report, images: UInt8Array | None, folder: Path | None
+) -> tuple[Path, Path]:
+    """Keep a report for programs and a card for people.
+
+    Args:
+        model: The exported file.
+        report: Its verification.
+        images: The images it was verified with; None: generated ones.
+        folder: Where NAME.report.json and NAME.card.html appear; the model's own by
+            default.
+
+    Returns:
+        Where they are.
+
+    Raises:
+        OSError: The folder is missing or cannot be written to.
+    """
+    folder = model.parent if folder is None else folder
+    contents = {
+        folder / f"{model.stem}.report.json": report.to_json(),
+        folder / f"{model.stem}.card.html": model_card(
+            model.name, report, _metadata(model), images
+        ),
+    }
+    for path, content in contents.items():
+        require_writable(path, overwrite=True)
+        write_whole(path, content.encode(), overwrite=True)
+    first, second = contents
+    return first, second
+
+
+def _metadata(model: Path) -> Mapping[str, str]:
+    """What a file says about itself; nothing if it cannot be read."""
+    try:
+        return read_model(model).metadata
+    except ValueError:
+        return {}
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> str:

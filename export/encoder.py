@@ -1,7 +1,8 @@
 """A frozen encoder: uint8 images in, unit embeddings out, preprocessing inside."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -107,6 +108,18 @@ class Encoder(nn.Module):
         norm = (features * features).sum(dim=1, keepdim=True).sqrt()
         embeddings: Tensor = features / norm.clamp_min(1e-12)
         return embeddings
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module and its parts into evaluation mode; their own modes come back."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def _pooled(features: Any) -> Tensor:

@@ -1,10 +1,7 @@
 """From an encoder to an ONNX graph that holds nothing of the machine it came from."""
 
-import copy
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -12,32 +9,12 @@ import torch
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from rkdo_plugin.export.encoder import Encoder
+from rkdo_plugin.export.encoder import Encoder, evaluating
+from rkdo_plugin.export.half import HalfCore
 from rkdo_plugin.export.metadata import INPUT, OUTPUT
 
 OPSET = 18
 MAX_IR_VERSION = 10  # the newest that the runtimes in servers read today
-
-
-class HalfCore(nn.Module):
-    """An encoder whose backbone computes in float16, and all around it in float32.
-
-    Precision then lies in the graph, where every runtime finds it; and scaling and
-    norms, whose squares leave the range of float16, stay exact.
-
-    Args:
-        encoder: The encoder; it is copied.
-    """
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = copy.deepcopy(encoder)
-        self.encoder.backbone.half()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D) of images uint8 (B, H, W, C)."""
-        pixels = self.encoder.prepare(images).half()
-        return self.encoder.finish(self.encoder.backbone(pixels))
 
 
 def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
@@ -69,18 +46,6 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
     strip(model)
     return model
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module and its parts into evaluation mode; their own modes come back."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def _by_dynamo(module: nn.Module, example: Tensor) -> onnx.ModelProto:

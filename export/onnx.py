@@ -11,6 +11,7 @@ from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.external import move_weights_out
 from rkdo_plugin.export.gates import Precision, require_precision
 from rkdo_plugin.export.graph import to_graph
+from rkdo_plugin.export.half import require_half_range
 from rkdo_plugin.export.images import UInt8Array, require_images
 from rkdo_plugin.export.metadata import PRECISION, describe
 from rkdo_plugin.export.model_file import (
@@ -29,7 +30,7 @@ from rkdo_plugin.export.quantize import (
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.seal import SHA256, seal
 from rkdo_plugin.export.session import EmbeddingSession
-from rkdo_plugin.export.verify import compare
+from rkdo_plugin.export.verify import BATCHES, compare, pictures
 
 MAX_BYTES = 2**31 - 2**20  # protobuf's limit for one file, less room for the graph
 
@@ -55,7 +56,8 @@ def export_onnx(
         path: Where the file appears.
         precision: Arithmetic inside the graph: "fp32"; "fp16", half the size, for GPUs;
             "int8", for convolutional networks; "int8-dynamic", for vision transformers.
-            Integers are made from a float32 graph that has passed its own gate.
+            For all of them the float32 graph has to pass its own gate first, which
+            sees errors that are smaller than what fewer bits lose.
         calibration: For "int8": some 256 real images, uint8 (N, H, W, C), like those to
             be embedded.
         overwrite: Whether an older file at `path` may be replaced.
@@ -71,7 +73,8 @@ def export_onnx(
         ParityError: The file did not compute what the encoder computes.
         RuntimeError: torch cannot express the encoder as an ONNX graph.
         ValueError: The precision is not known or does not suit the encoder, calibration
-            images are missing or not real, or images do not fit the encoder.
+            images are missing or not real, images do not fit the encoder, or its
+            activations do not fit float16.
 
     Example:
         >>> encoder = freeze("runs/digits/checkpoint.ckpt")  # doctest: +SKIP
@@ -85,17 +88,17 @@ def export_onnx(
     _require_calibration(encoder, precision, calibration)
     require_writable(path, overwrite=overwrite)
     if images is None:
-        images = calibration
-    graph = to_graph(encoder, half=precision == "fp16")
+        images = pictures(encoder) if calibration is None else calibration
     metadata = describe(encoder, precision)
-    if precision in ("int8", "int8-dynamic"):
+    graph = to_graph(encoder)
+    if precision != "fp32":
         float32 = as_file(path.name, graph, metadata | {PRECISION: "fp32"})
-        if float32.weights is not None:
-            raise ValueError(
-                f"Expected weights of at most {MAX_BYTES:,} bytes for precision "
-                f"'{precision}' but got {len(float32.weights[1]):,}"
-            )
         require_passed(compare(float32, encoder, images))
+    if precision == "fp16":
+        require_half_range(encoder, images[: sum(BATCHES)])
+        graph = to_graph(encoder, half=True)
+    elif precision != "fp32":
+        _require_one_file(float32, precision)
         graph = to_integers(graph, calibration)
     model = as_file(path.name, graph, metadata)
     report = require_passed(compare(model, encoder, images))
@@ -145,6 +148,7 @@ def quantize(
             f"Expected {model} to be of precision 'fp32' but it is of "
             f"'{float32.metadata[PRECISION]}'"
         )
+    _require_one_file(float32, precision)
     reference = EmbeddingSession(float32, provider="cpu")
     _require_calibration(reference, precision, calibration)
     require_writable(output, overwrite=overwrite)

@@ -132,7 +132,9 @@ class Report:
                 f"<= {gate.knn_drop}" if gate.knn_drop < math.inf else "",
                 not drop > gate.knn_drop,
             ),
-            Figure("finite embeddings", "yes" if self.finite else "no", "", self.finite),
+            Figure(
+                "finite embeddings", "yes" if self.finite else "no", held=self.finite
+            ),
         ]  # fmt: skip
         return tuple(figure for figure in found if "nan" not in figure.value)
 

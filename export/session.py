@@ -43,6 +43,7 @@ class EmbeddingSession:
             checked against its own checksum and its manifest.
         provider: "cpu", "cuda" or "tensorrt": that one or an error. "auto": CUDA where
             it loads, else CPU; `provider` says which.
+        optimize: Let onnxruntime rewrite the graph; off, to find out what that changes.
 
     Attributes:
         name: The file's name.
@@ -61,12 +62,17 @@ class EmbeddingSession:
     """
 
     def __init__(
-        self, path: str | Path | ModelFile, provider: Provider = "auto"
+        self,
+        path: str | Path | ModelFile,
+        provider: Provider = "auto",
+        *,
+        optimize: bool = True,
     ) -> None:
         require_provider(provider)
         warn_about_two_runtimes()
         model = path if isinstance(path, ModelFile) else read_model(Path(path))
         self.name, self.metadata = model.name, model.metadata
+        self._optimize = optimize
         self.image_size = int(self.metadata[PREFIX + "image_size"])
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
@@ -108,6 +114,9 @@ class EmbeddingSession:
 
     def _open(self, model: ModelFile, provider: str) -> Any:
         options = onnxruntime.SessionOptions()
+        if not self._optimize:
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = level
         if provider != "cpu":
             # CUDA's libraries may come from Python packages, off the loader's path.
             onnxruntime.preload_dlls()

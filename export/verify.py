@@ -19,9 +19,8 @@ from rkdo_plugin.export.compare import (
     distances,
     neighborhoods,
 )
-from rkdo_plugin.export.encoder import Encoder
+from rkdo_plugin.export.encoder import Encoder, evaluating
 from rkdo_plugin.export.gates import PRECISIONS, require_precision
-from rkdo_plugin.export.graph import evaluating
 from rkdo_plugin.export.images import UInt8Array, require_images, sample_images
 from rkdo_plugin.export.metadata import PRECISION
 from rkdo_plugin.export.model_file import ModelFile, read_model
@@ -94,7 +93,7 @@ def compare(
     """Verify a model that need not be on disk; see `verify`."""
     started = time.perf_counter()
     if images is None:
-        images = sample_images(sum(BATCHES), encoder.image_size, encoder.channels)
+        images = pictures(encoder)
     require_images(images, encoder.image_size, encoder.channels)
     if len(images) == 0:
         raise ValueError("Expected at least one image to verify with but got none")
@@ -107,7 +106,8 @@ def compare(
     images = images[np.arange(max(distinct, sum(BATCHES))) % distinct]
     try:
         require_precision(model.metadata[PRECISION])
-        onnx.checker.check_model(model.content)
+        if model.weights is None:  # the checker would look for them on disk
+            onnx.checker.check_model(model.content, full_check=True)
         session = EmbeddingSession(model, provider=provider)
         reference, exported, speed = _run(images, encoder, session)
         if exported.shape != reference.shape:
@@ -146,6 +146,11 @@ def compare(
         if not figure.held
     )
     return dataclasses.replace(report, failures=failures)
+
+
+def pictures(encoder: Encoder | EmbeddingSession) -> UInt8Array:
+    """What is compared where no images are given."""
+    return sample_images(sum(BATCHES), encoder.image_size, encoder.channels)
 
 
 def _run(

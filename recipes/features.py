@@ -15,6 +15,7 @@ from rkdo_plugin.recipes.data import as_arrays, load_data
 from rkdo_plugin.recipes.run_folder import CHECKPOINT
 
 BATCH_SIZE = 512  # images in the encoder at a time
+CALIBRATION_IMAGES = 256  # more change the ranges of activations little
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -81,7 +82,28 @@ def recorded_data(checkpoint: Path) -> str | None:
 
 def parity_images(name: str, root: str | None, image_size: int) -> NDArray[np.uint8]:
     """The first test images of named data (training images where there are none)."""
+    return labelled_images(name, root, image_size, sum(BATCHES))[0]
+
+
+def labelled_images(
+    name: str, root: str | None, image_size: int, limit: int
+) -> tuple[NDArray[np.uint8], NDArray[np.integer] | None]:
+    """Likewise as many as `limit`, with their classes where there are any."""
+    if limit < 1:
+        raise ValueError(f"Expected `limit` to be at least 1 but got {limit}")
     data = load_data(name, root=root)
-    images = data.test if len(data.test) else data.train
-    count = min(sum(BATCHES), len(images))
-    return as_arrays([images[i] for i in range(count)], image_size)[0]
+    part = data.test if len(data.test) else data.train
+    images, labels = as_arrays(
+        [part[i] for i in range(min(limit, len(part)))], image_size
+    )
+    return images, labels if data.num_classes > 1 else None
+
+
+def calibration_images(
+    name: str, root: str | None, image_size: int
+) -> NDArray[np.uint8]:
+    """Training images of named data, evenly over all of them."""
+    part = load_data(name, root=root).train
+    count = min(CALIBRATION_IMAGES, len(part))
+    places = np.linspace(0, len(part) - 1, count).astype(int).tolist()
+    return as_arrays([part[place] for place in places], image_size)[0]

@@ -204,6 +204,8 @@ def export(
     checkpoint: str,
     output: str,
     exporter: str = "onnx",
+    precision: Literal["fp32", "fp16", "int8", "int8-dynamic"] = "fp32",
+    calibration: str | None = None,
     backbone: str | None = None,
     image_size: int | None = None,
     mean: list[float] | None = None,
@@ -218,6 +220,10 @@ def export(
         checkpoint: A run folder or a Lightning checkpoint.
         output: The file to write; it appears only if it passes verification.
         exporter: A registered exporter.
+        precision: fp32; fp16, for GPUs; int8, for convolutional networks;
+            int8-dynamic, for vision transformers.
+        calibration: int8: a data set's name or a folder of real images, of which 256
+            show the range of activations; by default the data verified on.
         backbone: A foreign checkpoint's encoder, for example resnet18.
         image_size: A foreign encoder's image size in pixels.
         mean: A foreign encoder's mean of each channel.
@@ -227,39 +233,83 @@ def export(
         overwrite: Replace an older file at `output`.
     """
     from rkdo_plugin.plugins import host
+    from rkdo_plugin.recipes import features
 
-    encoder, images = _encoder(checkpoint, backbone, image_size, mean, std, data, root)
+    encoder, named = _encoder(checkpoint, backbone, image_size, mean, std)
+    name = data or named
+    options: dict[str, Any] = {}
+    if precision == "int8":
+        shown = calibration or name
+        if shown is None:
+            raise ValueError("Expected --calibration, real images, for precision int8")
+        options["calibration"] = features.calibration_images(
+            shown, root, encoder.image_size
+        )
+    elif calibration is not None:
+        raise ValueError(f"Expected no --calibration for precision {precision}")
+    if precision != "fp32":
+        options["precision"] = precision
+    images = None
+    if name is None:
+        print("generated images: the checkpoint records no data, and --data is not set")
+    else:
+        images = features.parity_images(name, root, encoder.image_size)
     write = host().factory("exporter", exporter)
-    print(write(encoder, output, overwrite=overwrite, images=images))
+    print(write(encoder, output, overwrite=overwrite, images=images, **options))
     print(f"exported: {output}")
 
 
 def verify(
     model: str,
-    checkpoint: str,
+    data: str | None = None,
+    checkpoint: str | None = None,
+    limit: int = 1000,
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu",
+    out: str | None = None,
     backbone: str | None = None,
     image_size: int | None = None,
     mean: list[float] | None = None,
     std: list[float] | None = None,
-    data: str | None = None,
     root: str | None = None,
 ) -> None:
-    """Compare an exported file with the encoder of a checkpoint.
+    """Hold an exported file to what it was made from; store a report and a model card.
 
     Args:
         model: The ONNX file.
-        checkpoint: A run folder or a Lightning checkpoint.
+        data: Compare on this data set or folder of images, with its classes if it has
+            any; by default the images the checkpoint was trained on.
+        checkpoint: A run folder, a Lightning checkpoint, or an ONNX file to compare
+            with, such as the same encoder's in float32; by default the file itself on
+            the CPU, without onnxruntime's optimisations.
+        limit: Compare the first so many images only.
+        provider: What runs the file.
+        out: Folder of NAME.report.json and NAME.card.html; by default the model's.
         backbone: A foreign checkpoint's encoder, for example resnet18.
         image_size: A foreign encoder's image size in pixels.
         mean: A foreign encoder's mean of each channel.
         std: A foreign encoder's standard deviation of each channel.
-        data: Compare on these images; by default those the run was trained on.
         root: Folder that holds the data sets.
     """
-    from rkdo_plugin.export import ParityError, verify
+    from rkdo_plugin.export import EmbeddingSession, ParityError, verify
+    from rkdo_plugin.export.card import store
+    from rkdo_plugin.recipes import features
 
-    encoder, images = _encoder(checkpoint, backbone, image_size, mean, std, data, root)
-    report = verify(model, encoder, images)
+    named = None
+    reference: Any
+    if checkpoint is None or checkpoint.endswith(".onnx"):
+        reference = EmbeddingSession(checkpoint or model, "cpu", optimize=False)
+    else:
+        reference, named = _encoder(checkpoint, backbone, image_size, mean, std)
+    name, images, labels = data or named, None, None
+    if name is None:
+        print("generated images: no --data")
+    else:
+        images, labels = features.labelled_images(
+            name, root, reference.image_size, limit
+        )
+    report = verify(model, reference, images, labels, provider=provider)
+    stored = store(Path(model), report, images, None if out is None else Path(out))
+    print(*(f"stored: {path}" for path in stored), sep="\n")
     if not report.passed:
         raise ParityError(report)
     print(report)
@@ -372,20 +422,14 @@ def _encoder(
     image_size: int | None,
     mean: list[float] | None,
     std: list[float] | None,
-    data: str | None,
-    root: str | None,
-) -> tuple[Any, Any]:
-    """The encoder of a checkpoint, and real images to compare it on, if there are."""
+) -> tuple[Any, str | None]:
+    """The encoder of a checkpoint, and the name of the data it was trained on."""
     from rkdo_plugin.export import freeze
     from rkdo_plugin.recipes import features
 
     path = features.checkpoint_of(Path(checkpoint))
     encoder = freeze(path, backbone, image_size=image_size, mean=mean, std=std)
-    name = data or features.recorded_data(path)
-    if name is None:
-        print("generated images: the checkpoint records no data, and --data is not set")
-        return encoder, None
-    return encoder, features.parity_images(name, root, encoder.image_size)
+    return encoder, features.recorded_data(path)
 
 
 def _unused(path: Path) -> Path:

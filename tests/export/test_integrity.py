@@ -193,6 +193,6 @@ def test_loading_runs_no_pickle(tmp_path):
     import pickle
 
     (tmp_path / "model.onnx").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ValueError, match="not an ONNX file|metadata has no"):
+    with pytest.raises(ValueError, match=r"not an ONNX file|metadata has no"):
         EmbeddingSession(tmp_path / "model.onnx")
     assert not (tmp_path / "ran").exists()

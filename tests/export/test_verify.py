@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rkdo_plugin.export import Encoder, ParityError, export_onnx, verify
+from rkdo_plugin.export import Encoder, ParityError, export_onnx, graph, verify
 from rkdo_plugin.export.images import sample_images
 
 
@@ -38,12 +38,26 @@ def noise(encoder):
         weight.mul_(1 + 0.003 * torch.randn(weight.shape, generator=generator))
 
 
-def shifted_mean(encoder):
-    encoder.mean.add_(0.5 / 255)
+def shifted_input(encoder):
+    encoder.mean.sub_(0.01)
+
+
+def wrong_std(encoder):
+    encoder.std.mul_(1.02)
 
 
 def swapped_channels(encoder):
     encoder.mean.copy_(encoder.mean.flip(0))
+
+
+def bgr(encoder):
+    first = next(m for m in encoder.modules() if isinstance(m, nn.Conv2d))
+    first.weight.copy_(first.weight.flip(1))
+
+
+def permuted_output(encoder):
+    finish = encoder.finish
+    encoder.finish = lambda features: finish(features).roll(1, dims=1)
 
 
 def one_weight(encoder):
@@ -51,7 +65,16 @@ def one_weight(encoder):
     weight[0, 0, 0, 0] += 0.01 * weight.abs().max()
 
 
-CHANGES = [wrong_eps, noise, shifted_mean, swapped_channels, one_weight]
+CHANGES = [
+    wrong_eps,
+    noise,
+    shifted_input,
+    wrong_std,
+    swapped_channels,
+    bgr,
+    permuted_output,
+    one_weight,
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -63,20 +86,44 @@ def test_a_small_error_fails_the_gate(small_file, make_small, change):
     assert "expected max |difference| <= 1e-05" in str(report)
 
 
-@pytest.mark.parametrize("change", [wrong_eps, noise, shifted_mean])
-def test_a_small_error_in_a_resnet_fails_the_gate(resnet18_file, make_resnet18, change):
-    assert verify(resnet18_file, make_resnet18()).passed
-    report = verify(resnet18_file, altered(make_resnet18(), change))
-    assert not report.passed and report.max_abs > 1e-5, report
+@pytest.mark.parametrize("change", CHANGES[:-1])
+def test_a_small_error_in_a_resnet_fails_the_gate(
+    resnet18_files, make_resnet18, change
+):
+    report = verify(resnet18_files["fp32"], altered(make_resnet18(), change))
+    assert not report.passed, report
+
+
+@pytest.mark.parametrize(
+    "change", [noise, shifted_input, swapped_channels, bgr, permuted_output]
+)
+def test_an_error_above_the_noise_of_float16_fails_its_gate(
+    resnet18_files, make_resnet18, change
+):
+    report = verify(resnet18_files["fp16"], altered(make_resnet18(), change))
+    assert not report.passed and report.precision == "fp16", report
+
+
+def test_errors_below_the_noise_of_a_precision_fail_the_float32_gate_before(
+    make_small, tmp_path, monkeypatch
+):
+    other = graph.to_graph(altered(make_small(), wrong_eps))
+    monkeypatch.setattr("rkdo_plugin.export.onnx.to_graph", lambda *_, **__: other)
+    with pytest.raises(ParityError) as caught:
+        export_onnx(make_small(), tmp_path / "half.onnx", precision="fp16")
+    assert caught.value.report.precision == "fp32"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
-def resnet18_file(make_resnet18, tmp_path_factory):
-    path = tmp_path_factory.mktemp("resnet18") / "encoder.onnx"
-    report = export_onnx(make_resnet18(), path)
-    assert report.passed and report.size_ratio <= 1.02
-    assert report.parameter_bytes == 4 * 11_176_512
-    return path
+def resnet18_files(make_resnet18, tmp_path_factory):
+    folder, files = tmp_path_factory.mktemp("resnet18"), {}
+    for precision, ratio in (("fp32", 1.01), ("fp16", 0.52)):
+        files[precision] = folder / f"{precision}.onnx"
+        report = export_onnx(make_resnet18(), files[precision], precision=precision)
+        assert report.passed and report.size_ratio <= ratio
+        assert report.parameter_bytes == 4 * 11_176_512
+    return files
 
 
 def test_an_encoder_that_turned_nan_leaves_no_file(make_small, tmp_path):
