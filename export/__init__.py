@@ -6,6 +6,7 @@ from rkdo_plugin.export.freeze import freeze
 from rkdo_plugin.export.onnx import export_onnx, quantize
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.session import EmbeddingSession
+from rkdo_plugin.export.triton import TritonVersion, write_triton_repository
 from rkdo_plugin.export.verify import verify
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "Encoder",
     "ParityError",
     "Report",
+    "TritonVersion",
     "embed_folder",
     "export_onnx",
     "freeze",
     "quantize",
     "verify",
+    "write_triton_repository",
 ]

@@ -1,0 +1,155 @@
+import importlib.util
+from pathlib import Path
+
+import onnx
+import pytest
+from google.protobuf import text_format
+
+from rkdo_plugin.export import EmbeddingSession, write_triton_repository
+from rkdo_plugin.export.triton_config import to_text
+
+
+@pytest.fixture(scope="module")
+def nvidia():
+    """NVIDIA's own messages, without the client around them, which needs grpc."""
+    package = importlib.util.find_spec("tritonclient")
+    file = Path(package.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location("model_config_pb2", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def write(small_file, tmp_path):
+    def call(model=small_file, **options):
+        return write_triton_repository(model, tmp_path / "models", **options)
+
+    return call
+
+
+@pytest.fixture
+def parsed(nvidia, tmp_path):
+    def parse(name="encoder"):
+        text = (tmp_path / "models" / name / "config.pbtxt").read_text()
+        return text_format.Parse(text, nvidia.ModelConfig())
+
+    return parse
+
+
+def test_nvidias_own_message_reads_the_configuration(write, parsed, nvidia, small_file):
+    write()
+    metadata = EmbeddingSession(small_file, provider="cpu").metadata
+    expected = nvidia.ModelConfig(
+        name="encoder",
+        backend="onnxruntime",
+        default_model_filename="model.onnx",
+        max_batch_size=256,
+        input=[{"name": "image", "data_type": "TYPE_UINT8", "dims": [16, 16, 3]}],
+        output=[{"name": "embedding", "data_type": "TYPE_FP32", "dims": [96]}],
+        version_policy={"latest": {"num_versions": 1}},
+        instance_group=[{"kind": "KIND_GPU", "count": 1}],
+        dynamic_batching={
+            "preferred_batch_size": [8, 32],
+            "max_queue_delay_microseconds": 1000,
+        },
+    )
+    for batch in (1, 8, 32):
+        warmup = expected.model_warmup.add(name=f"batch of {batch}", batch_size=batch)
+        image = warmup.inputs["image"]
+        image.data_type, image.random_data = nvidia.TYPE_UINT8, True
+        image.dims.extend([16, 16, 3])
+    for key, value in (metadata | {"cudnn_conv_algo_search": "1"}).items():
+        expected.parameters[key].string_value = value
+    assert parsed() == expected
+
+
+def test_every_option_reaches_the_configuration(write, parsed, nvidia):
+    write(
+        name="maps.v2",
+        max_batch_size=64,
+        batches=[64, 1, 4, 4],
+        max_queue_delay_microseconds=0,
+        device="cpu",
+        instances=3,
+        serve_versions=2,
+    )
+    config = parsed("maps.v2")
+    assert (config.name, config.max_batch_size) == ("maps.v2", 64)
+    assert list(config.dynamic_batching.preferred_batch_size) == [4, 64]
+    assert config.dynamic_batching.max_queue_delay_microseconds == 0
+    assert [warmup.batch_size for warmup in config.model_warmup] == [1, 4, 64]
+    (group,) = config.instance_group
+    assert (group.kind, group.count) == (nvidia.ModelInstanceGroup.KIND_CPU, 3)
+    assert config.version_policy.latest.num_versions == 2
+    assert all(key.startswith("rkdo.") for key in config.parameters)
+
+
+def test_tensorrt_covers_every_batch_with_one_engine_and_no_precision(write, parsed):
+    write(tensorrt=True, max_batch_size=64, batches=(1, 16))
+    accelerators = parsed().optimization.execution_accelerators
+    (accelerator,) = accelerators.gpu_execution_accelerator
+    assert accelerator.name == "tensorrt"
+    assert dict(accelerator.parameters) == {
+        "trt_profile_min_shapes": "image:1x16x16x3",
+        "trt_profile_opt_shapes": "image:16x16x16x3",
+        "trt_profile_max_shapes": "image:64x16x16x3",
+    }
+
+
+def test_sizes_that_are_dynamic_in_the_graph(write, parsed, small_file, tmp_path):
+    exported = onnx.load(small_file)
+    for dim in exported.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        dim.dim_param = "side"
+    model = tmp_path / "any-size.onnx"
+    model.write_bytes(exported.SerializeToString())
+    write(model)
+    config = parsed()
+    assert list(config.input[0].dims) == [-1, -1, 3]
+    assert list(config.model_warmup[0].inputs["image"].dims) == [16, 16, 3]
+    with pytest.raises(ValueError, match=r"`tensorrt` .*images of one size"):
+        write(model, tensorrt=True)
+
+
+@pytest.mark.parametrize("text", ['a "quoted" \\ word', "two\nlines", "größer", "\x01"])
+def test_any_text_survives_the_format(nvidia, text):
+    config = to_text({"parameters": {"key": "k", "value": {"string_value": text}}})
+    read = text_format.Parse(config, nvidia.ModelConfig())
+    assert read.parameters["k"].string_value == text
+
+
+def test_nvidias_own_spelling_of_a_configuration_is_read(write, nvidia, parsed):
+    config = write(tensorrt=True).folder.parent / "config.pbtxt"
+    config.write_text(
+        text_format.MessageToString(parsed(), use_short_repeated_primitives=True)
+    )
+    assert write().folder.name == "2"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "..", ".hidden", "-x", "two words", "ä", "a\n"]
+)
+def test_a_name_that_is_no_folder_of_tritons(write, tmp_path, name):
+    with pytest.raises(ValueError, match="Expected `name`"):
+        write(name=name)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_batch_size": 0}, "`max_batch_size` to be at least 1, got 0"),
+        ({"batches": (1, 300)}, r"from 1 to 256.*\[1, 300\]"),
+        ({"batches": (0, 8)}, r"from 1 to 256.*\[0, 8\]"),
+        ({"batches": ()}, "from 1 to 256"),
+        ({"max_queue_delay_microseconds": -1}, "at least 0, got -1"),
+        ({"instances": 0}, "`instances` to be at least 1"),
+        ({"serve_versions": 0}, "`serve_versions` to be at least 1"),
+        ({"device": "tpu"}, "'gpu' or 'cpu' but got 'tpu'"),
+        ({"device": "cpu", "tensorrt": True}, "`tensorrt` only on the GPU"),
+    ],
+)
+def test_an_option_that_triton_would_refuse(write, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        write(**options)
+    assert not (tmp_path / "models").exists()
