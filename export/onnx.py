@@ -181,6 +181,14 @@ def _require_calibration(
         )
 
 
+def _require_one_file(model: ModelFile, precision: Precision) -> None:
+    if model.weights is not None:
+        raise ValueError(
+            f"Expected weights of at most {MAX_BYTES:,} bytes for precision "
+            f"'{precision}' but got {len(model.weights[1]):,}"
+        )
+
+
 def as_file(name: str, graph: onnx.ModelProto, metadata: dict[str, str]) -> ModelFile:
     """A graph with its metadata and checksum, and its weights apart where they must.
 

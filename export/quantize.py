@@ -93,12 +93,7 @@ def to_dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ValueError: Convolutions hold most of the weights.
     """
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    sizes = {"Conv": 0, "MatMul": 0, "Gemm": 0}
-    for node in model.graph.node:
-        if node.op_type in sizes and node.input[1] in weights:
-            sizes[node.op_type] += int(np.prod(weights[node.input[1]].dims))
-    if sizes["Conv"] >= sizes["MatMul"] + sizes["Gemm"]:
+    if is_convolutional(model):
         raise ValueError(
             "Expected a vision transformer for precision 'int8-dynamic' but most of "
             "this encoder's weights are convolutions, which it makes several times "
@@ -113,6 +108,16 @@ def to_dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
             weight_type=QuantType.QInt8,
         )
         return onnx.load_model(output)
+
+
+def is_convolutional(model: onnx.ModelProto) -> bool:
+    """Whether most of a graph's weights belong to convolutions."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    sizes = {"Conv": 0, "MatMul": 0, "Gemm": 0}
+    for node in model.graph.node:
+        if node.op_type in sizes and node.input[1] in weights:
+            sizes[node.op_type] += int(np.prod(weights[node.input[1]].dims))
+    return sizes["Conv"] >= sizes["MatMul"] + sizes["Gemm"]
 
 
 def require_real_images(images: UInt8Array) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import onnx
 
-from rkdo_plugin.export.metadata import read_model
+from rkdo_plugin.export.model_file import read_model
 from rkdo_plugin.export.providers import MAX_BATCH
 from rkdo_plugin.export.triton_config import MODEL_FILE, model_config, to_text
 from rkdo_plugin.export.triton_contract import contract
@@ -91,12 +91,12 @@ def write_triton_repository(
         >>> print(write_triton_repository("encoder.onnx", "models"))  # doctest: +SKIP
         version 1 in models/encoder/1; models/encoder/config.pbtxt written
     """
-    content, metadata = read_model(Path(model))
-    graph = onnx.load_model_from_string(content).graph
+    exported = read_model(Path(model))
+    graph = onnx.load_model_from_string(exported.content).graph
     config = model_config(
         _dims_without_batch(graph.input[0]),
         _dims_without_batch(graph.output[0]),
-        metadata,
+        exported.metadata,
         name=name,
         max_batch_size=max_batch_size,
         batches=batches,
@@ -116,7 +116,10 @@ def write_triton_repository(
     except OSError as error:
         raise type(error)(f"cannot write to {folder}: {error.strerror}") from error
     try:
-        _write(staged / MODEL_FILE, content)
+        _write(staged / MODEL_FILE, exported.content)
+        if exported.weights is not None:
+            weights, content = exported.weights
+            _write(staged / weights, content)
         new_model = _settle_config(staged / CONFIG_FILE, HEADER + to_text(config))
         return TritonVersion(_settle_version(staged), new_model)
     finally:

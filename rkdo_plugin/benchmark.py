@@ -1,4 +1,4 @@
-"""What a loss costs beside Lightly's NT-Xent, and what an export costs and keeps."""
+"""What a loss costs beside Lightly's NT-Xent."""
 
 import statistics
 import time
@@ -6,18 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from lightly.loss import NTXentLoss
-from sklearn.datasets import load_sample_images
 from torch import nn
 
-from rkdo_plugin.export import Encoder, Report, export_onnx
-from rkdo_plugin.export.verify import BATCHES
 from rkdo_plugin.losses import IConLoss, RKDOLoss
-from rkdo_plugin.plugins import create_encoder
 
 CRITERIA: dict[str, Callable[[], nn.Module]] = {
     "ntxent": NTXentLoss,
@@ -73,37 +67,6 @@ def loss_costs(batch_size: int, dim: int, repetitions: int) -> list[Cost]:
         )
         for name in criteria
     ]
-
-
-def export_report(encoder: str, image_size: int) -> Report:
-    """Export an encoder of random weights and report on it.
-
-    The images are crops of scikit-learn's two photographs; one pass over them sets the
-    statistics of batch normalisation.
-
-    Args:
-        encoder: A registered encoder's name.
-        image_size: Height and width of the images in pixels.
-    """
-    generator = np.random.default_rng(0)
-    photographs = load_sample_images().images
-    crops = []
-    for number in range(sum(BATCHES)):
-        photograph = photographs[number % len(photographs)]
-        top, left = (
-            generator.integers(0, length - image_size + 1)
-            for length in photograph.shape[:2]
-        )
-        crops.append(photograph[top : top + image_size, left : left + image_size])
-    images = np.stack(crops)
-    torch.manual_seed(0)
-    backbone = create_encoder(encoder)
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    with torch.no_grad():
-        backbone((pixels - 0.45) / 0.25)
-    frozen = Encoder(backbone, image_size=image_size, mean=[0.45] * 3, std=[0.25] * 3)
-    with TemporaryDirectory() as folder:
-        return export_onnx(frozen, Path(folder, "encoder.onnx"), images=images)
 
 
 def _one_pass(criterion: nn.Module, batch_size: int, dim: int) -> float:

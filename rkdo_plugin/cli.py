@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         commands.export,
         commands.verify,
         commands.embed,
+        commands.triton,
         commands.benchmark,
         commands.plugins,
     )

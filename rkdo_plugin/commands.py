@@ -212,6 +212,7 @@ def export(
     std: list[float] | None = None,
     data: str | None = None,
     root: str | None = None,
+    triton: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Freeze a checkpoint's encoder into one verified file.
@@ -230,6 +231,8 @@ def export(
         std: A foreign encoder's standard deviation of each channel.
         data: Verify on these images; by default those the run was trained on.
         root: Folder that holds the data sets.
+        triton: Add the file to this Triton repository too, under the name of `output`;
+            `rkdo triton` has options.
         overwrite: Replace an older file at `output`.
     """
     from rkdo_plugin.plugins import host
@@ -257,6 +260,53 @@ def export(
     write = host().factory("exporter", exporter)
     print(write(encoder, output, overwrite=overwrite, images=images, **options))
     print(f"exported: {output}")
+    if triton is not None:
+        from rkdo_plugin.export import write_triton_repository
+
+        print(write_triton_repository(output, triton, name=Path(output).stem))
+
+
+def triton(
+    model: str,
+    repository: str,
+    name: str | None = None,
+    max_batch_size: int = 256,
+    batches: tuple[int, ...] = (1, 8, 32),
+    max_queue_delay_microseconds: int = 1000,
+    device: Literal["gpu", "cpu"] = "gpu",
+    instances: int = 1,
+    tensorrt: bool = False,
+    serve_versions: int = 1,
+) -> None:
+    """Add an exported file to a Triton repository, as a version beside the others.
+
+    Args:
+        model: The ONNX file.
+        repository: The folder that Triton is started on; made if missing.
+        name: The model's name there; by default the file's.
+        max_batch_size: Images in one run, at most.
+        batches: Batch sizes expected: preferred, and run once before the first request.
+        max_queue_delay_microseconds: How long an image may wait for others.
+        device: What runs the model.
+        instances: Copies of the model on each GPU, or on the CPU.
+        tensorrt: Let TensorRT run it; each start of the server builds an engine.
+        serve_versions: How many of the newest versions are served.
+    """
+    from rkdo_plugin.export import write_triton_repository
+
+    version = write_triton_repository(
+        model,
+        repository,
+        name=Path(model).stem if name is None else name,
+        max_batch_size=max_batch_size,
+        batches=batches,
+        max_queue_delay_microseconds=max_queue_delay_microseconds,
+        device=device,
+        instances=instances,
+        tensorrt=tensorrt,
+        serve_versions=serve_versions,
+    )
+    print(version)
 
 
 def verify(
@@ -350,6 +400,7 @@ def benchmark(
     repetitions: int = 11,
     encoders: tuple[str, ...] = ("resnet18", "resnet50"),
     image_size: int = 224,
+    images: int = 8,
     num_samples: tuple[int, ...] = (10_000, 60_000, 240_000, 1_280_000),
 ) -> None:
     """Measure what a loss costs beside Lightly's NT-Xent, a field, or an export.
@@ -357,24 +408,24 @@ def benchmark(
     Args:
         what: loss: forward and backward of two views (B, D), on one thread. field:
             a response field's memory, update and draws. export: seconds, size and
-            parity of encoders with random weights.
+            parity of encoders with random weights, and how fast PyTorch and onnxruntime
+            run them in each precision, on one thread.
         batch_sizes: loss: values of B; a field's is the first.
         dim: loss and field: D.
-        repetitions: loss and field: timed passes of each kind.
+        repetitions: Timed passes of each kind.
         encoders: export: registered encoders, for example timm:NAME.
         image_size: export: pixels of the images.
+        images: export: images in a timed batch.
         num_samples: field: values of N.
     """
     if what == "field":
         _benchmark_field(num_samples, dim, batch_sizes[0], repetitions)
         return
-    from rkdo_plugin.benchmark import export_report, loss_costs
-
     if what == "export":
-        print(f"crops of scikit-learn's photographs, {image_size} pixels")
-        for encoder in encoders:
-            print(f"{encoder}: {export_report(encoder, image_size)}", flush=True)
+        _benchmark_export(encoders, image_size, images, repetitions)
         return
+    from rkdo_plugin.benchmark import loss_costs
+
     print(f"loss: forward + backward, D = {dim}, one thread, float32")
     print(f"medians of {repetitions} passes, all losses interleaved in one run")
     print(f"{'loss':12}{'B':>6}{'ms':>10}{'/ ntxent':>10}{'peak MiB':>10}")
@@ -402,6 +453,29 @@ def _benchmark_field(
             f"{cost.exact:10.1f}{cost.draw:9.2f}"
         )
     print(f"sampled, last / first: {costs[-1].sampled / costs[0].sampled:.2f}")
+
+
+def _benchmark_export(
+    encoders: tuple[str, ...], image_size: int, images: int, repetitions: int
+) -> None:
+    from rkdo_plugin.export.benchmark import encoder_speeds, export_report
+
+    print(f"crops of scikit-learn's photographs, {image_size} pixels, random weights")
+    for encoder in encoders:
+        print(f"\n{encoder}: {export_report(encoder, image_size)}", flush=True)
+        print(f"batches of {images}, one thread, medians of {repetitions} interleaved")
+        print(f"  {'':24}{'ms':>9}{'x eager':>9}{'min cosine':>12}")
+        for speed in encoder_speeds(encoder, image_size, images, repetitions):
+            print(
+                f"  {speed.way:24}"
+                + (
+                    f" did not run: {speed.fault}"
+                    if speed.fault
+                    else f"{speed.milliseconds:9.1f}{speed.ratio:9.2f}"
+                    f"{speed.cosine:12.6f}"
+                ),
+                flush=True,
+            )
 
 
 def plugins() -> None:

@@ -178,7 +178,7 @@ def test_a_failed_export_is_a_status_and_no_file(road, tmp_path, monkeypatch, ca
 
 def test_verify_and_evaluate_read_the_export(road, capsys):
     model, run = str(road / "encoder.onnx"), str(road / "run")
-    assert main(["verify", model, run, "--data", "digits"]) == 0
+    assert main(["verify", model, "--checkpoint", run, "--data", "digits"]) == 0
     assert "parity passed on 43 images" in capsys.readouterr().out
     scores = []
     for source in (run, f"{run}/last.ckpt"):
@@ -219,7 +219,7 @@ def test_another_runs_export_fails_verification(road, tmp_path, capsys):
     other = str(tmp_path / "other")
     words = "train --limit 512 --epochs 1 --seed 1 --workers 0 --out"
     assert main([*words.split(), other]) == 0
-    assert main(["verify", str(road / "encoder.onnx"), other]) == 1
+    assert main(["verify", str(road / "encoder.onnx"), "--checkpoint", other]) == 1
     assert "parity FAILED" in capsys.readouterr().err
 
 

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from rkdo_plugin.export import export_onnx, write_triton_repository
+from rkdo_plugin.export.seal import seal
 
 
 @pytest.fixture
@@ -102,10 +103,9 @@ def test_embeddings_that_stop_being_unit_vectors_are_refused(
 ):
     write()
     model = onnx.load(small_file)
-    (entry,) = [e for e in model.metadata_props if e.key == "rkdo.normalize"]
-    entry.value = "false"
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
     other = tmp_path / "other.onnx"
-    other.write_bytes(model.SerializeToString())
+    other.write_bytes(seal(model, metadata | {"rkdo.normalize": "false"})[0])
     with pytest.raises(ValueError, match=r"rkdo\.normalize .* true, but got false"):
         write(other)
 
