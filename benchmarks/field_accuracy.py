@@ -14,6 +14,7 @@ import fcntl
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import stats
+from torch.nn import functional
 
-from rkdo_plugin.recipes.data import load_data
-from rkdo_plugin.recipes.evaluate import evaluate
+from rkdo_plugin.recipes.data import ImageData, as_arrays, load_data
+from rkdo_plugin.recipes.evaluate import NEIGHBORS, TEMPERATURE, evaluate
 from rkdo_plugin.recipes.features import load_model
 from rkdo_plugin.recipes.train import train
 
 CONFIDENCE = 0.95
+SCORES = ("knn", "linear", "leave-one-out")
 COUPLINGS = (0.0, 0.1, 0.5, 1.0)
 Row = dict[str, Any]
 
@@ -39,9 +42,10 @@ class Arm:
     Attributes:
         name: In the table.
         epochs: Lengths; each is a run of its own.
-        seeds: Number of seeds, from 0.
+        seeds: Number of seeds.
         settings: Arguments of `train`.
         rivals: Pairs of own epochs and of "other arm, epochs" to compare with.
+        first_seed: Later than 0 where the settings were chosen on the first seeds.
     """
 
     name: str
@@ -49,6 +53,11 @@ class Arm:
     seeds: int
     settings: dict[str, Any]
     rivals: tuple[tuple[int, str, int], ...] = field(default=())
+    first_seed: int = 0
+
+    def has(self, seed: int) -> bool:
+        """Whether the seed is one of this arm's."""
+        return self.first_seed <= seed < self.first_seed + self.seeds
 
 
 def simclr(temperature: float, data: str = "fashion-mnist", **more: Any) -> Row:
@@ -72,6 +81,10 @@ FASHION = simclr(0.1, limit=10_000)
 WIDE = simclr(0.1, encoder="wide-convnet")
 BYOL = {"recipe": "byol", "data": "fashion-mnist", "limit": 10_000}
 DIGITS = simclr(0.2, data="digits")
+SMALL_BATCHES = simclr(0.5, data="digits", batch_size=64)  # 22 steps an epoch
+COLD_SMALL_BATCHES = simclr(0.2, data="digits", batch_size=64)
+SHARP_FIELD = start("one-hot", field_weight=1.0, neighbors=4, teacher_temperature=0.02)
+FRESH_FIELD = start("one-hot", field_weight=1.0, neighbors=4, coupling=1.0)
 GIVEN = ("pixels", "hog")
 
 TABLES = {
@@ -133,6 +146,32 @@ TABLES = {
                 "pixels": start("pixels"),
             }.items()
         ),
+        Arm(
+            "digits SimCLR, batch 64",
+            (21, 30),
+            10,
+            SMALL_BATCHES,
+            ((21, "digits SimCLR, batch 64", 30),),
+            first_seed=10,
+        ),
+        *(
+            Arm(
+                f"digits SimCLR, batch 64, {name}",
+                epochs,
+                10,
+                settings,
+                (
+                    (21, "digits SimCLR, batch 64", 30),
+                    (21, "digits SimCLR, batch 64", 21),
+                    (30, "digits SimCLR, batch 64", 30),
+                ),
+                first_seed=10,
+            )
+            for name, epochs, settings in (
+                ("one-hot, tau 0.5", (21, 30), SMALL_BATCHES | SHARP_FIELD),
+                ("one-hot, tau 0.2", (21,), COLD_SMALL_BATCHES | FRESH_FIELD),
+            )
+        ),
     ],
     "ablation": [
         Arm(
@@ -166,9 +205,9 @@ def main() -> None:
 def run_table(arms: list[Arm], results: Path) -> None:
     """Train and evaluate what is not in the file yet, seed by seed."""
     torch.set_num_threads(1)
-    for seed in range(max(arm.seeds for arm in arms)):
+    for seed in range(max(arm.first_seed + arm.seeds for arm in arms)):
         for arm in arms:
-            for epochs in arm.epochs if seed < arm.seeds else ():
+            for epochs in arm.epochs if arm.has(seed) else ():
                 if (arm.name, epochs, seed) not in read(results):
                     append(results, run_one(arm, epochs, seed))
 
@@ -189,7 +228,24 @@ def run_one(arm: Arm, epochs: int, seed: int) -> Row:
         embed = load_model(run.folder).embed
     data = load_data(arm.settings["data"], limit=arm.settings.get("limit"))
     scores = evaluate(embed, data)
+    if arm.settings["data"] == "digits":  # 360 test images tell little apart
+        scores["leave-one-out"] = leave_one_out(embed, data)
     return {"name": arm.name, "epochs": epochs, "seed": seed, "cpu": seconds, **scores}
+
+
+def leave_one_out(embed: Callable[[Any], Any], data: ImageData) -> float:
+    """The kNN accuracy of every image among all others, training images included."""
+    halves = [as_arrays(part, data.image_size) for part in (data.train, data.test)]
+    images, labels = (np.concatenate(part) for part in zip(*halves, strict=True))
+    features = functional.normalize(torch.as_tensor(embed(images)).float(), dim=1)
+    similarities = (features @ features.T).fill_diagonal_(-torch.inf)
+    nearest = similarities.topk(NEIGHBORS, dim=1)
+    votes = torch.zeros(len(labels), data.num_classes).scatter_add_(
+        1,
+        torch.as_tensor(labels)[nearest.indices].long(),
+        (nearest.values / TEMPERATURE).exp(),
+    )
+    return float((votes.argmax(dim=1).numpy() == labels).mean())
 
 
 def read(results: Path) -> dict[tuple[str, int, int], Row]:
@@ -214,35 +270,40 @@ def report(rows: dict[tuple[str, int, int], Row]) -> None:
         return {
             seed: row[score]
             for (n, e, seed), row in sorted(rows.items())
-            if (n, e) == (name, epochs)
+            if (n, e) == (name, epochs) and score in row
         }
 
     for table, arms in TABLES.items():
         print(f"\n{table}: accuracy in %, mean ± standard deviation over seeds\n")
-        print("| arm | epochs | seeds | kNN | linear |\n|---|---|---|---|---|")
+        print("| arm | epochs | seeds | kNN | linear | kNN, leave one out |")
+        print("|---|---|---|---|---|---|")
         for arm in arms:
             for epochs in arm.epochs:
-                knn, linear = (scores(arm.name, epochs, s) for s in ("knn", "linear"))
+                knn, *others = (scores(arm.name, epochs, score) for score in SCORES)
                 if knn:
                     print(
-                        f"| {arm.name} | {epochs} | {len(knn)} | {spread(knn)} "
-                        f"| {spread(linear)} |"
+                        f"| {arm.name} | {epochs} | {len(knn)} | {spread(knn)} | "
+                        f"{' | '.join(spread(other) for other in others)} |"
                     )
-        print("\n| kNN, paired by seed | difference | 95 % interval |\n|---|---|---|")
-        for arm in arms:
-            for epochs, rival, rival_epochs in arm.rivals:
-                own = scores(arm.name, epochs, "knn")
-                other = scores(rival, rival_epochs, "knn")
-                if len(own.keys() & other.keys()) > 1:
-                    print(
-                        f"| {arm.name}, {epochs} - {rival}, {rival_epochs} "
-                        f"| {difference(own, other)} |"
-                    )
+        for score in ("knn", "leave-one-out"):
+            print(f"\n| {score}, paired by seed | difference | 95 % interval |")
+            print("|---|---|---|")
+            for arm in arms:
+                for epochs, rival, rival_epochs in arm.rivals:
+                    own = scores(arm.name, epochs, score)
+                    other = scores(rival, rival_epochs, score)
+                    if len(own.keys() & other.keys()) > 1:
+                        print(
+                            f"| {arm.name}, {epochs} - {rival}, {rival_epochs} "
+                            f"| {difference(own, other)} |"
+                        )
 
 
 def spread(scores: dict[int, float]) -> str:
     """Mean and standard deviation, in per cent."""
     values = 100 * np.array(list(scores.values()))
+    if len(values) == 0:
+        return ""
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
