@@ -1,6 +1,7 @@
 """The road of data through the commands, and what a careless user types."""
 
 import inspect
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 from rkdo_plugin.benchmark import _peak_mebibytes
 from rkdo_plugin.cli import COMMANDS, main
+from rkdo_plugin.export.gates import GATES, Gate
 from rkdo_plugin.plugin_host import PluginHost
 from rkdo_plugin.recipes.inspect_field import load_run_field
 from rkdo_plugin.recipes.response_field import open_field
@@ -168,8 +170,7 @@ def test_inspecting_a_field_prints_figures_and_leaves_a_picture(
 
 
 def test_a_failed_export_is_a_status_and_no_file(road, tmp_path, monkeypatch, capsys):
-    bounds = sys.modules["rkdo_plugin.export.verify"]
-    monkeypatch.setattr(bounds, "MAX_ABS", 0.0)
+    monkeypatch.setitem(GATES, "fp32", Gate(max_abs=0.0))
     output = tmp_path / "encoder.onnx"
     assert main(["export", str(road / "run"), str(output)]) == 1
     assert "parity FAILED" in capsys.readouterr().err
@@ -179,7 +180,11 @@ def test_a_failed_export_is_a_status_and_no_file(road, tmp_path, monkeypatch, ca
 def test_verify_and_evaluate_read_the_export(road, capsys):
     model, run = str(road / "encoder.onnx"), str(road / "run")
     assert main(["verify", model, "--checkpoint", run, "--data", "digits"]) == 0
-    assert "parity passed on 43 images" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "parity passed on 360 images" in out and "kNN accuracy lost" in out
+    report = json.loads((road / "encoder.report.json").read_text())
+    assert report["passed"] and report["images"] == 360
+    assert "Verification passed" in (road / "encoder.card.html").read_text()
     scores = []
     for source in (run, f"{run}/last.ckpt"):
         assert main(["evaluate", source]) == 0

@@ -102,7 +102,8 @@ def test_sizes_that_are_dynamic_in_the_graph(write, parsed, small_file, tmp_path
     for dim in exported.graph.input[0].type.tensor_type.shape.dim[1:3]:
         dim.dim_param = "side"
     model = tmp_path / "any-size.onnx"
-    model.write_bytes(exported.SerializeToString())
+    metadata = {entry.key: entry.value for entry in exported.metadata_props}
+    model.write_bytes(seal(exported, metadata)[0])
     write(model)
     config = parsed()
     assert list(config.input[0].dims) == [-1, -1, 3]
