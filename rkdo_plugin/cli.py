@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         commands.verify,
         commands.embed,
         commands.benchmark,
+        commands.doctor,
         commands.plugins,
     )
 }

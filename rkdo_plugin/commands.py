@@ -354,6 +354,20 @@ def _benchmark_field(
     print(f"sampled, last / first: {costs[-1].sampled / costs[0].sampled:.2f}")
 
 
+def doctor(provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto") -> None:
+    """Say what a GPU needs and what of it is missing here; an error if it is needed.
+
+    Args:
+        provider: What has to load; the CPU is enough for auto.
+    """
+    from rkdo_plugin.export import examine
+
+    diagnosis = examine(provider)
+    print(diagnosis)
+    if not diagnosis.healthy:
+        raise RuntimeError(f"Expected provider '{provider}' to load but it does not")
+
+
 def plugins() -> None:
     """List the plugins, what each contributes, and the skipped ones with the reason."""
     from rkdo_plugin.plugins import host
