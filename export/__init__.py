@@ -1,22 +1,31 @@
 """From a checkpoint to a verified ONNX file, and from images to embeddings."""
 
+from rkdo_plugin.export.doctor import Diagnosis, examine
 from rkdo_plugin.export.embed import EmbeddedFolder, embed_folder
 from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.freeze import freeze
 from rkdo_plugin.export.onnx import export_onnx, quantize
+from rkdo_plugin.export.providers import ProviderError
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.session import EmbeddingSession
+from rkdo_plugin.export.settings import CPUSettings, CUDASettings, TensorRTSettings
 from rkdo_plugin.export.triton import TritonVersion, write_triton_repository
 from rkdo_plugin.export.verify import verify
 
 __all__ = [
+    "CPUSettings",
+    "CUDASettings",
+    "Diagnosis",
     "EmbeddedFolder",
     "EmbeddingSession",
     "Encoder",
     "ParityError",
+    "ProviderError",
     "Report",
+    "TensorRTSettings",
     "TritonVersion",
     "embed_folder",
+    "examine",
     "export_onnx",
     "freeze",
     "quantize",

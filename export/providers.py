@@ -1,26 +1,59 @@
 """Which device a session runs on: the one asked for, or an error."""
 
-import ctypes
-import sys
-import warnings
+import os
+import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import onnxruntime
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+from rkdo_plugin.export.libraries import nvidia_driver, preload, tensorrt_version
+from rkdo_plugin.export.settings import (
+    CPUSettings,
+    CUDASettings,
+    Options,
+    Settings,
+    TensorRTSettings,
+)
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
-Options = dict[str, str]
 
 NAMES: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-MAX_BATCH = 256  # images a run; TensorRT rebuilds its engine for a larger one
-TENSORRT_CACHE = Path.home() / ".cache" / "rkdo" / "tensorrt"
+
+# onnxruntime's errors have no common base class below Exception.
+RUNTIME_ERRORS = (
+    RuntimeError,
+    runtime.EPFail,
+    runtime.Fail,
+    runtime.InvalidArgument,
+    runtime.InvalidGraph,
+    runtime.NotImplemented,
+    runtime.RuntimeException,
+)
+# How CUDA's and TensorRT's parsers in onnxruntime name an option they refuse.
+REFUSED = re.compile(r"(?:option:? \"|EP option: |for the key ')(\w+)[\"':. ]*(.*)")
+
+
+class ProviderError(RuntimeError):
+    """A provider did not load, or refused an option; no other was tried.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(
+            f"Expected provider '{provider}' but {reason}; `rkdo doctor --provider "
+            f"{provider}` says what is missing"
+        )
+        self.reason = reason
 
 
 def require_provider(provider: str) -> None:
@@ -36,92 +69,105 @@ def require_provider(provider: str) -> None:
         )
 
 
-def nvidia_driver_present() -> bool:
-    """Whether the NVIDIA driver's library loads.
+def open_session(
+    content: bytes,
+    settings: Settings,
+    image: tuple[int, int, int],
+    key: str,
+    weights: tuple[str, bytes] | None = None,
+) -> Any:
+    """Load a graph on the provider that the settings are of, and on no other.
 
-    onnxruntime lists its CUDA provider on machines without any GPU, and complains on
-    stderr when it is tried there.
+    Args:
+        content: The ONNX file.
+        settings: Say which provider.
+        image: (H, W, C) of the images.
+        key: What TensorRT keeps this graph's engines by: a checksum.
+        weights: Name and content of the file of a large graph's weights.
+
+    Returns:
+        onnxruntime's session.
+
+    Raises:
+        PermissionError: Others may write to the folder that engines are read from.
+        ProviderError: The provider did not load, or refused an option.
     """
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    provider = settings.provider
+    options = onnxruntime.SessionOptions()
+    if isinstance(settings, CPUSettings):
+        options.intra_op_num_threads = settings.threads or 0
+        if not settings.optimize:
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = level
+    else:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if nvidia_driver() is None:
+            raise ProviderError(provider, "there is no NVIDIA driver")
+        preload(provider)
+    if weights is not None:
+        options.add_external_initializers_from_files_in_memory(
+            [weights[0]], [weights[1]], [len(weights[1])]
+        )
+    choice = provider_options(settings, image, key)
     try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+        session = onnxruntime.InferenceSession(
+            content, options, providers=choice, enable_fallback=0
+        )
+    except (ValueError, *RUNTIME_ERRORS) as error:
+        raise ProviderError(provider, _reason(error, choice)) from error
+    loaded = session.get_providers()[0]
+    if loaded != NAMES[provider]:
+        raise ProviderError(provider, f"onnxruntime loaded {loaded}")
+    return session
 
 
 def provider_options(
-    provider: str, image_size: int, channels: int, weights_sha256: str
+    settings: Settings, image: tuple[int, int, int], key: str
 ) -> list[tuple[str, Options]]:
     """Providers with their options, in the order in which onnxruntime tries them.
 
-    Args:
-        provider: "cpu", "cuda" or "tensorrt".
-        image_size: Height and width of the images in pixels.
-        channels: Channels of the images.
-        weights_sha256: Names the folder that TensorRT keeps its engines in.
-
-    Returns:
-        (name, options) for each provider. CPU is never a second choice.
+    CPU is never a second choice. Arguments are those of `open_session`.
     """
-    if provider == "cpu":
+    if isinstance(settings, CPUSettings):
         return [(NAMES["cpu"], {})]
-    cuda = (NAMES["cuda"], _CUDA)
-    if provider == "cuda":
-        return [cuda]
-    cache = TENSORRT_CACHE / "-".join(
-        (
-            weights_sha256[:16],
-            f"ort{onnxruntime.__version__}",
-            f"trt{_version_of('tensorrt')}",
-            _gpu_name(),
-        )
-    )
-    image = f"{image_size}x{image_size}x{channels}"
-    tensorrt = {
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(cache),
-        "trt_profile_min_shapes": f"image:1x{image}",
-        "trt_profile_opt_shapes": f"image:32x{image}",
-        "trt_profile_max_shapes": f"image:{MAX_BATCH}x{image}",
-    }
+    if isinstance(settings, CUDASettings):
+        return [(NAMES["cuda"], settings.options())]
+    cache = private_folder(_engine_folder(settings, key))
     # Nodes that TensorRT does not know run on CUDA.
-    return [(NAMES["tensorrt"], tensorrt), cuda]
+    return [
+        (NAMES["tensorrt"], settings.options(image, cache)),
+        (NAMES["cuda"], settings.cuda().options()),
+    ]
 
 
-_CUDA: Options = {
-    "arena_extend_strategy": "kSameAsRequested",
-    "cudnn_conv_algo_search": "HEURISTIC",
-    "do_copy_in_default_stream": "1",
-    "use_tf32": "0",  # TF32 is faster and fails the parity gate
-}
+def _reason(error: Exception, choice: list[tuple[str, Options]]) -> str:
+    """Why onnxruntime opened no session, with the option that it refused if any."""
+    refused = REFUSED.search(str(error))
+    if refused is None:
+        return f"it did not load: {str(error).strip()}"
+    name, detail = refused[1], refused[2].strip() or "there is none of that name"
+    value = next((options[name] for _, options in choice if name in options), "")
+    return f"onnxruntime refused its option {name} = '{value}': {detail}"
 
 
-def _gpu_name() -> str:
-    if not torch.cuda.is_available():
-        return "no-gpu"
-    return torch.cuda.get_device_name().replace(" ", "-").replace("/", "-")
+def private_folder(folder: Path) -> Path:
+    """Create a folder that only its owner writes to: an engine is code that is run.
 
-
-def _version_of(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "-system"
-
-
-def warn_about_two_runtimes() -> None:
-    """Warn when two distributions have written to the same `onnxruntime` folder."""
-    found = {
-        name: version_
-        for name in ("onnxruntime", "onnxruntime-gpu")
-        if (version_ := _version_of(name)) != "-system"
-    }
-    if len(found) > 1:
-        warnings.warn(
-            "both onnxruntime and onnxruntime-gpu are installed, and one overwrote "
-            "files of the other: uninstall both, then install the one you need",
-            stacklevel=3,
+    Raises:
+        PermissionError: The folder is there, and others may write to it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix" and folder.stat().st_mode & 0o022:
+        raise PermissionError(
+            f"Expected a folder that only its owner may write to but got {folder}: "
+            "TensorRT runs what it finds there"
         )
+    return folder
+
+
+def _engine_folder(settings: TensorRTSettings, key: str) -> Path:
+    gpu = "no-gpu"
+    if torch.cuda.is_available():
+        gpu = re.sub(r"[^\w.-]+", "-", torch.cuda.get_device_name(settings.device))
+    versions = f"ort{onnxruntime.__version__}-trt{tensorrt_version()}"
+    return settings.cache / f"{key[:16]}-{versions}-{gpu}"

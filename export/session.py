@@ -6,33 +6,31 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+import torch
+from torch import Tensor
 
+from rkdo_plugin.export.dlpack import SupportsDLPack, require_at_hand, run_in_place
 from rkdo_plugin.export.images import require_images
+from rkdo_plugin.export.libraries import nvidia_driver, warn_about_two_runtimes
 from rkdo_plugin.export.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.model_file import ModelFile, read_model
 from rkdo_plugin.export.providers import (
-    MAX_BATCH,
-    NAMES,
+    RUNTIME_ERRORS,
     Provider,
-    nvidia_driver_present,
-    provider_options,
+    ProviderError,
+    open_session,
     require_provider,
-    warn_about_two_runtimes,
 )
 from rkdo_plugin.export.seal import SHA256
-
-# onnxruntime's errors have no common base class below Exception.
-RUNTIME_ERRORS = (
-    RuntimeError,
-    runtime.EPFail,
-    runtime.Fail,
-    runtime.InvalidArgument,
-    runtime.InvalidGraph,
-    runtime.NotImplemented,
-    runtime.RuntimeException,
+from rkdo_plugin.export.settings import (
+    MAX_BATCH,
+    CPUSettings,
+    Settings,
+    TensorRTSettings,
+    settings_of,
 )
+
+__all__ = ["RUNTIME_ERRORS", "EmbeddingSession"]
 
 
 class EmbeddingSession:
@@ -43,11 +41,13 @@ class EmbeddingSession:
             checked against its own checksum and its manifest.
         provider: "cpu", "cuda" or "tensorrt": that one or an error. "auto": CUDA where
             it loads, else CPU; `provider` says which.
-        optimize: Let onnxruntime rewrite the graph; off, to find out what that changes.
+        settings: `CPUSettings`, `CUDASettings` or `TensorRTSettings`, as the provider;
+            its defaults where none are passed. "auto" takes none.
 
     Attributes:
         name: The file's name.
         provider: "cpu", "cuda" or "tensorrt".
+        device: Where it computes, as torch names it: "cpu" or "cuda:0".
         metadata: The file's metadata; keys are prefixed `rkdo.`.
         image_size: Height and width of the images in pixels.
         channels: Channels of the images.
@@ -56,7 +56,9 @@ class EmbeddingSession:
 
     Raises:
         FileNotFoundError: There is no such file.
-        RuntimeError: The provider that was asked for did not load.
+        ProviderError: The provider that was asked for did not load, or refused an
+            option: a RuntimeError.
+        TypeError: The settings are those of another provider.
         ValueError: The provider's name is unknown; or the file is not an encoder
             written by `export_onnx`, or is damaged.
     """
@@ -65,22 +67,31 @@ class EmbeddingSession:
         self,
         path: str | Path | ModelFile,
         provider: Provider = "auto",
-        *,
-        optimize: bool = True,
+        settings: Settings | None = None,
     ) -> None:
         require_provider(provider)
+        if provider == "auto" and settings is not None:
+            raise TypeError(
+                f"Expected provider '{settings.provider}' beside "
+                f"{type(settings).__name__} but got 'auto'"
+            )
         warn_about_two_runtimes()
         model = path if isinstance(path, ModelFile) else read_model(Path(path))
         self.name, self.metadata = model.name, model.metadata
-        self._optimize = optimize
         self.image_size = int(self.metadata[PREFIX + "image_size"])
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
         self.normalize = self.metadata[PREFIX + "normalize"] == "true"
         if provider == "auto":
-            self._session, self.provider = self._open_best(model)
+            self._session, settings = self._open_best(model)
         else:
-            self._session, self.provider = self._open(model, provider), provider
+            settings = settings_of(provider, settings)
+            self._session = self._open(model, settings)
+        self.provider = settings.provider
+        on_cpu = isinstance(settings, CPUSettings)
+        self.device = "cpu" if on_cpu else f"cuda:{settings.device}"
+        on_tensorrt = isinstance(settings, TensorRTSettings)
+        self._max_batch = settings.max_batch if on_tensorrt else MAX_BATCH
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed images.
@@ -98,48 +109,56 @@ class EmbeddingSession:
         """
         require_images(images, self.image_size, self.channels)
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
-        for start in range(0, len(images), MAX_BATCH):
-            batch = np.ascontiguousarray(images[start : start + MAX_BATCH])
+        for start in range(0, len(images), self._max_batch):
+            batch = np.ascontiguousarray(images[start : start + self._max_batch])
             (found,) = self._session.run([OUTPUT], {INPUT: batch})
-            embeddings[start : start + MAX_BATCH] = found
+            embeddings[start : start + self._max_batch] = found
         return embeddings
 
-    def _open_best(self, model: ModelFile) -> tuple[Any, str]:
-        if nvidia_driver_present():
-            try:
-                return self._open(model, "cuda"), "cuda"
-            except RuntimeError as error:  # a driver without CUDA's libraries
-                warnings.warn(f"{error}; running on the CPU", stacklevel=3)
-        return self._open(model, "cpu"), "cpu"
+    def embed_tensor(self, images: SupportsDLPack) -> Tensor:
+        """Embed images where they are: neither they nor the embeddings are copied.
 
-    def _open(self, model: ModelFile, provider: str) -> Any:
-        options = onnxruntime.SessionOptions()
-        if not self._optimize:
-            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.graph_optimization_level = level
-        if provider != "cpu":
-            # CUDA's libraries may come from Python packages, off the loader's path.
-            onnxruntime.preload_dlls()
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        if model.weights is not None:
-            name, weights = model.weights
-            options.add_external_initializers_from_files_in_memory(
-                [name], [weights], [len(weights)]
-            )
-        choice = provider_options(
-            provider, self.image_size, self.channels, self.metadata[SHA256]
+        Args:
+            images: uint8 (B, H, W, C) in one block of memory on `device`, in anything
+                that speaks DLPack: a tensor of torch, an array of CuPy or JAX.
+
+        Returns:
+            Embeddings, a tensor float32 (B, D) on the same device.
+
+        Raises:
+            TypeError: The images are not uint8, or do not speak DLPack.
+            ValueError: The images do not have the shape the encoder was exported for,
+                are on another device, or are not contiguous.
+
+        Example:
+            >>> session = EmbeddingSession("encoder.onnx", "cuda")  # doctest: +SKIP
+            >>> session.embed_tensor(frames).device  # doctest: +SKIP
+            device(type='cuda', index=0)
+        """
+        tensor = require_at_hand(images, self.device)
+        require_images(tensor, self.image_size, self.channels)
+        embeddings = torch.empty(len(tensor), self.dim, device=self.device)
+        batches = zip(
+            tensor.split(self._max_batch),
+            embeddings.split(self._max_batch),
+            strict=True,
         )
-        try:
-            session = onnxruntime.InferenceSession(
-                model.content, options, providers=choice, enable_fallback=0
-            )
-        except RUNTIME_ERRORS as error:
-            raise RuntimeError(
-                f"Expected provider '{provider}' but it did not load: {error}"
-            ) from error
-        loaded = session.get_providers()[0]
-        if loaded != NAMES[provider]:
-            raise RuntimeError(
-                f"Expected provider '{provider}' but onnxruntime loaded {loaded}"
-            )
-        return session
+        for batch, place in batches:
+            if len(batch) > 0:
+                run_in_place(self._session, batch, place)
+        return embeddings
+
+    def _open_best(self, model: ModelFile) -> tuple[Any, Settings]:
+        if nvidia_driver() is not None:
+            try:
+                settings = settings_of("cuda", None)
+                return self._open(model, settings), settings
+            except ProviderError as error:  # a driver without CUDA's libraries
+                warnings.warn(f"{error}; running on the CPU", stacklevel=3)
+        settings = settings_of("cpu", None)
+        return self._open(model, settings), settings
+
+    def _open(self, model: ModelFile, settings: Settings) -> Any:
+        image = (self.image_size, self.image_size, self.channels)
+        key = self.metadata[SHA256]
+        return open_session(model.content, settings, image, key, model.weights)

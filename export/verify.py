@@ -24,10 +24,11 @@ from rkdo_plugin.export.gates import PRECISIONS, require_precision
 from rkdo_plugin.export.images import UInt8Array, require_images, sample_images
 from rkdo_plugin.export.metadata import PRECISION
 from rkdo_plugin.export.model_file import ModelFile, read_model
-from rkdo_plugin.export.providers import Provider
+from rkdo_plugin.export.providers import Provider, ProviderError
 from rkdo_plugin.export.report import Report
 from rkdo_plugin.export.seal import SHA256
 from rkdo_plugin.export.session import RUNTIME_ERRORS, EmbeddingSession
+from rkdo_plugin.export.settings import CPUSettings
 
 BATCHES = (1, 2, 7, 33)
 REST = 64  # images at a time, of those beyond the first 43
@@ -108,7 +109,9 @@ def compare(
         require_precision(model.metadata[PRECISION])
         if model.weights is None:  # the checker would look for them on disk
             onnx.checker.check_model(model.content, full_check=True)
-        session = EmbeddingSession(model, provider=provider)
+        threads = CPUSettings(threads=torch.get_num_threads())
+        settings = threads if provider == "cpu" else None
+        session = EmbeddingSession(model, provider, settings)
         reference, exported, speed = _run(images, encoder, session)
         if exported.shape != reference.shape:
             raise ValueError(
@@ -116,6 +119,8 @@ def compare(
                 f"{exported.shape[1]}"
             )
     except (ValueError, onnx.checker.ValidationError, *RUNTIME_ERRORS) as error:
+        if provider != "cpu" and isinstance(error, ProviderError):
+            raise  # of the machine, not of the file
         return _failed(model, encoder, f"the file does not run: {error}")
     found = distances(reference, exported)
     near = Neighborhoods()

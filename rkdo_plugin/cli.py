@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
         commands.embed,
         commands.triton,
         commands.benchmark,
+        commands.doctor,
         commands.plugins,
     )
 }

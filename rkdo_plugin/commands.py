@@ -340,14 +340,15 @@ def verify(
         std: A foreign encoder's standard deviation of each channel.
         root: Folder that holds the data sets.
     """
-    from rkdo_plugin.export import EmbeddingSession, ParityError, verify
+    from rkdo_plugin.export import CPUSettings, EmbeddingSession, ParityError, verify
     from rkdo_plugin.export.card import store
     from rkdo_plugin.recipes import features
 
     named = None
     reference: Any
     if checkpoint is None or checkpoint.endswith(".onnx"):
-        reference = EmbeddingSession(checkpoint or model, "cpu", optimize=False)
+        plain = CPUSettings(optimize=False)
+        reference = EmbeddingSession(checkpoint or model, "cpu", plain)
     else:
         reference, named = _encoder(checkpoint, backbone, image_size, mean, std)
     name, images, labels = data or named, None, None
@@ -476,6 +477,20 @@ def _benchmark_export(
                 ),
                 flush=True,
             )
+
+
+def doctor(provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto") -> None:
+    """Say what a GPU needs and what of it is missing here; an error if it is needed.
+
+    Args:
+        provider: What has to load; the CPU is enough for auto.
+    """
+    from rkdo_plugin.export import examine
+
+    diagnosis = examine(provider)
+    print(diagnosis)
+    if not diagnosis.healthy:
+        raise RuntimeError(f"Expected provider '{provider}' to load but it does not")
 
 
 def plugins() -> None:

@@ -5,7 +5,15 @@ import numpy as np
 import onnx
 import pytest
 
-from rkdo_plugin.export import EmbeddingSession, providers
+from rkdo_plugin.export import (
+    CPUSettings,
+    CUDASettings,
+    EmbeddingSession,
+    ProviderError,
+    TensorRTSettings,
+    libraries,
+)
+from rkdo_plugin.export.libraries import nvidia_driver
 
 
 def test_what_the_session_says_of_itself(small_file):
@@ -55,24 +63,40 @@ def test_a_wrong_shape(small_file, shape, hint):
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-@pytest.mark.skipif(providers.nvidia_driver_present(), reason="has an NVIDIA driver")
-def test_a_gpu_that_is_not_there_is_an_error(small_file, provider):
-    with pytest.raises(RuntimeError, match=f"Expected provider '{provider}'"):
+@pytest.mark.skipif(nvidia_driver(), reason="has an NVIDIA driver")
+def test_a_gpu_that_is_not_there_is_an_error(small_file, provider, capfd):
+    with pytest.raises(RuntimeError, match=f"'{provider}' but .* no NVIDIA driver; .*"):
         EmbeddingSession(small_file, provider=provider)
+    assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.skipif(providers.nvidia_driver_present(), reason="has an NVIDIA driver")
+@pytest.mark.skipif(nvidia_driver(), reason="has an NVIDIA driver")
 def test_auto_takes_the_cpu_quietly_when_there_is_no_gpu(small_file, capfd):
     assert EmbeddingSession(small_file).provider == "cpu"
     assert capfd.readouterr() == ("", "")
 
 
-def test_auto_takes_the_cpu_when_cuda_does_not_load(small_file, monkeypatch):
-    if providers.nvidia_driver_present():
+@pytest.fixture
+def driver_without_gpu(monkeypatch):
+    if nvidia_driver():
         pytest.skip("has an NVIDIA driver")
-    module = "rkdo_plugin.export.session.nvidia_driver_present"
-    monkeypatch.setattr(module, lambda: True)
-    assert EmbeddingSession(small_file).provider == "cpu"
+    for module in ("session", "providers"):
+        name = f"rkdo_plugin.export.{module}.nvidia_driver"
+        monkeypatch.setattr(name, lambda: "a driver")
+
+
+@pytest.mark.usefixtures("driver_without_gpu")
+def test_auto_takes_the_cpu_when_cuda_does_not_load(small_file):
+    with pytest.warns(UserWarning, match="'cuda' but it did not load.*on the CPU"):
+        assert EmbeddingSession(small_file).provider == "cpu"
+
+
+@pytest.mark.usefixtures("driver_without_gpu")
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_libraries_that_are_not_there_are_an_error(small_file, provider, tmp_path):
+    settings = TensorRTSettings(cache=tmp_path) if provider == "tensorrt" else None
+    with pytest.raises(ProviderError, match=f"'{provider}' but it did not load: .+"):
+        EmbeddingSession(small_file, provider, settings)
 
 
 def test_an_unknown_provider(small_file):
@@ -80,8 +104,29 @@ def test_an_unknown_provider(small_file):
         EmbeddingSession(small_file, provider="gpu")
 
 
+@pytest.mark.parametrize(
+    ("provider", "settings", "message"),
+    [
+        ("cpu", CUDASettings(), "CPUSettings with provider 'cpu' but got CUDASettings"),
+        ("cuda", TensorRTSettings(), "CUDASettings with provider 'cuda' but got Tens"),
+        ("auto", CPUSettings(1), "provider 'cpu' beside CPUSettings but got 'auto'"),
+    ],
+)
+def test_settings_of_another_provider(small_file, provider, settings, message):
+    with pytest.raises(TypeError, match=message):
+        EmbeddingSession(small_file, provider, settings)
+
+
+def test_threads_reach_onnxruntime(small_file, images):
+    one = EmbeddingSession(small_file, "cpu", CPUSettings(threads=1))
+    assert one._session.get_session_options().intra_op_num_threads == 1
+    several = EmbeddingSession(small_file, "cpu")
+    assert several._session.get_session_options().intra_op_num_threads == 0
+    np.testing.assert_allclose(one.embed(images), several.embed(images), atol=1e-6)
+
+
 def test_two_onnxruntimes_are_reported(small_file, monkeypatch):
-    monkeypatch.setattr(providers, "version", lambda _: "1.31.1")
+    monkeypatch.setattr(libraries, "version", lambda _: "1.31.1")
     with pytest.warns(UserWarning, match="both onnxruntime and onnxruntime-gpu"):
         EmbeddingSession(small_file)
 

@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import text_format
 
 from rkdo_plugin.export import EmbeddingSession, write_triton_repository
+from rkdo_plugin.export.seal import seal
 from rkdo_plugin.export.triton_config import to_text
 
 

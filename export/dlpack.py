@@ -1,0 +1,72 @@
+"""Images and embeddings that stay on their device, by DLPack and bound memory."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rkdo_plugin.export.metadata import INPUT, OUTPUT
+
+
+class SupportsDLPack(Protocol):
+    """Anything whose memory can be shared as DLPack describes it."""
+
+    def __dlpack__(self) -> Any:
+        """A capsule with the address, the shape and the type."""
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        """Kind and number of the device."""
+
+
+def require_at_hand(images: SupportsDLPack, device: str) -> Tensor:
+    """A tensor that shares the images' memory, which is on a device in one block.
+
+    Args:
+        images: What the user passed.
+        device: Where the session computes, as torch names it.
+
+    Raises:
+        TypeError: The images do not speak DLPack.
+        ValueError: They are on another device, or are not contiguous.
+    """
+    if not hasattr(images, "__dlpack__"):
+        raise TypeError(
+            "Expected argument `images` to have `__dlpack__`, as tensors of torch and "
+            f"arrays of CuPy have, but got {type(images).__name__}"
+        )
+    tensor = images if isinstance(images, Tensor) else torch.from_dlpack(images)
+    if tensor.device != torch.device(device):
+        raise ValueError(
+            f"Expected argument `images` on {device}, where this session computes, but "
+            f"got {tensor.device}; move them there, or pass a numpy array to `embed`"
+        )
+    if not tensor.is_contiguous():
+        raise ValueError(
+            "Expected argument `images` to be contiguous but got strides "
+            f"{tensor.stride()} for shape {tuple(tensor.shape)}; pass "
+            "images.contiguous(), which copies them"
+        )
+    return tensor
+
+
+def run_in_place(session: Any, images: Tensor, embeddings: Tensor) -> None:
+    """Let onnxruntime read one tensor and write into another.
+
+    Args:
+        session: onnxruntime's session.
+        images: uint8 (B, H, W, C), contiguous, on the session's device.
+        embeddings: float32 (B, D), likewise; filled.
+    """
+    device = images.device
+    if device.type == "cuda":
+        # onnxruntime has a stream of its own, which would not wait for torch's.
+        torch.cuda.current_stream(device).synchronize()
+    binding = session.io_binding()
+    place = (device.type, device.index or 0)
+    for bind, name, dtype, tensor in (
+        (binding.bind_input, INPUT, np.uint8, images),
+        (binding.bind_output, OUTPUT, np.float32, embeddings),
+    ):
+        bind(name, *place, dtype, list(tensor.shape), tensor.data_ptr())
+    session.run_with_iobinding(binding)

@@ -1,0 +1,112 @@
+"""Write the shapes that are known into a graph, so that nothing computes them."""
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from rkdo_plugin.export.metadata import INPUT
+
+Shapes = dict[str, list[int | None]]
+
+
+def write_known_shapes(model: onnx.ModelProto) -> None:
+    """Replace computed shapes by constants wherever only the batch is open.
+
+    Images have one size, so every shape is known but for the batch: Reshape can take
+    it from the number of elements, and Expand to the batch is an addition of zeros that
+    has it. A Shape node left over runs on the CPU, and a session that may not use the
+    CPU beside a GPU does not load the graph. Batches are at least 1. A runtime sees
+    more to fuse in the new graph, so the last bits may differ.
+
+    Args:
+        model: A graph from `to_graph`, changed in place. What does not fit stays.
+    """
+    graph = model.graph
+    shapes = _inferred(model)
+    constants = {tensor.name for tensor in graph.initializer}
+    kept: list[onnx.NodeProto] = []
+    for node in graph.node:
+        computed = len(node.input) > 1 and node.input[1] not in constants
+        if computed and node.op_type == "Reshape":
+            _give_constant_shape(node, shapes, graph)
+        elif computed and node.op_type == "Expand" and node.input[0] in constants:
+            kept += _addition_of_zeros(node, shapes, graph)
+            continue
+        kept.append(node)
+    del graph.node[:]
+    graph.node.extend(_used(kept, {output.name for output in graph.output}))
+    used = {name for node in graph.node for name in node.input}
+    initializers = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(initializers)
+    del graph.value_info[:]  # some of it describes nodes that are gone
+
+
+def _inferred(model: onnx.ModelProto) -> Shapes:
+    """Shape of every value; None for what depends on the batch or is not known."""
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    values = [*graph.value_info, *graph.input, *graph.output]
+    return {
+        value.name: [
+            dim.dim_value if dim.HasField("dim_value") else None
+            for dim in value.type.tensor_type.shape.dim
+        ]
+        for value in values
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _give_constant_shape(
+    node: onnx.NodeProto, shapes: Shapes, graph: onnx.GraphProto
+) -> None:
+    shape = shapes.get(node.output[0])
+    # A length of 0 would mean "as in the input" to Reshape.
+    if shape is not None and shape.count(None) <= 1 and 0 not in shape:
+        sizes = [-1 if size is None else size for size in shape]
+        node.input[1] = _constant(f"{node.output[0]}_shape", sizes, graph)
+
+
+def _addition_of_zeros(
+    node: onnx.NodeProto, shapes: Shapes, graph: onnx.GraphProto
+) -> list[onnx.NodeProto]:
+    """Nodes that expand a weight to the batch; the old node where they cannot."""
+    weight, output = node.input[0], node.output[0]
+    shape = shapes.get(output)
+    (tensor,) = (tensor for tensor in graph.initializer if tensor.name == weight)
+    only_batch = shape is not None and shape[:1] == [None] and None not in shape[1:]
+    if (
+        shape is None
+        or not only_batch
+        or list(tensor.dims) != [1, *shape[1:]]
+        or tensor.data_type != onnx.TensorProto.FLOAT
+    ):
+        return [node]
+    pixel, flat, number, zero = (f"{output}_{part}" for part in ("p", "f", "n", "z"))
+    starts, ends = (_constant(f"{output}_{i}", [i] * 3, graph) for i in (0, 1))
+    axes = _constant(f"{output}_axes", [1, 2, 3], graph)
+    sizes = _constant(f"{output}_sizes", [-1] + [1] * (len(shape) - 1), graph)
+    nothing = f"{output}_nothing"
+    graph.initializer.append(numpy_helper.from_array(np.float32(0), nothing))
+    return [
+        # The first pixel of each image: uint8, so that times 0 is 0 for all of them.
+        helper.make_node("Slice", [INPUT, starts, ends, axes], [pixel]),
+        helper.make_node("Reshape", [pixel, sizes], [flat]),
+        helper.make_node("Cast", [flat], [number], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", [number, nothing], [zero]),
+        helper.make_node("Add", [weight, zero], [output]),
+    ]
+
+
+def _constant(name: str, values: list[int], graph: onnx.GraphProto) -> str:
+    graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+    return name
+
+
+def _used(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
+    """The nodes that a wanted value depends on, in their order."""
+    kept = []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            kept.append(node)
+            wanted = wanted.union(node.input)
+    return kept[::-1]

@@ -1,0 +1,69 @@
+"""Whether a provider loads and computes, tried in a process of its own."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from rkdo_plugin.export.graph import MAX_IR_VERSION, OPSET
+from rkdo_plugin.export.metadata import INPUT, OUTPUT
+from rkdo_plugin.export.providers import ProviderError, open_session
+from rkdo_plugin.export.settings import settings_of
+
+SECONDS = 300  # TensorRT builds an engine in them
+
+# What onnxruntime logs of a library that it cannot load.
+NOT_LOADED = re.compile(r"with error: ([^:\s]+): cannot open shared object file")
+
+
+def trial(provider: str) -> str | None:
+    """Why a provider does not load and run a tiny model, or None where it does.
+
+    Args:
+        provider: "cpu", "cuda" or "tensorrt".
+    """
+    program = f"from rkdo_plugin.export import trial; trial.run_tiny({provider!r})"
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it gave no answer within {SECONDS} s"
+    if child.returncode == 0:
+        return None
+    not_loaded = NOT_LOADED.search(child.stderr)
+    if not_loaded is not None:
+        return f"{not_loaded[1]} is not found"
+    last = (child.stdout.strip() or child.stderr.strip()).rpartition("\n")[2]
+    return last or f"the process ended with status {child.returncode}"
+
+
+def run_tiny(provider: str) -> None:
+    """Run a graph of two nodes on a provider; exit with the reason if it fails."""
+    shape: list[int | str] = ["batch", 2, 2, 3]
+    nodes = [
+        helper.make_node("Cast", [INPUT], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["pixels", "pixels"], [OUTPUT]),
+    ]
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape)]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape)]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs)
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=MAX_IR_VERSION)
+    try:
+        session = open_session(
+            model.SerializeToString(), settings_of(provider, None), (2, 2, 3), "tiny"
+        )
+        (found,) = session.run([OUTPUT], {INPUT: np.ones((1, 2, 2, 3), np.uint8)})
+    except ProviderError as error:
+        print(error.reason)
+        sys.exit(1)
+    if not (found == 2).all():
+        print(f"it computed 1 + 1 = {found.flat[0]}")
+        sys.exit(1)

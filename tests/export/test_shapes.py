@@ -1,0 +1,121 @@
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from rkdo_plugin import create_encoder
+from rkdo_plugin.export import Encoder
+from rkdo_plugin.export.graph import to_graph
+from rkdo_plugin.export.shapes import write_known_shapes
+
+# What onnxruntime keeps on the CPU under CUDA, or decides by values there.
+ON_THE_CPU = {"Shape", "Size", "NonZero", "If", "Loop", "Scan", "Range", "Unique"}
+
+
+def kinds(model):
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def embed(model, images):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"image": images})[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["small-convnet", "resnet18", "torchvision:mobilenet_v3_small"]
+)
+def test_graphs_of_convnets_run_wholly_on_a_gpu(name):
+    backbone = create_encoder(name).eval()
+    encoder = Encoder(backbone, image_size=32, mean=[0.5] * 3, std=[0.5] * 3)
+    assert ON_THE_CPU.isdisjoint(kinds(to_graph(encoder)))
+
+
+@pytest.fixture(scope="module")
+def transformer():
+    """A token for the class, two registers and four patches through one block."""
+
+    class Transformer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches = nn.Conv2d(3, 8, 8, stride=8)
+            self.token = nn.Parameter(torch.randn(1, 1, 8))
+            self.registers = nn.Parameter(torch.randn(1, 2, 8))
+            self.qkv = nn.Linear(8, 24)
+
+        def forward(self, images):
+            x = self.patches(images).flatten(2).transpose(1, 2)
+            first = [t.expand(len(x), -1, -1) for t in (self.token, self.registers)]
+            x = torch.cat([*first, x], dim=1)
+            q, k, v = self.qkv(x).reshape(len(x), 7, 3, 2, 4).permute(2, 0, 3, 1, 4)
+            x = nn.functional.scaled_dot_product_attention(q, k, v)
+            return x.transpose(1, 2).flatten(2)[:, 0]
+
+    torch.manual_seed(0)
+    encoder = Encoder(Transformer(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
+    return to_graph(encoder)
+
+
+def test_a_transformers_shapes_become_constants(transformer):
+    model = onnx.ModelProto.FromString(transformer.SerializeToString())
+    assert kinds(model)["Shape"] > 1
+    write_known_shapes(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert (ON_THE_CPU | {"Expand"}).isdisjoint(kinds(model))
+    rng = np.random.default_rng(0)
+    for batch in (1, 2, 7):
+        images = rng.integers(0, 256, (batch, 16, 16, 3), dtype=np.uint8)
+        expected = embed(transformer, images)
+        np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+
+
+def test_no_weight_is_lost_or_left_over(transformer):
+    model = onnx.ModelProto.FromString(transformer.SerializeToString())
+    write_known_shapes(model)
+    used = {name for node in model.graph.node for name in node.input}
+    names = [tensor.name for tensor in model.graph.initializer]
+    assert set(names) <= used and len(names) == len(set(names))
+
+
+def test_a_graph_without_computed_shapes_stays_as_it_is(make_small):
+    model = to_graph(make_small())
+    before = list(model.graph.node), list(model.graph.initializer)
+    write_known_shapes(model)
+    assert (list(model.graph.node), list(model.graph.initializer)) == before
+
+
+def test_a_shape_that_two_open_sizes_decide_is_left_computed():
+    helper, proto = onnx.helper, onnx.TensorProto
+    image = helper.make_tensor_value_info("image", proto.FLOAT, ["b", "h", 2])
+    nodes = [
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("Reshape", ["image", "shape"], ["same"]),
+    ]
+    same = helper.make_tensor_value_info("same", proto.FLOAT, ["b", "h", 2])
+    graph = helper.make_graph(nodes, "graph", [image], [same])
+    opset = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+    write_known_shapes(model)
+    assert kinds(model) == {"Shape": 1, "Reshape": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3"],
+)
+def test_timms_transformers_can_run_wholly_on_a_gpu(name):
+    timm = pytest.importorskip("timm")
+    backbone = timm.create_model(name, num_classes=0, img_size=224)
+    encoder = Encoder(backbone, image_size=224, mean=[0.5] * 3, std=[0.5] * 3)
+    model = to_graph(encoder)
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    expected = embed(model, images)
+    write_known_shapes(model)
+    assert ON_THE_CPU.isdisjoint(kinds(model))
+    np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
