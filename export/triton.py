@@ -13,7 +13,7 @@ from uuid import uuid4
 import onnx
 
 from rkdo_plugin.export.model_file import read_model
-from rkdo_plugin.export.providers import MAX_BATCH
+from rkdo_plugin.export.settings import MAX_BATCH
 from rkdo_plugin.export.triton_config import MODEL_FILE, model_config, to_text
 from rkdo_plugin.export.triton_contract import contract
 
