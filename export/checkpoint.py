@@ -1,16 +1,19 @@
-"""Read a checkpoint without running its code, and find the encoder's weights in it."""
+"""Read the weights of a checkpoint without running its code."""
 
+import argparse
 import pickle
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-# In Lightly's recipes `backbone` is the branch to evaluate; DINO has a teacher instead.
-BRANCHES = ("backbone.", "teacher_backbone.")
-WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+# Under which key training scripts keep all their weights: Lightning, timm and MoCo;
+# DINOv2, MAE, Barlow Twins and VICReg; PyTorch's own tutorials.
+CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 # What torch.load raises for a file that is cut short, or was never a checkpoint.
 READ_ERRORS = (
@@ -22,6 +25,7 @@ READ_ERRORS = (
     ValueError,
     AttributeError,
     TypeError,
+    SafetensorError,
 )
 
 
@@ -29,84 +33,66 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     """Read the weights of a checkpoint, and what our recipes record beside them.
 
     Args:
-        path: A Lightning checkpoint, or a state dict written by `torch.save`.
+        path: A Lightning checkpoint, a state dict written by `torch.save`, alone or
+            within a training script's checkpoint, or a `.safetensors` file.
 
     Returns:
-        The state dict, and the record under "rkdo", empty for other checkpoints.
+        The state dict, and the record under "rkdo", empty for other checkpoints. Where
+        a checkpoint keeps several state dicts under names of its own, such as DINO's
+        "student" and "teacher", these names are the first part of the keys.
 
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is truncated, holds pickled objects other than tensors and
             plain values, or is no checkpoint at all.
     """
-    expected = "expected a Lightning checkpoint, or a state dict written by torch.save"
+    expected = (
+        "expected a Lightning checkpoint, a state dict written by torch.save, or a "
+        ".safetensors file"
+    )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read(path)
     except READ_ERRORS as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(
             f"{path} cannot be read as a checkpoint, it may be cut short or hold "
             f"pickled code; {expected}: {reason}"
         ) from error
-    record: Mapping[str, Any] = {}
-    if isinstance(content, Mapping) and "state_dict" in content:
-        record = content.get("rkdo", {})
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content:
+    if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds no weights; {expected}")
-    if not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} holds other things than weights; {expected}")
+    record: Mapping[str, Any] = {}
+    container = next((name for name in CONTAINERS if name in content), None)
+    if container is not None:
+        record = content.get("rkdo", {})
+        content = content[container]
+        if not isinstance(content, Mapping) or not content:
+            raise ValueError(f"{path} holds no weights in '{container}'; {expected}")
+        if not _are_weights(content):
+            raise ValueError(
+                f"{path} holds other things than weights in '{container}'; {expected}"
+            )
+    elif not _are_weights(content):
+        content = {
+            f"{name}.{key}": value
+            for name, part in content.items()
+            if _are_weights(part)
+            for key, value in part.items()
+        }
+    if not content:
+        raise ValueError(f"{path} holds no weights; {expected}")
     return dict(content), record
 
 
-def select_branch(
-    state: Mapping[str, Tensor], expected: Collection[str], path: Path
-) -> dict[str, Tensor]:
-    """The weights of the encoder among those of a whole recipe.
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    # Scripts save their arguments too; a Namespace is attributes and runs nothing.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
-    Args:
-        state: The recipe's state dict, or an encoder's alone.
-        expected: The encoder's own keys.
-        path: Where the weights come from, for the message.
 
-    Returns:
-        The branch's weights without its prefix.
-
-    Raises:
-        ValueError: No branch is one that may be exported.
-    """
-    state = _unwrapped(state, expected)
-    if state.keys() == set(expected):
-        return state
-    for prefix in BRANCHES:
-        branch = {
-            key.removeprefix(prefix): value
-            for key, value in state.items()
-            if key.startswith(prefix)
-        }
-        if branch:
-            return _unwrapped(branch, expected)
-    if not state.keys().isdisjoint(expected):
-        return state
-    found = sorted({key.split(".")[0] for key in state})
-    raise ValueError(
-        f"Expected weights under {' or '.join(BRANCHES)} in {path} but found only "
-        + ", ".join(found)
+def _are_weights(content: Any) -> bool:
+    return isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor)
+        for name, value in content.items()
     )
-
-
-def _unwrapped(
-    state: Mapping[str, Tensor], expected: Collection[str]
-) -> dict[str, Tensor]:
-    """Remove the prefixes that wrappers put before every key, unless they belong."""
-    unwrapped = dict(state)
-    while True:
-        for wrapper in WRAPPERS:
-            wrapped = all(key.startswith(wrapper) for key in unwrapped)
-            if wrapped and not any(key.startswith(wrapper) for key in expected):
-                break
-        else:
-            return unwrapped
-        unwrapped = {
-            key.removeprefix(wrapper): value for key, value in unwrapped.items()
-        }

@@ -8,8 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from rkdo_plugin import create_encoder
-from rkdo_plugin.export.checkpoint import read_checkpoint, select_branch
+from rkdo_plugin.export.branch import select_branch
+from rkdo_plugin.export.checkpoint import read_checkpoint
 from rkdo_plugin.export.encoder import Encoder
+
+ROUNDING = 1e-4  # of a mean or deviation: a fortieth of a grey level
 
 
 def freeze(
@@ -20,31 +23,39 @@ def freeze(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     normalize: bool | None = None,
+    branch: str | None = None,
 ) -> Encoder:
     """Take the encoder out of a checkpoint, frozen and with its preprocessing.
 
     Checkpoints of this package's recipes record all that is asked for here. Others,
-    such as those of Lightly's examples, need every argument. An argument that is given
-    wins over the record.
+    such as those of Lightly's examples, need `backbone`, `image_size`, `mean` and
+    `std`.
 
     Args:
-        checkpoint: A Lightning checkpoint, or a state dict written by `torch.save`.
+        checkpoint: A Lightning checkpoint; a state dict written by `torch.save`, alone
+            or in the checkpoint of a training script; or a `.safetensors` file.
         backbone: The module that was trained, of any weights, or an encoder's name. It
             is copied, never changed.
-        image_size: Height and width of the images in pixels.
-        mean: Mean of each channel, on the scale from 0 to 1.
-        std: Standard deviation of each channel, on the same scale.
+        image_size: Height and width of the images in pixels; wins over the record.
+        mean: Mean of each channel, on the scale from 0 to 1. Where one is recorded, it
+            must be that one: other numbers than the training's are a mistake. To embed
+            with others all the same, build an `Encoder` around this one's `backbone`.
+        std: Standard deviation of each channel, on the same scale; as with `mean`.
         normalize: Divide features by their norm; as recorded, or else done, when not
             given.
+        branch: Where in the checkpoint the encoder is, such as "encoder": for names
+            that nobody but you can tell from those of a momentum copy or a student.
 
     Returns:
-        The encoder on the CPU. Of a momentum recipe, the branch `backbone.`, or
-        DINO's `teacher_backbone.`: never a momentum copy, a student or a head.
+        The encoder on the CPU. Of a momentum recipe, the branch `backbone`, DINO's
+        `teacher_backbone` or `teacher.backbone`, or MoCo's `encoder_q` or
+        `base_encoder`: never a momentum copy, a student or a head.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
         ValueError: The file is not a checkpoint or does not fit the backbone, a weight
-            is not finite, or something is neither given nor recorded.
+            is not finite, something is neither given nor recorded, or `mean` or `std`
+            is not the one recorded.
 
     Example:
         >>> encoder = freeze("epoch=9.ckpt", "resnet18", image_size=32,
@@ -66,14 +77,31 @@ def freeze(
             f"{path} does not record how its encoder was trained; expected the "
             f"arguments {', '.join(missing)}"
         )
+    for name in ("mean", "std"):
+        _require_recorded(name, given[name], record.get(name), path)
     module = _module(given["backbone"], channels=len(given["mean"]))
-    _load(module, state, path)
+    _load(module, state, path, branch)
     return Encoder(
         module,
         image_size=given["image_size"],
         mean=given["mean"],
         std=given["std"],
         normalize=record.get("normalize", True) if normalize is None else normalize,
+    )
+
+
+def _require_recorded(
+    name: str, given: Sequence[float], recorded: Sequence[float] | None, path: Path
+) -> None:
+    """Refuse other numbers than training used; rounding is not one."""
+    if recorded is None or (
+        len(given) == len(recorded)
+        and all(abs(g - r) <= ROUNDING for g, r in zip(given, recorded, strict=True))
+    ):
+        return
+    raise ValueError(
+        f"Expected `{name}` {list(recorded)}, which {path} was trained with, but got "
+        f"{list(given)}; leave it out, or build an Encoder around the frozen backbone"
     )
 
 
@@ -84,10 +112,12 @@ def _module(backbone: nn.Module | str, channels: int) -> nn.Module:
     return module
 
 
-def _load(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def _load(
+    module: nn.Module, state: Mapping[str, Tensor], path: Path, branch: str | None
+) -> None:
     """Fill a module from its branch of a checkpoint, refusing any difference."""
     expected: Mapping[str, Any] = module.state_dict()
-    found = _named(select_branch(state, expected.keys(), path), module)
+    found = select_branch(state, module, path, branch)
     faults = {
         "missing": sorted(expected.keys() - found.keys()),
         "unexpected": sorted(found.keys() - expected.keys()),
@@ -107,24 +137,6 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
             )
         )
     module.load_state_dict(found)
-
-
-def _named(state: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
-    """Weights of `nn.Sequential(*module.children())`, under the module's own names.
-
-    So Lightly's examples keep their backbones: as a sequence without the classifier.
-    """
-    children = [name for name, _ in module.named_children()]
-    numbered = all(
-        key.split(".")[0].isdigit() and int(key.split(".")[0]) < len(children)
-        for key in state
-    )
-    if not numbered or any(name.isdigit() for name in children):
-        return state
-    return {
-        ".".join([children[int(number)], *rest]): value
-        for (number, *rest), value in ((k.split("."), v) for k, v in state.items())
-    }
 
 
 def _first(names: Sequence[str]) -> str:

@@ -131,6 +131,32 @@ def test_our_checkpoints_record_everything(tmp_path):
     assert freeze(path, image_size=32).image_size == 32
 
 
+@pytest.fixture
+def own(tmp_path):
+    record = {
+        "encoder": "small-convnet",
+        "in_channels": 3,
+        "image_size": 16,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+    backbone = create_encoder("small-convnet")
+    return saved(tmp_path / "own.ckpt", {"backbone": backbone}, rkdo=record)
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+@pytest.mark.parametrize("numbers", [[0.5, 0.5, 0.5], [0.485, 0.456, 0.407], [0.485]])
+def test_other_preprocessing_than_trainings_is_refused(own, name, numbers):
+    with pytest.raises(ValueError, match=rf"`{name}` \[.*own.ckpt.*\[0\.") as caught:
+        freeze(own, **{name: numbers})
+    assert str(numbers) in str(caught.value)
+
+
+def test_the_same_preprocessing_may_be_said_again(own):
+    encoder = freeze(own, mean=[0.48500001, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    torch.testing.assert_close(encoder.mean, torch.tensor([0.485, 0.456, 0.406]))
+
+
 def test_what_a_foreign_checkpoint_does_not_record_is_asked_for(tmp_path):
     path = saved(tmp_path / "foreign.ckpt", {"backbone": conv(1.0)})
     with pytest.raises(ValueError, match=r"arguments backbone, mean, std$"):

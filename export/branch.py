@@ -1,0 +1,151 @@
+"""Find the encoder's weights among those of a whole recipe."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
+
+# Where checkpoints keep the encoder to use: never a momentum copy, a student or a head.
+BRANCHES = (
+    "",  # the encoder alone
+    "backbone.",  # Lightly's recipes, Barlow Twins, VICReg
+    "teacher_backbone.",  # Lightly's DINO
+    "teacher.backbone.",  # DINO, DINOv2 and iBOT of their authors
+    "encoder_q.",  # MoCo v1 and v2 of their authors
+    "base_encoder.",  # MoCo v3 of its authors
+)
+
+# What DistributedDataParallel, torch.compile, FSDP and activation checkpointing add.
+WRAPPERS = {
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+}
+
+# What torchvision and timm call a network's last layers.
+CLASSIFIERS = {"fc", "classifier", "head", "heads", "last_linear"}
+
+
+def select_branch(
+    state: Mapping[str, Tensor], module: nn.Module, path: Path, branch: str | None
+) -> dict[str, Tensor]:
+    """The weights of one branch, under a module's own names.
+
+    Wrappers' parts of the names are ignored wherever they stand. Where the module has
+    an `nn.Identity` for a classifier, weights of a classifier or head are left out.
+
+    Args:
+        state: The recipe's state dict, or an encoder's alone.
+        module: The encoder to fill.
+        path: Where the weights come from, for the message.
+        branch: The prefix of the branch; that of `BRANCHES` which is there if None.
+
+    Returns:
+        The branch's weights; some may be missing, or not the module's.
+
+    Raises:
+        ValueError: There is no such branch; or of those that may be exported there is
+            none, or more than one.
+    """
+    state = _unwrapped(state)
+    namings = _namings(module)
+    prefix = _prefix(state, namings, path, branch)
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in state.items()
+        if name.startswith(prefix)
+    }
+    naming = max(namings, key=lambda naming: len(naming.keys() & weights.keys()))
+    return {
+        naming.get(name, name): value
+        for name, value in weights.items()
+        if name in naming or not _is_of_removed_classifier(name, module)
+    }
+
+
+def _prefix(
+    state: Mapping[str, Tensor],
+    namings: Sequence[Mapping[str, str]],
+    path: Path,
+    branch: str | None,
+) -> str:
+    whole = _prefixes_of_whole_encoders(state, namings)
+    if branch is not None:
+        (asked,) = _unwrapped({branch.rstrip(".") + ".": None})
+        choice = [asked] if any(name.startswith(asked) for name in state) else []
+    else:
+        # A branch that lacks some weights is chosen too: the caller names them.
+        choice = [prefix for prefix in BRANCHES if prefix in whole] or [
+            prefix
+            for prefix in BRANCHES[1:]
+            if any(name.startswith(prefix) for name in state)
+        ]
+        if not choice and any(not state.keys().isdisjoint(n) for n in namings):
+            choice = [""]
+    if len(choice) == 1:
+        return choice[0]
+    expected = " or ".join(BRANCHES[1:]) if branch is None else f"`branch` {branch}"
+    found = sorted(whole or {name.split(".")[0] for name in state})
+    raise ValueError(
+        f"Expected weights under {expected} in {path} but found "
+        f"{'several: ' if choice else 'only '}"
+        f"{', '.join(prefix.rstrip('.') or 'no prefix' for prefix in found)}; "
+        "name the encoder to export with the argument branch"
+    )
+
+
+def _prefixes_of_whole_encoders(
+    state: Mapping[str, Tensor], namings: Sequence[Mapping[str, str]]
+) -> set[str]:
+    """What stands before all of an encoder's names, for each copy of it."""
+    found = set()
+    for naming in namings:
+        one = next(iter(naming), "")
+        starts = {name.removesuffix(one) for name in state if name.endswith(one)}
+        found |= {
+            start
+            for start in starts
+            if start[-1:] in ("", ".") and all(start + name in state for name in naming)
+        }
+    return found
+
+
+def _namings(module: nn.Module) -> list[dict[str, str]]:
+    """A module's own names of its weights, by those that a checkpoint may use.
+
+    Lightly's examples keep a backbone without its classifier as
+    `nn.Sequential(*module.children())`, which numbers the parts.
+    """
+    own = dict(zip(_unwrapped(module.state_dict()), module.state_dict(), strict=True))
+    children = [name for name, _ in module.named_children()]
+    if any(name.isdigit() for name in children):
+        return [own]
+    numbers = {name: str(number) for number, name in enumerate(children)}
+    numbered = {}
+    for name, key in own.items():
+        first, _, rest = name.partition(".")
+        numbered[f"{numbers.get(first, first)}.{rest}"] = key
+    return [own, numbered]
+
+
+def _unwrapped(state: Mapping[str, Value]) -> dict[str, Value]:
+    """Weights without the parts of their names that wrappers added."""
+    unwrapped = {
+        ".".join(part for part in name.split(".") if part not in WRAPPERS): value
+        for name, value in state.items()
+    }
+    # Two weights that differ in these parts alone: the parts are the network's own.
+    return unwrapped if len(unwrapped) == len(state) else dict(state)
+
+
+def _is_of_removed_classifier(name: str, module: nn.Module) -> bool:
+    parts = name.split(".")
+    for number, part in enumerate(parts):
+        module = getattr(module, part, nn.Module())
+        if isinstance(module, nn.Identity):
+            return not CLASSIFIERS.isdisjoint(parts[: number + 1])
+    return False
