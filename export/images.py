@@ -16,13 +16,13 @@ RESIZE = (
 
 
 def require_images(
-    images: npt.NDArray[Any] | Tensor, image_size: int, channels: int
+    images: npt.NDArray[Any] | Tensor, image_size: int | None, channels: int
 ) -> None:
     """Refuse anything but uint8 images (B, H, W, C) of the encoder's size.
 
     Args:
         images: Array or tensor to check.
-        image_size: Expected height and width in pixels.
+        image_size: Expected height and width in pixels; None for any.
         channels: Expected number of channels, last in the shape.
 
     Raises:
@@ -34,17 +34,19 @@ def require_images(
             "Expected argument `images` to be uint8 with values 0 to 255 but got "
             f"{images.dtype}; the encoder scales and normalises them itself"
         )
-    shape, expected = tuple(images.shape), (image_size, image_size, channels)
-    if len(shape) == 4 and shape[1:] == expected:
+    shape = tuple(images.shape)
+    fits = len(shape) == 4 and shape[3] == channels and min(shape[1:3]) > 0
+    if fits and (image_size is None or shape[1:3] == (image_size, image_size)):
         return
+    sides = ("H", "W") if image_size is None else (image_size, image_size)
     hint = ""
-    if len(shape) == 4 and shape[1:] == (channels, image_size, image_size):
+    if len(shape) == 4 and shape[1:] == (channels, *sides):
         hint = "; channels come last, transpose with (0, 2, 3, 1)"
-    elif shape == expected:
+    elif shape == (*sides, channels):
         hint = "; a single image needs a batch dimension, images[None]"
     raise ValueError(
         "Expected argument `images` to be of shape (B, H, W, C) = "
-        f"(B, {image_size}, {image_size}, {channels}) but got {shape}{hint}"
+        f"(B, {sides[0]}, {sides[1]}, {channels}) but got {shape}{hint}"
     )
 
 

@@ -14,12 +14,15 @@ PRECISION = PREFIX + "precision"
 INPUT, OUTPUT = "image", "embedding"
 
 
-def describe(encoder: Encoder, precision: str) -> dict[str, str]:
+def describe(
+    encoder: Encoder, precision: str, *, resize: bool = False
+) -> dict[str, str]:
     """Everything a host needs to know to use the file.
 
     Args:
         encoder: The encoder that the file is made from.
         precision: Arithmetic inside the graph.
+        resize: Whether the graph resizes images of any size.
 
     Returns:
         Keys prefixed `rkdo.`; lists are JSON.
@@ -31,7 +34,8 @@ def describe(encoder: Encoder, precision: str) -> dict[str, str]:
             "channels": str(encoder.channels),
             "mean": json.dumps([float(f"{m:.7g}") for m in encoder.mean.tolist()]),
             "std": json.dumps([float(f"{s:.7g}") for s in encoder.std.tolist()]),
-            "resize": RESIZE,
+            "resize": f"in the graph, as {RESIZE}" if resize else RESIZE,
+            "any_size": json.dumps(resize),
             "dim": str(encoder.dim),
             "normalize": json.dumps(encoder.normalize),
             "precision": precision,

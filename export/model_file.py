@@ -26,7 +26,15 @@ try:
 except ImportError:  # Windows: two exports to one path at once are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-NEEDED = ("image_size", "channels", "dim", "normalize", "precision", "sha256")
+NEEDED = (
+    "any_size",
+    "channels",
+    "dim",
+    "image_size",
+    "normalize",
+    "precision",
+    "sha256",
+)
 WEIGHTS_FILE, WEIGHTS_SHA256 = PREFIX + "weights_file", PREFIX + "weights_sha256"
 
 

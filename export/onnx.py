@@ -28,6 +28,7 @@ from rkdo_plugin.export.quantize import (
     to_integers,
 )
 from rkdo_plugin.export.report import ParityError, Report
+from rkdo_plugin.export.resize import with_resize
 from rkdo_plugin.export.seal import SHA256, seal
 from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.verify import BATCHES, compare, pictures
@@ -43,6 +44,7 @@ def export_onnx(
     calibration: UInt8Array | None = None,
     overwrite: bool = False,
     images: UInt8Array | None = None,
+    resize: bool = False,
 ) -> Report:
     """Export an encoder; the file exists only if it passed verification.
 
@@ -63,6 +65,8 @@ def export_onnx(
         overwrite: Whether an older file at `path` may be replaced.
         images: Real images to verify with, uint8 (N, H, W, C); None: those of the
             calibration, or else generated ones.
+        resize: Let the graph resize and crop images of any one size, as the host does
+            otherwise. Not for TensorRT, which cannot.
 
     Returns:
         The report of the verification; `seconds` covers the whole export.
@@ -89,7 +93,7 @@ def export_onnx(
     require_writable(path, overwrite=overwrite)
     if images is None:
         images = pictures(encoder) if calibration is None else calibration
-    metadata = describe(encoder, precision)
+    metadata = describe(encoder, precision, resize=resize)
     graph = to_graph(encoder)
     if precision != "fp32":
         float32 = as_file(path.name, graph, metadata | {PRECISION: "fp32"})
@@ -100,6 +104,8 @@ def export_onnx(
     elif precision != "fp32":
         _require_one_file(float32, precision)
         graph = to_integers(graph, calibration)
+    if resize:
+        graph = with_resize(graph, encoder.image_size, encoder.channels)
     model = as_file(path.name, graph, metadata)
     report = require_passed(compare(model, encoder, images))
     write_model(path.parent, model, remarks(report), overwrite=overwrite)

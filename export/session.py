@@ -50,6 +50,7 @@ class EmbeddingSession:
         device: Where it computes, as torch names it: "cpu" or "cuda:0".
         metadata: The file's metadata; keys are prefixed `rkdo.`.
         image_size: Height and width of the images in pixels.
+        any_size: Whether the graph resizes images of any other size.
         channels: Channels of the images.
         dim: D, the number of components of an embedding.
         normalize: Whether embeddings are of norm 1.
@@ -79,6 +80,7 @@ class EmbeddingSession:
         model = path if isinstance(path, ModelFile) else read_model(Path(path))
         self.name, self.metadata = model.name, model.metadata
         self.image_size = int(self.metadata[PREFIX + "image_size"])
+        self.any_size = self.metadata[PREFIX + "any_size"] == "true"
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
         self.normalize = self.metadata[PREFIX + "normalize"] == "true"
@@ -107,7 +109,7 @@ class EmbeddingSession:
             TypeError: The images are not uint8.
             ValueError: The images do not have the shape the encoder was exported for.
         """
-        require_images(images, self.image_size, self.channels)
+        require_images(images, self._side, self.channels)
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), self._max_batch):
             batch = np.ascontiguousarray(images[start : start + self._max_batch])
@@ -136,7 +138,7 @@ class EmbeddingSession:
             device(type='cuda', index=0)
         """
         tensor = require_at_hand(images, self.device)
-        require_images(tensor, self.image_size, self.channels)
+        require_images(tensor, self._side, self.channels)
         embeddings = torch.empty(len(tensor), self.dim, device=self.device)
         batches = zip(
             tensor.split(self._max_batch),
@@ -147,6 +149,10 @@ class EmbeddingSession:
             if len(batch) > 0:
                 run_in_place(self._session, batch, place)
         return embeddings
+
+    @property
+    def _side(self) -> int | None:
+        return None if self.any_size else self.image_size
 
     def _open_best(self, model: ModelFile) -> tuple[Any, Settings]:
         if nvidia_driver() is not None:

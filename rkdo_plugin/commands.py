@@ -213,6 +213,7 @@ def export(
     data: str | None = None,
     root: str | None = None,
     triton: str | None = None,
+    resize: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Freeze a checkpoint's encoder into one verified file.
@@ -233,6 +234,7 @@ def export(
         root: Folder that holds the data sets.
         triton: Add the file to this Triton repository too, under the name of `output`;
             `rkdo triton` has options.
+        resize: Let the graph resize images of any size; not for TensorRT.
         overwrite: Replace an older file at `output`.
     """
     from rkdo_plugin.plugins import host
@@ -252,6 +254,8 @@ def export(
         raise ValueError(f"Expected no --calibration for precision {precision}")
     if precision != "fp32":
         options["precision"] = precision
+    if resize:
+        options["resize"] = True
     images = None
     if name is None:
         print("generated images: the checkpoint records no data, and --data is not set")

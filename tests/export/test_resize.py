@@ -2,10 +2,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import parser
 from PIL import Image
-from sklearn.datasets import load_sample_images
+from sklearn.datasets import load_sample_image, load_sample_images
 
+from rkdo_plugin.export import EmbeddingSession, export_onnx
 from rkdo_plugin.export.graph import to_graph
 from rkdo_plugin.export.images import resize
 from rkdo_plugin.export.resize import with_resize
@@ -83,3 +85,21 @@ def test_an_encoder_with_its_resize_is_valid_and_embeds_any_size(make_small, ora
 def test_a_graph_of_other_images_is_refused(make_small):
     with pytest.raises(ValueError, match=r"batch, 24, 24, 3\) but got .*0, 16, 16, 3"):
         with_resize(to_graph(make_small()), 24, 3)
+
+
+def test_an_export_that_resizes_embeds_as_the_host_does(make_small, tmp_path):
+    path = tmp_path / "any.onnx"
+    assert export_onnx(make_small(), path, resize=True).passed
+    session = EmbeddingSession(path)
+    assert session.any_size
+    assert session.metadata["rkdo.resize"].startswith("in the graph, as PIL bilinear")
+    photograph = load_sample_image("china.jpg")[:300]
+    for picture in (photograph, photograph[:, :200], photograph[:16, :16]):
+        small = resize(Image.fromarray(picture), 16, 3)
+        (expected,) = make_small()(torch.from_numpy(small[None])).numpy()
+        (got,) = session.embed(picture[None])
+        assert got @ expected >= 1 - 1e-5
+    with pytest.raises(ValueError, match=r"\(B, H, W, 3\) but got \(1, 40, 40, 1\)"):
+        session.embed(np.zeros((1, 40, 40, 1), np.uint8))
+    with pytest.raises(ValueError, match=r"\(B, H, W, 3\)"):
+        session.embed(np.zeros((1, 0, 40, 3), np.uint8))
