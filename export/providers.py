@@ -39,6 +39,7 @@ RUNTIME_ERRORS = (
 )
 # How CUDA's and TensorRT's parsers in onnxruntime name an option they refuse.
 REFUSED = re.compile(r"(?:option:? \"|EP option: |for the key ')(\w+)[\"':. ]*(.*)")
+CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]+")
 
 
 class ProviderError(RuntimeError):
@@ -129,13 +130,18 @@ def provider_options(
 
 
 def _reason(error: Exception, choice: list[tuple[str, Options]]) -> str:
-    """Why onnxruntime opened no session, with the option that it refused if any."""
-    refused = REFUSED.search(str(error))
+    """Why onnxruntime opened no session, without the C++ around it."""
+    message = str(error).strip()
+    failure = CUDA_FAILURE.search(message)
+    refused = REFUSED.search(message)
     if refused is None:
-        return f"it did not load: {str(error).strip()}"
-    name, detail = refused[1], refused[2].strip() or "there is none of that name"
+        return f"it did not load: {failure[0].strip() if failure else message}"
+    name, detail = refused[1], refused[2] or "there is none of that name"
     value = next((options[name] for _, options in choice if name in options), "")
-    return f"onnxruntime refused its option {name} = '{value}': {detail}"
+    return (
+        f"onnxruntime refused its option {name} = '{value}': "
+        + (failure[0] if failure else detail).strip()
+    )
 
 
 def private_folder(folder: Path) -> Path:

@@ -167,11 +167,8 @@ def settings_of(provider: str, settings: Settings | None) -> Settings:
     Raises:
         TypeError: The settings are those of another provider.
     """
-    (own,) = (
-        kind
-        for kind in (CPUSettings, CUDASettings, TensorRTSettings)
-        if kind.provider == provider
-    )
+    kinds: tuple[type[Settings], ...] = (CPUSettings, CUDASettings, TensorRTSettings)
+    (own,) = (kind for kind in kinds if kind.provider == provider)
     if settings is None:
         return own()
     if not isinstance(settings, own):

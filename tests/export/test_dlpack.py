@@ -70,10 +70,10 @@ def test_memory_with_gaps(session, images):
 
 def test_another_device(session):
     images = torch.zeros(2, 16, 16, 3, dtype=torch.uint8, device="meta")
-    with pytest.raises(ValueError, match="on cpu, where .* but got meta; move them"):
+    with pytest.raises(ValueError, match=r"on cpu, where .* but got meta; move them"):
         session.embed_tensor(images)
 
 
 def test_what_does_not_speak_dlpack(session):
-    with pytest.raises(TypeError, match="`__dlpack__`.* but got list"):
+    with pytest.raises(TypeError, match=r"`__dlpack__`.* but got list"):
         session.embed_tensor([[1, 2], [3, 4]])
