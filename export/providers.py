@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ def require_provider(provider: str) -> None:
 
 
 def open_session(
-    content: bytes, settings: Settings, image: tuple[int, int, int], key: str
+    content: bytes, settings: Settings, image: tuple[int, int, int]
 ) -> Any:
     """Load a graph on the provider that the settings are of, and on no other.
 
@@ -79,7 +80,6 @@ def open_session(
         content: The ONNX file.
         settings: Say which provider.
         image: (H, W, C) of the images.
-        key: What TensorRT keeps this graph's engines by: a checksum.
 
     Returns:
         onnxruntime's session.
@@ -97,7 +97,7 @@ def open_session(
         if nvidia_driver() is None:
             raise ProviderError(provider, "there is no NVIDIA driver")
         preload(provider)
-    choice = provider_options(settings, image, key)
+    choice = provider_options(settings, image, sha256(content).hexdigest())
     try:
         session = onnxruntime.InferenceSession(
             content, options, providers=choice, enable_fallback=0
@@ -111,17 +111,17 @@ def open_session(
 
 
 def provider_options(
-    settings: Settings, image: tuple[int, int, int], key: str
+    settings: Settings, image: tuple[int, int, int], model_sha256: str
 ) -> list[tuple[str, Options]]:
     """Providers with their options, in the order in which onnxruntime tries them.
 
-    CPU is never a second choice. Arguments are those of `open_session`.
+    CPU is never a second choice. TensorRT keeps a model's engines by its checksum.
     """
     if isinstance(settings, CPUSettings):
         return [(NAMES["cpu"], {})]
     if isinstance(settings, CUDASettings):
         return [(NAMES["cuda"], settings.options())]
-    cache = private_folder(_engine_folder(settings, key))
+    cache = private_folder(_engine_folder(settings, model_sha256))
     # Nodes that TensorRT does not know run on CUDA.
     return [
         (NAMES["tensorrt"], settings.options(image, cache)),
@@ -159,9 +159,9 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def _engine_folder(settings: TensorRTSettings, key: str) -> Path:
+def _engine_folder(settings: TensorRTSettings, model_sha256: str) -> Path:
     gpu = "no-gpu"
     if torch.cuda.is_available():
         gpu = re.sub(r"[^\w.-]+", "-", torch.cuda.get_device_name(settings.device))
     versions = f"ort{onnxruntime.__version__}-trt{tensorrt_version()}"
-    return settings.cache / f"{key[:16]}-{versions}-{gpu}"
+    return settings.cache / f"{model_sha256[:16]}-{versions}-{gpu}"

@@ -57,7 +57,7 @@ def run_tiny(provider: str) -> None:
         if isinstance(settings, TensorRTSettings):
             settings = replace(settings, cache=Path(engines))
         try:
-            session = open_session(tiny_model(), settings, (2, 2, 3), "tiny")
+            session = open_session(tiny_model(), settings, (2, 2, 3))
         except ProviderError as error:
             print(error.reason)
             sys.exit(1)

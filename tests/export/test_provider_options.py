@@ -52,7 +52,7 @@ def attempt(**alone):
             return alone
 
     try:
-        open_session(tiny_model(), One({arguments}), (2, 2, 3), "key")
+        open_session(tiny_model(), One({arguments}), (2, 2, 3))
     except ProviderError as error:
         print(*alone, str(error).replace("\\n", " "))
 

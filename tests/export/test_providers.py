@@ -10,12 +10,12 @@ from rkdo_plugin.export import CPUSettings, CUDASettings, TensorRTSettings, prov
 from rkdo_plugin.export.providers import private_folder, provider_options
 from rkdo_plugin.export.settings import MAX_BATCH
 
-IMAGE, KEY = (224, 224, 3), "a" * 64
+IMAGE, SHA256 = (224, 224, 3), "a" * 64
 
 
-def options(settings, key=KEY):
+def options(settings, sha256=SHA256):
     """The options of the first provider."""
-    return provider_options(settings, IMAGE, key)[0][1]
+    return provider_options(settings, IMAGE, sha256)[0][1]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tensorrt(tmp_path):
 
 def test_the_cpu_is_never_a_second_choice(tensorrt):
     names = [
-        [name for name, _ in provider_options(settings, IMAGE, KEY)]
+        [name for name, _ in provider_options(settings, IMAGE, SHA256)]
         for settings in (CPUSettings(), CUDASettings(), tensorrt)
     ]
     assert names == [
@@ -82,13 +82,13 @@ def test_tensorrt_leaves_precision_to_the_graph(tensorrt):
 
 
 def test_nodes_that_tensorrt_leaves_run_on_the_same_gpu(tensorrt):
-    _, (_, cuda) = provider_options(replace(tensorrt, device=2), IMAGE, KEY)
+    _, (_, cuda) = provider_options(replace(tensorrt, device=2), IMAGE, SHA256)
     assert cuda == options(CUDASettings(device=2))
 
 
-def test_engines_lie_apart_by_weights_versions_and_gpu(tensorrt, monkeypatch, tmp_path):
-    def folder(key=KEY):
-        found = options(tensorrt, key)
+def test_engines_lie_apart_by_model_versions_and_gpu(tensorrt, monkeypatch, tmp_path):
+    def folder(sha256=SHA256):
+        found = options(tensorrt, sha256)
         assert found["trt_timing_cache_path"] == found["trt_engine_cache_path"]
         return Path(found["trt_engine_cache_path"])
 
