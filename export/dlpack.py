@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from rkdo_plugin.export.metadata import INPUT, OUTPUT
 
@@ -35,7 +36,7 @@ def require_at_hand(images: SupportsDLPack, device: str) -> Tensor:
             "Expected argument `images` to have `__dlpack__`, as tensors of torch and "
             f"arrays of CuPy have, but got {type(images).__name__}"
         )
-    tensor = images if isinstance(images, Tensor) else torch.from_dlpack(images)
+    tensor = images if isinstance(images, Tensor) else from_dlpack(images)
     if tensor.device != torch.device(device):
         raise ValueError(
             f"Expected argument `images` on {device}, where this session computes, but "

@@ -96,8 +96,8 @@ class Diagnosis:
             return "libraries of CUDA are missing: pip install 'rkdo-plugin[cuda]'"
         if provider == "tensorrt" and self.missing_tensorrt:
             return (
-                f"{' and '.join(self.missing_tensorrt)} are missing, which TensorRT 10 "
-                f"has: pip install 'tensorrt-cu{major}<11'"
+                f"missing of TensorRT 10: {', '.join(self.missing_tensorrt)}: pip "
+                f"install 'tensorrt-cu{major}<11'"
             )
         return f"every library loads, and yet: {self.trials[provider]}"
 

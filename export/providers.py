@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ RUNTIME_ERRORS = (
 )
 # How CUDA's and TensorRT's parsers in onnxruntime name an option they refuse.
 REFUSED = re.compile(r"(?:option:? \"|EP option: |for the key ')(\w+)[\"':. ]*(.*)")
+CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]+")
 
 
 class ProviderError(RuntimeError):
@@ -73,7 +75,6 @@ def open_session(
     content: bytes,
     settings: Settings,
     image: tuple[int, int, int],
-    key: str,
     weights: tuple[str, bytes] | None = None,
 ) -> Any:
     """Load a graph on the provider that the settings are of, and on no other.
@@ -82,7 +83,6 @@ def open_session(
         content: The ONNX file.
         settings: Say which provider.
         image: (H, W, C) of the images.
-        key: What TensorRT keeps this graph's engines by: a checksum.
         weights: Name and content of the file of a large graph's weights.
 
     Returns:
@@ -108,7 +108,7 @@ def open_session(
         options.add_external_initializers_from_files_in_memory(
             [weights[0]], [weights[1]], [len(weights[1])]
         )
-    choice = provider_options(settings, image, key)
+    choice = provider_options(settings, image, sha256(content).hexdigest())
     try:
         session = onnxruntime.InferenceSession(
             content, options, providers=choice, enable_fallback=0
@@ -122,17 +122,17 @@ def open_session(
 
 
 def provider_options(
-    settings: Settings, image: tuple[int, int, int], key: str
+    settings: Settings, image: tuple[int, int, int], model_sha256: str
 ) -> list[tuple[str, Options]]:
     """Providers with their options, in the order in which onnxruntime tries them.
 
-    CPU is never a second choice. Arguments are those of `open_session`.
+    CPU is never a second choice. TensorRT keeps a model's engines by its checksum.
     """
     if isinstance(settings, CPUSettings):
         return [(NAMES["cpu"], {})]
     if isinstance(settings, CUDASettings):
         return [(NAMES["cuda"], settings.options())]
-    cache = private_folder(_engine_folder(settings, key))
+    cache = private_folder(_engine_folder(settings, model_sha256))
     # Nodes that TensorRT does not know run on CUDA.
     return [
         (NAMES["tensorrt"], settings.options(image, cache)),
@@ -141,13 +141,18 @@ def provider_options(
 
 
 def _reason(error: Exception, choice: list[tuple[str, Options]]) -> str:
-    """Why onnxruntime opened no session, with the option that it refused if any."""
-    refused = REFUSED.search(str(error))
+    """Why onnxruntime opened no session, without the C++ around it."""
+    message = str(error).strip()
+    failure = CUDA_FAILURE.search(message)
+    refused = REFUSED.search(message)
     if refused is None:
-        return f"it did not load: {str(error).strip()}"
-    name, detail = refused[1], refused[2].strip() or "there is none of that name"
+        return f"it did not load: {failure[0].strip() if failure else message}"
+    name, detail = refused[1], refused[2] or "there is none of that name"
     value = next((options[name] for _, options in choice if name in options), "")
-    return f"onnxruntime refused its option {name} = '{value}': {detail}"
+    return (
+        f"onnxruntime refused its option {name} = '{value}': "
+        + (failure[0] if failure else detail).strip()
+    )
 
 
 def private_folder(folder: Path) -> Path:
@@ -165,9 +170,9 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def _engine_folder(settings: TensorRTSettings, key: str) -> Path:
+def _engine_folder(settings: TensorRTSettings, model_sha256: str) -> Path:
     gpu = "no-gpu"
     if torch.cuda.is_available():
         gpu = re.sub(r"[^\w.-]+", "-", torch.cuda.get_device_name(settings.device))
     versions = f"ort{onnxruntime.__version__}-trt{tensorrt_version()}"
-    return settings.cache / f"{key[:16]}-{versions}-{gpu}"
+    return settings.cache / f"{model_sha256[:16]}-{versions}-{gpu}"

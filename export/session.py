@@ -21,7 +21,6 @@ from rkdo_plugin.export.providers import (
     open_session,
     require_provider,
 )
-from rkdo_plugin.export.seal import SHA256
 from rkdo_plugin.export.settings import (
     MAX_BATCH,
     CPUSettings,
@@ -90,10 +89,12 @@ class EmbeddingSession:
             settings = settings_of(provider, settings)
             self._session = self._open(model, settings)
         self.provider = settings.provider
-        on_cpu = isinstance(settings, CPUSettings)
-        self.device = "cpu" if on_cpu else f"cuda:{settings.device}"
-        on_tensorrt = isinstance(settings, TensorRTSettings)
-        self._max_batch = settings.max_batch if on_tensorrt else MAX_BATCH
+        self.device = (
+            "cpu" if isinstance(settings, CPUSettings) else f"cuda:{settings.device}"
+        )
+        self._max_batch = (
+            settings.max_batch if isinstance(settings, TensorRTSettings) else MAX_BATCH
+        )
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed images.
@@ -140,14 +141,9 @@ class EmbeddingSession:
         tensor = require_at_hand(images, self.device)
         require_images(tensor, self._side, self.channels)
         embeddings = torch.empty(len(tensor), self.dim, device=self.device)
-        batches = zip(
-            tensor.split(self._max_batch),
-            embeddings.split(self._max_batch),
-            strict=True,
-        )
-        for batch, place in batches:
-            if len(batch) > 0:
-                run_in_place(self._session, batch, place)
+        for start in range(0, len(tensor), self._max_batch):
+            batch = slice(start, start + self._max_batch)
+            run_in_place(self._session, tensor[batch], embeddings[batch])
         return embeddings
 
     @property
@@ -166,5 +162,4 @@ class EmbeddingSession:
 
     def _open(self, model: ModelFile, settings: Settings) -> Any:
         image = (self.image_size, self.image_size, self.channels)
-        key = self.metadata[SHA256]
-        return open_session(model.content, settings, image, key, model.weights)
+        return open_session(model.content, settings, image, model.weights)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from rkdo_plugin.export.metadata import INPUT
+
 MAX_BATCH = 256  # images a run
 TENSORRT_CACHE = Path.home() / ".cache" / "rkdo" / "tensorrt"
 
@@ -100,8 +102,8 @@ class TensorRTSettings:
         opt_batch: The batch that kernels are chosen for; by default 32, or `max_batch`
             where that is less.
         workspace: Bytes that a kernel may use beside weights and activations.
-        cache: Engines and timings are kept below this folder, by weights, versions and
-            GPU: the first start takes minutes, the next one seconds.
+        cache: Engines and timings are kept below this folder, by model, versions and
+            GPU: a start that builds them takes much longer.
 
     Raises:
         ValueError: A setting is out of range.
@@ -142,7 +144,7 @@ class TensorRTSettings:
             "trt_timing_cache_enable": "True",
             "trt_timing_cache_path": str(cache),
             **{
-                f"trt_profile_{which}_shapes": "image:"
+                f"trt_profile_{which}_shapes": f"{INPUT}:"
                 + "x".join(map(str, [batch, *image]))
                 for which, batch in shapes.items()
             },
@@ -169,11 +171,8 @@ def settings_of(provider: str, settings: Settings | None) -> Settings:
     Raises:
         TypeError: The settings are those of another provider.
     """
-    (own,) = (
-        kind
-        for kind in (CPUSettings, CUDASettings, TensorRTSettings)
-        if kind.provider == provider
-    )
+    kinds: tuple[type[Settings], ...] = (CPUSettings, CUDASettings, TensorRTSettings)
+    (own,) = (kind for kind in kinds if kind.provider == provider)
     if settings is None:
         return own()
     if not isinstance(settings, own):

@@ -63,7 +63,7 @@ def _give_constant_shape(
     # A length of 0 would mean "as in the input" to Reshape.
     if shape is not None and shape.count(None) <= 1 and 0 not in shape:
         sizes = [-1 if size is None else size for size in shape]
-        node.input[1] = _constant(f"{node.output[0]}_shape", sizes, graph)
+        node.input[1] = _constant(f"{node.output[0]}/shape", sizes, graph)
 
 
 def _addition_of_zeros(
@@ -81,11 +81,14 @@ def _addition_of_zeros(
         or tensor.data_type != onnx.TensorProto.FLOAT
     ):
         return [node]
-    pixel, flat, number, zero = (f"{output}_{part}" for part in ("p", "f", "n", "z"))
-    starts, ends = (_constant(f"{output}_{i}", [i] * 3, graph) for i in (0, 1))
-    axes = _constant(f"{output}_axes", [1, 2, 3], graph)
-    sizes = _constant(f"{output}_sizes", [-1] + [1] * (len(shape) - 1), graph)
-    nothing = f"{output}_nothing"
+    # Exporters put no slash into a name, so that none of these is taken.
+    pixel, flat, number, zero = (
+        f"{output}/{part}" for part in ("pixel", "flat", "number", "zero")
+    )
+    starts, ends = (_constant(f"{output}/{i}", [i] * 3, graph) for i in (0, 1))
+    axes = _constant(f"{output}/axes", [1, 2, 3], graph)
+    sizes = _constant(f"{output}/sizes", [-1] + [1] * (len(shape) - 1), graph)
+    nothing = f"{output}/nothing"
     graph.initializer.append(numpy_helper.from_array(np.float32(0), nothing))
     return [
         # The first pixel of each image: uint8, so that times 0 is 0 for all of them.

@@ -3,6 +3,9 @@
 import re
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -10,9 +13,13 @@ from onnx import TensorProto, helper
 from rkdo_plugin.export.graph import MAX_IR_VERSION, OPSET
 from rkdo_plugin.export.metadata import INPUT, OUTPUT
 from rkdo_plugin.export.providers import ProviderError, open_session
-from rkdo_plugin.export.settings import settings_of
+from rkdo_plugin.export.settings import TensorRTSettings, settings_of
 
 SECONDS = 300  # TensorRT builds an engine in them
+
+PROGRAM = (
+    "import sys; from rkdo_plugin.export import trial; trial.run_tiny(sys.argv[1])"
+)
 
 # What onnxruntime logs of a library that it cannot load.
 NOT_LOADED = re.compile(r"with error: ([^:\s]+): cannot open shared object file")
@@ -24,10 +31,9 @@ def trial(provider: str) -> str | None:
     Args:
         provider: "cpu", "cuda" or "tensorrt".
     """
-    program = f"from rkdo_plugin.export import trial; trial.run_tiny({provider!r})"
     try:
         child = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-c", PROGRAM, provider],
             capture_output=True,
             text=True,
             errors="replace",
@@ -45,7 +51,24 @@ def trial(provider: str) -> str | None:
 
 
 def run_tiny(provider: str) -> None:
-    """Run a graph of two nodes on a provider; exit with the reason if it fails."""
+    """Run a tiny graph on a provider; print the reason and exit if that fails."""
+    with tempfile.TemporaryDirectory() as engines:
+        settings = settings_of(provider, None)
+        if isinstance(settings, TensorRTSettings):
+            settings = replace(settings, cache=Path(engines))
+        try:
+            session = open_session(tiny_model(), settings, (2, 2, 3))
+        except ProviderError as error:
+            print(error.reason)
+            sys.exit(1)
+    (found,) = session.run([OUTPUT], {INPUT: np.ones((1, 2, 2, 3), np.uint8)})
+    if not (found == 2).all():
+        print(f"it computed 1 + 1 = {found.flat[0]}")
+        sys.exit(1)
+
+
+def tiny_model() -> bytes:
+    """An ONNX file that doubles images (B, 2, 2, 3)."""
     shape: list[int | str] = ["batch", 2, 2, 3]
     nodes = [
         helper.make_node("Cast", [INPUT], ["pixels"], to=TensorProto.FLOAT),
@@ -56,14 +79,4 @@ def run_tiny(provider: str) -> None:
     graph = helper.make_graph(nodes, "tiny", inputs, outputs)
     opset = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=MAX_IR_VERSION)
-    try:
-        session = open_session(
-            model.SerializeToString(), settings_of(provider, None), (2, 2, 3), "tiny"
-        )
-        (found,) = session.run([OUTPUT], {INPUT: np.ones((1, 2, 2, 3), np.uint8)})
-    except ProviderError as error:
-        print(error.reason)
-        sys.exit(1)
-    if not (found == 2).all():
-        print(f"it computed 1 + 1 = {found.flat[0]}")
-        sys.exit(1)
+    return bytes(model.SerializeToString())

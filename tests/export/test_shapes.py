@@ -50,9 +50,9 @@ def transformer():
 
         def forward(self, images):
             x = self.patches(images).flatten(2).transpose(1, 2)
-            first = [t.expand(len(x), -1, -1) for t in (self.token, self.registers)]
+            first = [t.expand(x.shape[0], -1, -1) for t in (self.token, self.registers)]
             x = torch.cat([*first, x], dim=1)
-            q, k, v = self.qkv(x).reshape(len(x), 7, 3, 2, 4).permute(2, 0, 3, 1, 4)
+            q, k, v = self.qkv(x).reshape(-1, 7, 3, 2, 4).permute(2, 0, 3, 1, 4)
             x = nn.functional.scaled_dot_product_attention(q, k, v)
             return x.transpose(1, 2).flatten(2)[:, 0]
 

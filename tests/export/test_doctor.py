@@ -1,0 +1,166 @@
+import re
+
+import onnxruntime
+import pytest
+
+from rkdo_plugin.cli import main
+from rkdo_plugin.export import doctor, examine, libraries, trial
+from rkdo_plugin.export.doctor import CUDA_LIBRARIES, TENSORRT_LIBRARIES
+
+
+class Driver:
+    """As the NVIDIA driver's library, as far as it is asked."""
+
+    def __init__(self, version):
+        self.version = version
+
+    def cuDriverGetVersion(self, pointer):  # noqa: N802 - NVIDIA's name
+        pointer._obj.value = self.version
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with a GPU where all is well, but for what the test says."""
+
+    def make(
+        *,
+        driver=13010,
+        missing=(),
+        fails=(),
+        runtimes=("onnxruntime-gpu",),
+        cuda="13.0",
+    ):
+        def library(linux, windows):
+            if linux == "libcuda.so.1":
+                return Driver(driver) if driver else None
+            return None if linux in missing else "a library"
+
+        def version(name):
+            if name not in runtimes:
+                raise libraries.PackageNotFoundError(name)
+            return "1.31.1"
+
+        fake = {
+            (libraries, "library"): library,
+            (libraries, "version"): version,
+            (libraries, "preload"): lambda _: None,
+            (libraries, "tensorrt_version"): lambda: "10.16.1",
+            (doctor, "trial"): lambda name: "it broke" if name in fails else None,
+        }
+        for (module, name), value in fake.items():
+            monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(onnxruntime, "cuda_version", cuda)
+
+    return make
+
+
+@pytest.mark.parametrize("provider", ["auto", "cpu", "cuda", "tensorrt"])
+def test_a_machine_where_all_is_well_needs_nothing(machine, provider):
+    machine()
+    diagnosis = examine(provider)
+    assert diagnosis.healthy and diagnosis.advice == ()
+    assert str(diagnosis).splitlines() == [
+        "found:",
+        "  onnxruntime      onnxruntime-gpu 1.31.1, built for CUDA 13.0",
+        f"  PyTorch          {diagnosis.torch}",
+        "  NVIDIA driver    supports CUDA 13.1",
+        "  CUDA libraries   found",
+        "  TensorRT         10.16.1",
+        "providers:",
+        "  cpu              loads",
+        "  cuda             loads",
+        "  tensorrt         loads",
+    ]
+
+
+CUBLAS, NVINFER = CUDA_LIBRARIES[2][0].format(cuda=13), TENSORRT_LIBRARIES[0][0]
+
+
+@pytest.mark.parametrize(
+    ("provider", "found", "message"),
+    [
+        ("cuda", {"driver": 0}, "no NVIDIA driver: install it .* docker run --gpus"),
+        ("cuda", {"driver": 12080}, "supports CUDA 12.8 and .* needs CUDA 13: update"),
+        ("cuda", {"cuda": ""}, "without CUDA: pip uninstall onnxruntime, then pip"),
+        ("cuda", {"missing": [CUBLAS]}, r"are missing: pip install 'rkdo-plugin\[cud"),
+        ("tensorrt", {"missing": [CUBLAS]}, r"pip install 'rkdo-plugin\[cuda\]'"),
+        ("tensorrt", {"missing": [NVINFER]}, "nvinfer.so.10: .*'tensorrt-cu13<11'"),
+        ("tensorrt", {"missing": []}, "every library loads, and yet: it broke"),
+        ("cpu", {}, "onnxruntime itself does not work: reinstall it"),
+    ],
+)
+def test_what_is_missing_is_said_with_what_to_do(machine, provider, found, message):
+    machine(fails=[provider], **found)
+    diagnosis = examine(provider)
+    (step,) = diagnosis.advice
+    assert not diagnosis.healthy
+    assert re.search(message, step)
+    assert f"  {provider:16} no: it broke" in str(diagnosis)
+    assert str(diagnosis).endswith(f"1. {step}")
+
+
+def test_missing_libraries_are_listed(machine):
+    machine(missing=[CUBLAS], fails=["cuda", "tensorrt"])
+    assert "  CUDA libraries   missing: libcublas.so.13\n" in str(examine("cuda"))
+
+
+def test_two_distributions_are_the_first_thing_to_repair(machine):
+    machine(runtimes=("onnxruntime", "onnxruntime-gpu"), driver=0, fails=["cuda"])
+    first, second = examine("cuda").advice
+    assert first.startswith("onnxruntime and onnxruntime-gpu overwrote files of each")
+    assert "pip uninstall onnxruntime onnxruntime-gpu, then" in first
+    assert second.startswith("there is no NVIDIA driver")
+
+
+def test_auto_is_content_with_the_cpu_and_says_what_a_gpu_needs(machine):
+    machine(driver=0, fails=["cuda", "tensorrt"])
+    diagnosis = examine("auto")
+    assert diagnosis.healthy
+    (step,) = diagnosis.advice
+    assert step.startswith("auto runs on the CPU; for a GPU: there is no NVIDIA driver")
+
+
+def test_an_unknown_provider():
+    with pytest.raises(ValueError, match="auto, cpu, cuda, tensorrt but got 'rocm'"):
+        examine("rocm")
+
+
+def test_the_status_is_whether_what_was_asked_for_loads(machine, capsys):
+    machine(fails=["tensorrt"])
+    assert main(["doctor"]) == main(["doctor", "--provider", "cuda"]) == 0
+    assert main(["doctor", "--provider", "tensorrt"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("providers:") == 3
+    assert printed.err == "rkdo: Expected provider 'tensorrt' to load but it does not\n"
+
+
+def test_the_cpu_is_really_tried():
+    assert trial.trial("cpu") is None
+
+
+@pytest.mark.skipif(libraries.nvidia_driver() is not None, reason="has a driver")
+def test_without_a_driver_the_trial_says_so():
+    assert trial.trial("cuda") == "there is no NVIDIA driver"
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import os; os.abort()", "the process ended with status -6"),
+        ("raise SystemExit(3)", "the process ended with status 3"),
+        ("import time; time.sleep(60)", "it gave no answer within 0.2 s"),
+        (
+            "raise RuntimeError('with error: libx.so.1: cannot open shared object "
+            "file: none')",
+            "libx.so.1 is not found",
+        ),
+        ("print('the reason'); raise SystemExit(1)", "the reason"),
+    ],
+)
+def test_whatever_becomes_of_the_process_the_trial_gives_a_reason(
+    program, reason, monkeypatch
+):
+    monkeypatch.setattr(trial, "PROGRAM", program)
+    if "sleep" in program:
+        monkeypatch.setattr(trial, "SECONDS", 0.2)
+    assert trial.trial("cuda") == reason
