@@ -16,7 +16,7 @@ MAX_IR_VERSION = 10  # the newest that the runtimes in servers read today
 
 
 def to_graph(encoder: Encoder) -> onnx.ModelProto:
-    """Export an encoder to a graph with a dynamic batch.
+    """Export an encoder to a graph with a dynamic batch, and any image size if it has.
 
     Args:
         encoder: The encoder.
@@ -30,7 +30,9 @@ def to_graph(encoder: Encoder) -> onnx.ModelProto:
     """
     size = encoder.image_size
     # A batch of 2: torch takes a dimension of 0 or 1 in the example for a constant.
-    example = torch.zeros(2, size, size, encoder.channels, dtype=torch.uint8)
+    # Sides of their own lengths, where the graph must not take them for equal.
+    width = 2 * size if encoder.any_size else size
+    example = torch.zeros(2, size, width, encoder.channels, dtype=torch.uint8)
     example = example.to(encoder.mean.device)
     encoder.eval()
     with warnings.catch_warnings():
@@ -53,7 +55,9 @@ def _by_dynamo(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
         opset_version=OPSET,
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=(
+            {axis: torch.export.Dim(name) for axis, name in _dynamic(encoder).items()},
+        ),
         verbose=False,
     )
     assert program is not None  # None is for dynamo=False only
@@ -72,9 +76,14 @@ def _by_tracing(encoder: Encoder, example: torch.Tensor) -> onnx.ModelProto:
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            dynamic_axes={INPUT: _dynamic(encoder), OUTPUT: {0: "batch"}},
         )
         return onnx.load_model(file)
+
+
+def _dynamic(encoder: Encoder) -> dict[int, str]:
+    """Axes of the images that the graph leaves open."""
+    return {0: "batch", **({1: "height", 2: "width"} if encoder.any_size else {})}
 
 
 def _strip(message: Message) -> None:

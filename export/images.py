@@ -16,35 +16,41 @@ RESIZE = (
 
 
 def require_images(
-    images: npt.NDArray[Any] | Tensor, image_size: int, channels: int
+    images: npt.NDArray[Any] | Tensor, image_size: int | None, channels: int
 ) -> None:
     """Refuse anything but uint8 images (B, H, W, C) of the encoder's size.
 
     Args:
         images: Array or tensor to check.
-        image_size: Expected height and width in pixels.
+        image_size: Expected height and width in pixels; None: any.
         channels: Expected number of channels, last in the shape.
 
     Raises:
         TypeError: The elements are not uint8.
-        ValueError: The shape is not (B, image_size, image_size, channels).
+        ValueError: The shape is not (B, image_size, image_size, channels), or an image
+            has no pixels.
     """
     if str(images.dtype).removeprefix("torch.") != "uint8":
         raise TypeError(
             "Expected argument `images` to be uint8 with values 0 to 255 but got "
             f"{images.dtype}; the encoder scales and normalises them itself"
         )
-    shape, expected = tuple(images.shape), (image_size, image_size, channels)
+    shape = tuple(images.shape)
+    height, width = ("H", "W") if image_size is None else (image_size, image_size)
+    expected = (height, width, channels)
     if len(shape) == 4 and shape[1:] == expected:
         return
+    of_any_size = len(shape) == 4 and min(shape[1:3]) > 0 and shape[3] == channels
+    if image_size is None and of_any_size:
+        return
     hint = ""
-    if len(shape) == 4 and shape[1:] == (channels, image_size, image_size):
+    if len(shape) == 4 and shape[1:] == (channels, height, width):
         hint = "; channels come last, transpose with (0, 2, 3, 1)"
     elif shape == expected:
         hint = "; a single image needs a batch dimension, images[None]"
     raise ValueError(
         "Expected argument `images` to be of shape (B, H, W, C) = "
-        f"(B, {image_size}, {image_size}, {channels}) but got {shape}{hint}"
+        f"(B, {height}, {width}, {channels}) but got {shape}{hint}"
     )
 
 

@@ -31,6 +31,7 @@ def describe(encoder: Encoder, model: onnx.ModelProto) -> dict[str, str]:
         PREFIX + key: value
         for key, value in {
             "image_size": str(encoder.image_size),
+            "any_size": json.dumps(encoder.any_size),
             "channels": str(encoder.channels),
             "mean": json.dumps([float(f"{m:.7g}") for m in encoder.mean.tolist()]),
             "std": json.dumps([float(f"{s:.7g}") for s in encoder.std.tolist()]),

@@ -46,6 +46,7 @@ class EmbeddingSession:
         provider: "cpu", "cuda" or "tensorrt".
         metadata: The file's metadata; keys are prefixed `rkdo.`.
         image_size: Height and width of the images in pixels.
+        any_size: Whether images of any other height and width will do too.
         channels: Channels of the images.
         dim: D, the number of components of an embedding.
 
@@ -61,6 +62,7 @@ class EmbeddingSession:
         warn_about_two_runtimes()
         content, self.metadata = read_model(Path(path))
         self.image_size = int(self.metadata[PREFIX + "image_size"])
+        self.any_size = self.metadata.get(PREFIX + "any_size") == "true"
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
         if provider == "auto":
@@ -82,7 +84,8 @@ class EmbeddingSession:
             TypeError: The images are not uint8.
             ValueError: The images do not have the shape the encoder was exported for.
         """
-        require_images(images, self.image_size, self.channels)
+        size = None if self.any_size else self.image_size
+        require_images(images, size, self.channels)
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), MAX_BATCH):
             batch = np.ascontiguousarray(images[start : start + MAX_BATCH])

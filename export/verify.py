@@ -15,6 +15,8 @@ from rkdo_plugin.export.report import Report
 from rkdo_plugin.export.session import RUNTIME_ERRORS, EmbeddingSession
 
 BATCHES = (1, 2, 7, 33)
+# Height and width of each batch over the image size, where images may be of any size.
+SHAPES = ((1.0, 1.5), (1.3, 1.0), (1.0, 1.0), (1.0, 1.0))
 MAX_ABS = 1e-5
 MAX_ONE_MINUS_COSINE = 1e-9
 MAX_NORM_ERROR = 1e-6
@@ -31,7 +33,7 @@ def verify(
     max |difference| <= 1e-5, 1 - cosine <= 1e-9, norms 1 +- 1e-6, all finite. Where the
     encoder does not normalise, the first is relative to the largest component if that
     is more than 1, and stands for the next two: near the origin a direction says
-    nothing.
+    nothing. An encoder of any image size gets the first batches in other shapes.
 
     Args:
         path: The exported file.
@@ -52,14 +54,16 @@ def verify(
     if images is None:
         images = sample_images(sum(BATCHES), encoder.image_size, encoder.channels)
     require_images(images, encoder.image_size, encoder.channels)
+    shapes = SHAPES if encoder.any_size else ((1.0, 1.0),) * len(BATCHES)
     if len(images) == 0:
         raise ValueError("Expected at least one image to verify with but got none")
     images = images[np.arange(sum(BATCHES)) % len(images)]
-    reference = _by_batches(images, lambda batch: _embed(encoder, batch))
+    reference = _by_batches(images, shapes, lambda batch: _embed(encoder, batch))
     scale = 1.0 if encoder.normalize else max(1.0, float(np.abs(reference).max()))
     try:
         onnx.checker.check_model(str(path), full_check=True)
-        exported = _by_batches(images, EmbeddingSession(path, provider="cpu").embed)
+        session = EmbeddingSession(path, provider="cpu")
+        exported = _by_batches(images, shapes, session.embed)
         if exported.shape != reference.shape:
             raise ValueError(
                 f"Expected {reference.shape[1]} components an embedding but got "
@@ -104,10 +108,24 @@ def _embed(encoder: Encoder, batch: UInt8Array) -> npt.NDArray[np.float32]:
 
 
 def _by_batches(
-    images: UInt8Array, embed: Callable[[UInt8Array], npt.NDArray[np.float32]]
+    images: UInt8Array,
+    shapes: Sequence[tuple[float, float]],
+    embed: Callable[[UInt8Array], npt.NDArray[np.float32]],
 ) -> Embeddings:
     parts = np.split(images, np.cumsum(BATCHES)[:-1])
-    return np.concatenate([embed(part) for part in parts]).astype(np.float64)
+    return np.concatenate(
+        [
+            embed(_repeated(part, *shape))
+            for part, shape in zip(parts, shapes, strict=True)
+        ]
+    ).astype(np.float64)
+
+
+def _repeated(images: UInt8Array, height: float, width: float) -> UInt8Array:
+    """Images of other sides, filled as by tiles."""
+    sides = [round(images.shape[1] * share) for share in (height, width)]
+    rows, columns = (np.arange(side) % images.shape[1] for side in sides)
+    return images[:, rows][:, :, columns]
 
 
 def _distances(reference: Embeddings, exported: Embeddings) -> tuple[float, ...]:
