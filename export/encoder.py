@@ -27,10 +27,13 @@ class Encoder(nn.Module):
         std: Standard deviation of each channel, on the same scale.
         normalize: Divide features by their norm. Off for what is no direction, such as
             places on a map.
+        any_size: Take images of any height and width, which the backbone must take too;
+            `image_size` is then what folders of images are resized to.
 
     Raises:
-        ValueError: An argument is out of range, a weight is not finite, or the
-            backbone's output is neither features nor feature maps.
+        ValueError: An argument is out of range, a weight is not finite, the backbone's
+            output is neither features nor feature maps, or it takes one size only where
+            any is asked for.
 
     Example:
         >>> encoder = Encoder(nn.Flatten(), image_size=2, mean=[0.5], std=[0.25])
@@ -49,12 +52,14 @@ class Encoder(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         normalize: bool = True,
+        any_size: bool = False,
     ) -> None:
         super().__init__()
         _require_preprocessing(image_size, mean, std)
         self.image_size = image_size
         self.channels = len(mean)
         self.normalize = normalize
+        self.any_size = any_size
         self.backbone = copy.deepcopy(backbone).float()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
@@ -65,11 +70,27 @@ class Encoder(nn.Module):
         black = torch.zeros(1, image_size, image_size, self.channels, dtype=torch.uint8)
         with torch.inference_mode():
             self._dim = int(self(black.to(parameter.device)).shape[1])
+            if any_size:
+                self._require_any_size(torch.cat([black, black], dim=2))
+
+    def _require_any_size(self, wide: Tensor) -> None:
+        try:
+            self(wide.to(self.mean.device))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                "Expected a backbone for images of any size but on "
+                f"{wide.shape[1]} x {wide.shape[2]} pixels it says: {error}"
+            ) from error
 
     @property
     def dim(self) -> int:
         """D, the number of components of an embedding."""
         return self._dim
+
+    @property
+    def fixed_size(self) -> int | None:
+        """Height and width that images must have; None where any will do."""
+        return None if self.any_size else self.image_size
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stay in eval mode: Lightning and users call `train` on whole models."""
@@ -93,7 +114,7 @@ class Encoder(nn.Module):
 
     def prepare(self, images: Tensor) -> Tensor:
         """What the backbone reads: float32 (B, C, H, W), scaled and normalised."""
-        require_images(images, self.image_size, self.channels)
+        require_images(images, self.fixed_size, self.channels)
         pixels = (images.float() / 255 - self.mean) / self.std
         # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
         return pixels.permute(0, 3, 1, 2).contiguous()

@@ -24,6 +24,7 @@ def freeze(
     std: Sequence[float] | None = None,
     normalize: bool | None = None,
     branch: str | None = None,
+    any_size: bool = False,
 ) -> Encoder:
     """Take the encoder out of a checkpoint, frozen and with its preprocessing.
 
@@ -45,6 +46,7 @@ def freeze(
             given.
         branch: Where in the checkpoint the encoder is, such as "encoder": for names
             that nobody but you can tell from those of a momentum copy or a student.
+        any_size: Take images of any height and width, where the backbone does.
 
     Returns:
         The encoder on the CPU. Of a momentum recipe, the branch `backbone`, DINO's
@@ -87,6 +89,7 @@ def freeze(
         mean=given["mean"],
         std=given["std"],
         normalize=record.get("normalize", True) if normalize is None else normalize,
+        any_size=any_size,
     )
 
 

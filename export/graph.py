@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from rkdo_plugin.export.encoder import Encoder, evaluating
 from rkdo_plugin.export.half import HalfCore
 from rkdo_plugin.export.metadata import INPUT, OUTPUT
+from rkdo_plugin.export.shapes import write_known_shapes
 
 OPSET = 18
 MAX_IR_VERSION = 10  # the newest that the runtimes in servers read today
 
 
 def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
-    """Export an encoder to a graph with a dynamic batch.
+    """Export an encoder to a graph with a dynamic batch, and any image size if it has.
 
     Args:
         encoder: The encoder.
@@ -33,22 +34,29 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
     """
     size = encoder.image_size
     # A batch of 2: torch takes a dimension of 0 or 1 in the example for a constant.
-    example = torch.zeros(2, size, size, encoder.channels, dtype=torch.uint8)
+    # Sides of their own lengths, where the graph must not take them for equal.
+    width = 2 * size if encoder.any_size else size
+    example = torch.zeros(2, size, width, encoder.channels, dtype=torch.uint8)
     example = example.to(encoder.mean.device)
+    axes = {0: "batch"} | ({1: "height", 2: "width"} if encoder.any_size else {})
     module = HalfCore(encoder) if half else encoder
     with evaluating(module), warnings.catch_warnings():
         # About torch's own internals and deprecations: nothing a user can act on.
         warnings.simplefilter("ignore")
         try:
-            model = _by_dynamo(module, example)
+            model = _by_dynamo(module, example, axes)
         except torch.onnx.OnnxExporterError:
-            model = _by_tracing(module, example)
+            model = _by_tracing(module, example, axes)
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
     strip(model)
+    if not encoder.any_size:
+        write_known_shapes(model)
     return model
 
 
-def _by_dynamo(module: nn.Module, example: Tensor) -> onnx.ModelProto:
+def _by_dynamo(
+    module: nn.Module, example: Tensor, axes: dict[int, str]
+) -> onnx.ModelProto:
     program = torch.onnx.export(
         module,
         (example,),
@@ -56,14 +64,16 @@ def _by_dynamo(module: nn.Module, example: Tensor) -> onnx.ModelProto:
         opset_version=OPSET,
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in axes.items()},),
         verbose=False,
     )
     assert program is not None  # None is for dynamo=False only
     return program.model_proto
 
 
-def _by_tracing(module: nn.Module, example: Tensor) -> onnx.ModelProto:
+def _by_tracing(
+    module: nn.Module, example: Tensor, axes: dict[int, str]
+) -> onnx.ModelProto:
     """Torch's older exporter: it still converts a few models the newer one fails on."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "traced.onnx"
@@ -75,7 +85,7 @@ def _by_tracing(module: nn.Module, example: Tensor) -> onnx.ModelProto:
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            dynamic_axes={INPUT: axes, OUTPUT: {0: "batch"}},
         )
         return onnx.load_model(file)
 

@@ -27,7 +27,8 @@ def require_images(
 
     Raises:
         TypeError: The elements are not uint8.
-        ValueError: The shape is not (B, image_size, image_size, channels).
+        ValueError: The shape is not (B, image_size, image_size, channels), or an image
+            has no pixels.
     """
     if str(images.dtype).removeprefix("torch.") != "uint8":
         raise TypeError(

@@ -31,11 +31,11 @@ def describe(
         PREFIX + key: value
         for key, value in {
             "image_size": str(encoder.image_size),
+            "any_size": json.dumps(encoder.any_size or resize),
             "channels": str(encoder.channels),
             "mean": json.dumps([float(f"{m:.7g}") for m in encoder.mean.tolist()]),
             "std": json.dumps([float(f"{s:.7g}") for s in encoder.std.tolist()]),
             "resize": f"in the graph, as {RESIZE}" if resize else RESIZE,
-            "any_size": json.dumps(resize),
             "dim": str(encoder.dim),
             "normalize": json.dumps(encoder.normalize),
             "precision": precision,

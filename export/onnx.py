@@ -93,6 +93,11 @@ def export_onnx(
     require_writable(path, overwrite=overwrite)
     if images is None:
         images = pictures(encoder) if calibration is None else calibration
+    if resize and encoder.any_size:
+        raise ValueError(
+            "Expected `resize` or an encoder of images of any size but got both: what "
+            "size should the graph resize to?"
+        )
     metadata = describe(encoder, precision, resize=resize)
     graph = to_graph(encoder)
     if precision != "fp32":

@@ -49,7 +49,7 @@ class EmbeddingSession:
         device: Where it computes, as torch names it: "cpu" or "cuda:0".
         metadata: The file's metadata; keys are prefixed `rkdo.`.
         image_size: Height and width of the images in pixels.
-        any_size: Whether the graph resizes images of any other size.
+        any_size: Whether images of any other height and width will do too.
         channels: Channels of the images.
         dim: D, the number of components of an embedding.
         normalize: Whether embeddings are of norm 1.
@@ -110,7 +110,7 @@ class EmbeddingSession:
             TypeError: The images are not uint8.
             ValueError: The images do not have the shape the encoder was exported for.
         """
-        require_images(images, self._side, self.channels)
+        require_images(images, self.fixed_size, self.channels)
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
         for start in range(0, len(images), self._max_batch):
             batch = np.ascontiguousarray(images[start : start + self._max_batch])
@@ -139,7 +139,7 @@ class EmbeddingSession:
             device(type='cuda', index=0)
         """
         tensor = require_at_hand(images, self.device)
-        require_images(tensor, self._side, self.channels)
+        require_images(tensor, self.fixed_size, self.channels)
         embeddings = torch.empty(len(tensor), self.dim, device=self.device)
         for start in range(0, len(tensor), self._max_batch):
             batch = slice(start, start + self._max_batch)
@@ -147,7 +147,8 @@ class EmbeddingSession:
         return embeddings
 
     @property
-    def _side(self) -> int | None:
+    def fixed_size(self) -> int | None:
+        """Height and width that images must have; None where any will do."""
         return None if self.any_size else self.image_size
 
     def _open_best(self, model: ModelFile) -> tuple[Any, Settings]:

@@ -7,6 +7,8 @@ from onnx import helper, numpy_helper
 from rkdo_plugin.export.metadata import INPUT
 
 Shapes = dict[str, list[int | None]]
+FLOATS = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}
+LARGE = 1024  # bytes of a tensor that is no shape
 
 
 def write_known_shapes(model: onnx.ModelProto) -> None:
@@ -44,7 +46,14 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
 
 def _inferred(model: onnx.ModelProto) -> Shapes:
     """Shape of every value; None for what depends on the batch or is not known."""
+    # Weights apart: the inference reads none, and no message holds 2 GB of them.
+    large = [tensor for tensor in model.graph.initializer if tensor.ByteSize() > LARGE]
+    weights = [tensor.raw_data for tensor in large]
+    for tensor in large:
+        tensor.ClearField("raw_data")
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    for tensor, weight in zip(large, weights, strict=True):
+        tensor.raw_data = weight
     values = [*graph.value_info, *graph.input, *graph.output]
     return {
         value.name: [
@@ -78,7 +87,7 @@ def _addition_of_zeros(
         shape is None
         or not only_batch
         or list(tensor.dims) != [1, *shape[1:]]
-        or tensor.data_type != onnx.TensorProto.FLOAT
+        or tensor.data_type not in FLOATS
     ):
         return [node]
     # Exporters put no slash into a name, so that none of these is taken.
@@ -89,12 +98,13 @@ def _addition_of_zeros(
     axes = _constant(f"{output}/axes", [1, 2, 3], graph)
     sizes = _constant(f"{output}/sizes", [-1] + [1] * (len(shape) - 1), graph)
     nothing = f"{output}/nothing"
-    graph.initializer.append(numpy_helper.from_array(np.float32(0), nothing))
+    kind = FLOATS[tensor.data_type]
+    graph.initializer.append(numpy_helper.from_array(kind(0), nothing))
     return [
         # The first pixel of each image: uint8, so that times 0 is 0 for all of them.
         helper.make_node("Slice", [INPUT, starts, ends, axes], [pixel]),
         helper.make_node("Reshape", [pixel, sizes], [flat]),
-        helper.make_node("Cast", [flat], [number], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Cast", [flat], [number], to=tensor.data_type),
         helper.make_node("Mul", [number, nothing], [zero]),
         helper.make_node("Add", [weight, zero], [output]),
     ]

@@ -32,6 +32,8 @@ from rkdo_plugin.export.settings import CPUSettings
 
 BATCHES = (1, 2, 7, 33)
 REST = 64  # images at a time, of those beyond the first 43
+# Height and width of the first batches over the image size, where any will do.
+SHAPES = ((1.0, 1.5), (1.3, 1.0))
 
 NAN = float("nan")
 
@@ -52,7 +54,8 @@ def verify(
     worst, .94 of the ten nearest neighbours kept (from twenty images on) and at most
     half a point of their accuracy lost. Norms are 1 +- 1e-6 and everything is finite.
     Where the encoder does not normalise, the largest difference over the largest
-    component stands for cosines and norms.
+    component stands for cosines and norms. An encoder of any image size gets its first
+    batches in other shapes.
 
     Args:
         path: The exported file.
@@ -96,6 +99,7 @@ def compare(
     if images is None:
         images = pictures(encoder)
     require_images(images, encoder.image_size, encoder.channels)
+    shapes = SHAPES if encoder.any_size else ((1.0, 1.0),) * len(BATCHES)
     if len(images) == 0:
         raise ValueError("Expected at least one image to verify with but got none")
     if labels is not None and labels.shape != (len(images),):
@@ -167,7 +171,10 @@ def _run(
     embed = encoder.embed if isinstance(encoder, EmbeddingSession) else _by(encoder)
     sides: list[list[npt.NDArray[np.float32]]] = [[], []]
     ratios = []
-    for part in np.split(images, [place for place in places if place < len(images)]):
+    parts = np.split(images, [place for place in places if place < len(images)])
+    if encoder.any_size:
+        parts[: len(SHAPES)] = map(_tiled, parts, SHAPES)
+    for part in parts:
         seconds = []
         for side, run in zip(sides, (embed, session.embed), strict=True):
             started = time.perf_counter()
@@ -176,6 +183,13 @@ def _run(
         ratios.append(seconds[0] / seconds[1])
     reference, exported = (np.concatenate(side).astype(np.float64) for side in sides)
     return reference, exported, statistics.median(ratios[1:])
+
+
+def _tiled(images: UInt8Array, shape: tuple[float, float]) -> UInt8Array:
+    """Images of other sides, filled as by tiles."""
+    side = images.shape[1]
+    rows, columns = (np.arange(round(side * share)) % side for share in shape)
+    return images[:, rows][:, :, columns]
 
 
 def _by(encoder: Encoder) -> Callable[[UInt8Array], npt.NDArray[np.float32]]:
