@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import torch
 from sklearn.datasets import load_sample_images
-from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export.encoder import Encoder
@@ -164,7 +163,7 @@ def _race(ways: dict[str, Run], repetitions: int) -> list[Speed]:
 def _in_torch(encoder: Encoder, images: UInt8Array) -> dict[str, Run]:
     batch = torch.from_numpy(images)
     last = copy.deepcopy(encoder)
-    last.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last.backbone.to(memory_format=torch.channels_last)
 
     def run(module: Callable[..., Any], low: bool = False) -> Run:
         def embed() -> Any:
@@ -176,11 +175,10 @@ def _in_torch(encoder: Encoder, images: UInt8Array) -> dict[str, Run]:
 
         return embed
 
-    compiled: nn.Module = torch.compile(encoder)
     return {
         "torch eager": run(encoder),
         "torch channels_last": run(last),
-        "torch compile": run(compiled),
+        "torch compile": run(torch.compile(encoder)),
         "torch bfloat16 autocast": run(encoder, low=True),
     }
 

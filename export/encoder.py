@@ -117,18 +117,18 @@ class Encoder(nn.Module):
         require_images(images, self.fixed_size, self.channels)
         pixels = (images.float() / 255 - self.mean) / self.std
         # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
-        return pixels.permute(0, 3, 1, 2).contiguous()
+        planes: Tensor = pixels.permute(0, 3, 1, 2).contiguous()
+        return planes
 
     def finish(self, features: Any) -> Tensor:
         """Embeddings (B, D) of what the backbone returns."""
-        features = _pooled(features)
+        pooled = _pooled(features)
         if not self.normalize:
-            return features
+            return pooled
         # Not `vector_norm`: onnxruntime adds the squares of its ReduceL2 one by one in
         # float32, and from 2048 components on the norms are off by more than 1e-6.
-        norm = (features * features).sum(dim=1, keepdim=True).sqrt()
-        embeddings: Tensor = features / norm.clamp_min(1e-12)
-        return embeddings
+        norm = (pooled * pooled).sum(dim=1, keepdim=True).sqrt()
+        return pooled / norm.clamp_min(1e-12)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def _read_weights(path: Path, model: onnx.ModelProto) -> tuple[str, bytes] | Non
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     name = metadata.get(WEIGHTS_FILE)
     # A path could point anywhere on this machine.
-    if named != {name} or name != Path(name).name:
+    if name is None or named != {name} or name != Path(name).name:
         raise ValueError(
             f"Expected the weights of {path} in itself or in the file beside it that "
             f"it records but they are in {', '.join(sorted(named))}"

@@ -156,7 +156,7 @@ def require_real_images(images: UInt8Array) -> None:
         )
 
 
-class _Batches(CalibrationDataReader):
+class _Batches(CalibrationDataReader):  # type: ignore[misc]
     """Images as onnxruntime asks for them."""
 
     def __init__(self, images: UInt8Array) -> None:

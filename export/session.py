@@ -15,7 +15,6 @@ from rkdo_plugin.export.libraries import nvidia_driver, warn_about_two_runtimes
 from rkdo_plugin.export.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.model_file import ModelFile, read_model
 from rkdo_plugin.export.providers import (
-    RUNTIME_ERRORS,
     Provider,
     ProviderError,
     open_session,
@@ -28,8 +27,6 @@ from rkdo_plugin.export.settings import (
     TensorRTSettings,
     settings_of,
 )
-
-__all__ = ["RUNTIME_ERRORS", "EmbeddingSession"]
 
 
 class EmbeddingSession:

@@ -24,10 +24,10 @@ from rkdo_plugin.export.gates import PRECISIONS, require_precision
 from rkdo_plugin.export.images import UInt8Array, require_images, sample_images
 from rkdo_plugin.export.metadata import PRECISION
 from rkdo_plugin.export.model_file import ModelFile, read_model
-from rkdo_plugin.export.providers import Provider, ProviderError
+from rkdo_plugin.export.providers import RUNTIME_ERRORS, Provider, ProviderError
 from rkdo_plugin.export.report import Report
 from rkdo_plugin.export.seal import SHA256
-from rkdo_plugin.export.session import RUNTIME_ERRORS, EmbeddingSession
+from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.settings import CPUSettings
 
 BATCHES = (1, 2, 7, 33)
@@ -99,7 +99,6 @@ def compare(
     if images is None:
         images = pictures(encoder)
     require_images(images, encoder.image_size, encoder.channels)
-    shapes = SHAPES if encoder.any_size else ((1.0, 1.0),) * len(BATCHES)
     if len(images) == 0:
         raise ValueError("Expected at least one image to verify with but got none")
     if labels is not None and labels.shape != (len(images),):
