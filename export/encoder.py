@@ -71,15 +71,18 @@ class Encoder(nn.Module):
         with torch.inference_mode():
             self._dim = int(self(black.to(parameter.device)).shape[1])
             if any_size:
-                self._require_any_size(torch.cat([black, black], dim=2))
+                self._require_any_size()
 
-    def _require_any_size(self, wide: Tensor) -> None:
+    def _require_any_size(self) -> None:
+        # Not twice the size: patches divide that too.
+        size = (self.image_size, 2 * self.image_size + 1)
+        wide = torch.zeros(1, *size, self.channels, dtype=torch.uint8)
         try:
             self(wide.to(self.mean.device))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
-                "Expected a backbone for images of any size but on "
-                f"{wide.shape[1]} x {wide.shape[2]} pixels it says: {error}"
+                f"Expected a backbone for images of any size but on {size[0]} x "
+                f"{size[1]} pixels it says: {error}"
             ) from error
 
     @property
