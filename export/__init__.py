@@ -9,6 +9,7 @@ from rkdo_plugin.export.providers import ProviderError
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.settings import CPUSettings, CUDASettings, TensorRTSettings
+from rkdo_plugin.export.signature import Signer, check_signature, sign
 from rkdo_plugin.export.triton import TritonVersion, write_triton_repository
 from rkdo_plugin.export.verify import verify
 
@@ -22,13 +23,16 @@ __all__ = [
     "ParityError",
     "ProviderError",
     "Report",
+    "Signer",
     "TensorRTSettings",
     "TritonVersion",
+    "check_signature",
     "embed_folder",
     "examine",
     "export_onnx",
     "freeze",
     "quantize",
+    "sign",
     "verify",
     "write_triton_repository",
 ]

@@ -214,6 +214,7 @@ def export(
     root: str | None = None,
     triton: str | None = None,
     resize: bool = False,
+    signer: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Freeze a checkpoint's encoder into one verified file.
@@ -235,6 +236,7 @@ def export(
         triton: Add the file to this Triton repository too, under the name of `output`;
             `rkdo triton` has options.
         resize: Let the graph resize images of any size; not for TensorRT.
+        signer: A registered signer, which signs the manifest.
         overwrite: Replace an older file at `output`.
     """
     from rkdo_plugin.plugins import host
@@ -262,8 +264,13 @@ def export(
     else:
         images = features.parity_images(name, root, encoder.image_size)
     write = host().factory("exporter", exporter)
+    signing = None if signer is None else host().factory("signer", signer)()
     print(write(encoder, output, overwrite=overwrite, images=images, **options))
     print(f"exported: {output}")
+    if signing is not None:
+        from rkdo_plugin.export import sign
+
+        print(f"signed: {sign(output, signing)}")
     if triton is not None:
         from rkdo_plugin.export import write_triton_repository
 
@@ -319,6 +326,7 @@ def verify(
     checkpoint: str | None = None,
     limit: int = 1000,
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu",
+    signer: str | None = None,
     out: str | None = None,
     backbone: str | None = None,
     image_size: int | None = None,
@@ -337,6 +345,7 @@ def verify(
             the CPU, without onnxruntime's optimisations.
         limit: Compare the first so many images only.
         provider: What runs the file.
+        signer: A registered signer, which checks the signature first.
         out: Folder of NAME.report.json and NAME.card.html; by default the model's.
         backbone: A foreign checkpoint's encoder, for example resnet18.
         image_size: A foreign encoder's image size in pixels.
@@ -348,6 +357,11 @@ def verify(
     from rkdo_plugin.export.card import store
     from rkdo_plugin.recipes import features
 
+    if signer is not None:
+        from rkdo_plugin.export import check_signature
+        from rkdo_plugin.plugins import host
+
+        check_signature(model, host().factory("signer", signer)())
     named = None
     reference: Any
     if checkpoint is None or checkpoint.endswith(".onnx"):

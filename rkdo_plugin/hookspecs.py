@@ -23,6 +23,7 @@ KINDS = {
     "recipe": "rkdo_recipes",
     "encoder": "rkdo_encoders",
     "exporter": "rkdo_exporters",
+    "signer": "rkdo_signers",
 }
 
 
@@ -55,5 +56,14 @@ def rkdo_encoders() -> Factories:
 
 @hookspec
 def rkdo_exporters() -> Factories:
-    """Exporters: `factory(encoder, path, *, overwrite, images) -> Report`."""
+    """Exporters: `factory(encoder, path, *, overwrite, images) -> Report`.
+
+    Options of the command that are not the default are passed on by name.
+    """
+    raise AssertionError("a hook specification is never called")
+
+
+@hookspec
+def rkdo_signers() -> Factories:
+    """Signers of exports: `factory() -> rkdo_plugin.export.Signer`."""
     raise AssertionError("a hook specification is never called")

@@ -365,3 +365,38 @@ def test_a_recipe_of_a_plugin_needs_neither_types_nor_an_encoder_of_its_own(
     config = (out / "config.yaml").read_text()
     assert "encoder: small-convnet" in config
     assert "width: 5" in config
+
+
+def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
+    run, model = str(road / "run"), str(tmp_path / "digits.onnx")
+    words = ["export", run, model, "--precision", "int8", "--resize"]
+    assert main([*words, "--triton", str(tmp_path / "models")]) == 0
+    assert "int8 on cpu" in capsys.readouterr().out
+    assert (tmp_path / "models" / "digits" / "1" / "model.onnx").is_file()
+    assert main(["triton", model, str(tmp_path / "models"), "--device", "cpu"]) == 0
+    assert "version 2" in capsys.readouterr().out
+    compared = ["verify", model, "--data", "digits", "--limit", "360"]
+    float32 = str(road / "encoder.onnx")
+    out = tmp_path / "reports"
+    out.mkdir()
+    assert main([*compared, "--checkpoint", float32, "--out", str(out)]) == 0
+    assert "against encoder.onnx on cpu" in capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == [
+        "digits.card.html",
+        "digits.report.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--precision fp16 --calibration digits", "no --calibration for precision"),
+        ("--precision int8-dynamic", "vision transformer"),
+        ("--signer acme", "no signer named 'acme'; known: none"),
+    ],
+)
+def test_an_export_that_cannot_be(road, words, message, tmp_path, capsys):
+    output = tmp_path / "encoder.onnx"
+    assert main(["export", str(road / "run"), str(output), *words.split()]) == 1
+    assert message in capsys.readouterr().err
+    assert not output.exists()
