@@ -56,8 +56,8 @@ class EmbeddingSession:
         ProviderError: The provider that was asked for did not load, or refused an
             option: a RuntimeError.
         TypeError: The settings are those of another provider.
-        ValueError: The provider's name is unknown; or the file is not an encoder
-            written by `export_onnx`, or is damaged.
+        ValueError: The provider's name is unknown; the file is not an encoder written
+            by `export_onnx`, or is damaged; or TensorRT is asked to take any size.
     """
 
     def __init__(
@@ -80,6 +80,12 @@ class EmbeddingSession:
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
         self.normalize = self.metadata[PREFIX + "normalize"] == "true"
+        if provider == "tensorrt" and self.any_size:
+            raise ValueError(
+                "Expected images of one size for provider 'tensorrt', which builds an "
+                f"engine for each, but {self.name} takes any: export it for one, or "
+                "choose 'cuda'"
+            )
         if provider == "auto":
             self._session, settings = self._open_best(model)
         else:

@@ -207,11 +207,13 @@ def export(
     precision: Literal["fp32", "fp16", "int8", "int8-dynamic"] = "fp32",
     calibration: str | None = None,
     backbone: str | None = None,
+    branch: str | None = None,
     image_size: int | None = None,
     mean: list[float] | None = None,
     std: list[float] | None = None,
     data: str | None = None,
     root: str | None = None,
+    any_size: bool = False,
     triton: str | None = None,
     resize: bool = False,
     signer: str | None = None,
@@ -228,11 +230,13 @@ def export(
         calibration: int8: a data set's name or a folder of real images, of which 256
             show the range of activations; by default the data verified on.
         backbone: A foreign checkpoint's encoder, for example resnet18.
+        branch: Where in a foreign checkpoint it is, where names do not tell.
         image_size: A foreign encoder's image size in pixels.
         mean: A foreign encoder's mean of each channel.
         std: A foreign encoder's standard deviation of each channel.
         data: Verify on these images; by default those the run was trained on.
         root: Folder that holds the data sets.
+        any_size: Take images of any height and width, where the encoder does.
         triton: Add the file to this Triton repository too, under the name of `output`;
             `rkdo triton` has options.
         resize: Let the graph resize images of any size; not for TensorRT.
@@ -242,7 +246,9 @@ def export(
     from rkdo_plugin.plugins import host
     from rkdo_plugin.recipes import features
 
-    encoder, named = _encoder(checkpoint, backbone, image_size, mean, std)
+    encoder, named = _encoder(
+        checkpoint, backbone, branch, image_size, mean, std, any_size
+    )
     name = data or named
     options: dict[str, Any] = {}
     if precision == "int8":
@@ -329,6 +335,7 @@ def verify(
     signer: str | None = None,
     out: str | None = None,
     backbone: str | None = None,
+    branch: str | None = None,
     image_size: int | None = None,
     mean: list[float] | None = None,
     std: list[float] | None = None,
@@ -348,6 +355,7 @@ def verify(
         signer: A registered signer, which checks the signature first.
         out: Folder of NAME.report.json and NAME.card.html; by default the model's.
         backbone: A foreign checkpoint's encoder, for example resnet18.
+        branch: Where in a foreign checkpoint it is, where names do not tell.
         image_size: A foreign encoder's image size in pixels.
         mean: A foreign encoder's mean of each channel.
         std: A foreign encoder's standard deviation of each channel.
@@ -368,7 +376,7 @@ def verify(
         plain = CPUSettings(optimize=False)
         reference = EmbeddingSession(checkpoint or model, "cpu", plain)
     else:
-        reference, named = _encoder(checkpoint, backbone, image_size, mean, std)
+        reference, named = _encoder(checkpoint, backbone, branch, image_size, mean, std)
     name, images, labels = data or named, None, None
     if name is None:
         print("generated images: no --data")
@@ -526,16 +534,26 @@ def plugins() -> None:
 def _encoder(
     checkpoint: str,
     backbone: str | None,
+    branch: str | None,
     image_size: int | None,
     mean: list[float] | None,
     std: list[float] | None,
+    any_size: bool = False,
 ) -> tuple[Any, str | None]:
     """The encoder of a checkpoint, and the name of the data it was trained on."""
     from rkdo_plugin.export import freeze
     from rkdo_plugin.recipes import features
 
     path = features.checkpoint_of(Path(checkpoint))
-    encoder = freeze(path, backbone, image_size=image_size, mean=mean, std=std)
+    encoder = freeze(
+        path,
+        backbone,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+        branch=branch,
+        any_size=any_size,
+    )
     return encoder, features.recorded_data(path)
 
 

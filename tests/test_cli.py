@@ -392,6 +392,8 @@ def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
     [
         ("--precision fp16 --calibration digits", "no --calibration for precision"),
         ("--precision int8-dynamic", "vision transformer"),
+        ("--branch head", "head"),
+        ("--any-size --resize", "what size should"),
         ("--signer acme", "no signer named 'acme'; known: none"),
     ],
 )

@@ -86,3 +86,9 @@ def test_freeze_passes_it_on(tmp_path):
         tmp_path / "plain.pt", "small-convnet", any_size=True, **PREPROCESSING
     )
     assert encoder(torch.zeros(1, 40, 56, 3, dtype=torch.uint8)).shape == (1, 96)
+
+
+def test_tensorrt_is_refused_before_it_builds_an_engine_for_each_size(tmp_path):
+    export_onnx(any_size(create_encoder("small-convnet")), tmp_path / "any.onnx")
+    with pytest.raises(ValueError, match=r"one size for provider 'tensorrt'"):
+        EmbeddingSession(tmp_path / "any.onnx", "tensorrt")
