@@ -162,6 +162,8 @@ def _driver_version() -> str | None:
 
 def _missing(names: Sequence[tuple[str, str]], cuda: str) -> tuple[str, ...]:
     """Linux's names of the libraries that do not load."""
+    if not cuda:  # a build for the CPU needs none
+        return ()
     major = cuda.partition(".")[0]
     pairs = [[name.format(cuda=major) for name in pair] for pair in names]
     return tuple(

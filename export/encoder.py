@@ -78,11 +78,13 @@ class Encoder(nn.Module):
         size = (self.image_size, 2 * self.image_size + 1)
         wide = torch.zeros(1, *size, self.channels, dtype=torch.uint8)
         try:
-            self(wide.to(self.mean.device))
+            dim = self(wide.to(self.mean.device)).shape[1]
+            if dim != self._dim:
+                raise ValueError(f"{dim} components, and {self._dim} on a square")
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"Expected a backbone for images of any size but on {size[0]} x "
-                f"{size[1]} pixels it says: {error}"
+                f"{size[1]} pixels it gives: {error}"
             ) from error
 
     @property

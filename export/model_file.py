@@ -3,8 +3,8 @@
 import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,18 +98,21 @@ def read_model(path: Path) -> ModelFile:
     fault = broken_seal(content)
     if fault is not None:
         raise ValueError(f"{path} is damaged: {fault}")
-    loaded = ModelFile(path.name, content, metadata, _read_weights(path, model))
+    loaded = ModelFile(
+        path.name, content, metadata, _read_weights(path, model, metadata)
+    )
     fault = broken_manifest(path, loaded.files)
     if fault is not None:
         raise ValueError(f"{path} is not the file that was exported: {fault}")
     return loaded
 
 
-def _read_weights(path: Path, model: onnx.ModelProto) -> tuple[str, bytes] | None:
+def _read_weights(
+    path: Path, model: onnx.ModelProto, metadata: dict[str, str]
+) -> tuple[str, bytes] | None:
     named = locations(model)
     if not named:
         return None
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
     name = metadata.get(WEIGHTS_FILE)
     # A path could point anywhere on this machine.
     if name is None or named != {name} or name != Path(name).name:
@@ -136,7 +139,10 @@ def _read_weights(path: Path, model: onnx.ModelProto) -> tuple[str, bytes] | Non
 def write_model(
     folder: Path, model: ModelFile, remarks: str, *, overwrite: bool
 ) -> None:
-    """Write a model with its manifest; at any moment what is there can be loaded.
+    """Write a model with its manifest; whenever it stops, what is there can be loaded.
+
+    Without its manifest too, which repeats the checksum in the model: a full disk may
+    leave it out.
 
     Args:
         folder: Where the files appear.
@@ -150,37 +156,29 @@ def write_model(
             files are as they were.
     """
     path = folder / model.name
+    beside, checks = manifest_path(path), manifest(model.files, remarks)
     with _alone(folder), staged(path, model.content) as appear:
-        before = _weights_beside(path)
+        before, existed = _weights_beside(path), path.exists()
+        older = beside.read_bytes() if beside.exists() else None
         try:
             if model.weights is not None:
                 # The name holds the checksum: an older file of it is the same.
                 write_whole(folder / model.weights[0], model.weights[1], overwrite=True)
-            _replace(path, appear, manifest(model.files, remarks), overwrite)
+            if older is not None and (overwrite or not existed):
+                # Until the model is there, the manifest holds for either.
+                write_whole(beside, older + checks, overwrite=True)
+            appear(overwrite)
         except OSError:
+            if older is not None:
+                write_whole(beside, older, overwrite=True)
             for newer in _weights_beside(path) - before:
                 newer.unlink()
             raise
-        for older in before:
-            if older.name not in model.files:
-                older.unlink()
-
-
-def _replace(
-    path: Path, appear: Callable[[bool], None], checks: bytes, overwrite: bool
-) -> None:
-    beside = manifest_path(path)
-    older = beside.read_bytes() if path.exists() and beside.exists() else None
-    if older is not None and overwrite:
-        # Until the model is there, the manifest holds for either.
-        write_whole(beside, older + checks, overwrite=True)
-    try:
-        appear(overwrite)
-    except OSError:
-        if older is not None:
-            write_whole(beside, older, overwrite=True)
-        raise
-    write_whole(beside, checks, overwrite=True)
+        with suppress(OSError):  # what is there holds, and is more than is needed
+            write_whole(beside, checks, overwrite=True)
+            for stale in before:
+                if stale.name not in model.files:
+                    stale.unlink()
 
 
 def _weights_beside(path: Path) -> set[Path]:

@@ -159,10 +159,11 @@ def private_folder(folder: Path) -> Path:
     """Create a folder that only its owner writes to: an engine is code that is run.
 
     Raises:
-        PermissionError: The folder is there, and others may write to it.
+        PermissionError: The folder is there, and others own it or may write to it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix" and folder.stat().st_mode & 0o022:
+    found = folder.stat()
+    if os.name == "posix" and (found.st_mode & 0o022 or found.st_uid != os.getuid()):
         raise PermissionError(
             f"Expected a folder that only its owner may write to but got {folder}: "
             "TensorRT runs what it finds there"

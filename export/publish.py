@@ -127,7 +127,8 @@ def _opened(
             os.close(file)
             temporary.unlink(missing_ok=True)
         return
-    file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    binary = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+    file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | binary, 0o666)
     try:
         yield file, lambda to: None if to == temporary else os.link(temporary, to)
     finally:

@@ -1,14 +1,13 @@
 """What can be set on each provider, and the options that onnxruntime gets for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from rkdo_plugin.export.metadata import INPUT
 
 MAX_BATCH = 256  # images a run
-TENSORRT_CACHE = Path.home() / ".cache" / "rkdo" / "tensorrt"
 
 Options = dict[str, str]
 
@@ -115,7 +114,10 @@ class TensorRTSettings:
     max_batch: int = MAX_BATCH
     opt_batch: int | None = None
     workspace: int | None = None
-    cache: Path = TENSORRT_CACHE
+    # Not at import: a container's user may have no home.
+    cache: Path = field(
+        default_factory=lambda: Path.home() / ".cache" / "rkdo" / "tensorrt"
+    )
 
     def __post_init__(self) -> None:
         _require_at_least(0, device=self.device)

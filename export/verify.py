@@ -24,7 +24,12 @@ from rkdo_plugin.export.gates import PRECISIONS, require_precision
 from rkdo_plugin.export.images import UInt8Array, require_images, sample_images
 from rkdo_plugin.export.metadata import PRECISION
 from rkdo_plugin.export.model_file import ModelFile, read_model
-from rkdo_plugin.export.providers import RUNTIME_ERRORS, Provider, ProviderError
+from rkdo_plugin.export.providers import (
+    RUNTIME_ERRORS,
+    Provider,
+    ProviderError,
+    require_provider,
+)
 from rkdo_plugin.export.report import Report
 from rkdo_plugin.export.seal import SHA256
 from rkdo_plugin.export.session import EmbeddingSession
@@ -106,6 +111,7 @@ def compare(
             f"Expected `labels` to be of shape ({len(images)},), one an image, but got "
             f"{labels.shape}"
         )
+    require_provider(provider)
     distinct = len(images)
     images = images[np.arange(max(distinct, sum(BATCHES))) % distinct]
     try:
@@ -207,14 +213,17 @@ def _failed(
 ) -> Report:
     """The report of a file that was not run."""
     precision = model.metadata.get(PRECISION, "fp32")
-    parameters = () if isinstance(encoder, EmbeddingSession) else encoder.parameters()
+    sha256 = model.metadata.get(SHA256, "")
+    if isinstance(encoder, Encoder):
+        compared_with = f"its encoder in PyTorch {torch.__version__}"
+        parameter_bytes = sum(4 * p.numel() for p in encoder.backbone.parameters())
+    else:
+        itself = encoder.metadata[SHA256] == sha256
+        name = "itself, not its encoder," if itself else encoder.name
+        compared_with, parameter_bytes = f"{name} on {encoder.provider}", 0
     return Report(
         failures=failures,
-        compared_with=(
-            f"{encoder.name} on {encoder.provider}"
-            if isinstance(encoder, EmbeddingSession)
-            else f"its encoder in PyTorch {torch.__version__}"
-        ),
+        compared_with=compared_with,
         precision=precision if precision in PRECISIONS else "fp32",
         provider="nothing",
         max_abs=NAN,
@@ -230,8 +239,8 @@ def _failed(
         worst=(),
         worst_one_minus_cosine=(),
         speed=NAN,
-        sha256=model.metadata.get(SHA256, ""),
+        sha256=sha256,
         file_bytes=model.file_bytes,
-        parameter_bytes=sum(4 * parameter.numel() for parameter in parameters),
+        parameter_bytes=parameter_bytes,
         seconds=0.0,
     )

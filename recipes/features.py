@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rkdo_plugin.export import EmbeddingSession, Encoder, freeze
 from rkdo_plugin.export.checkpoint import read_checkpoint
 from rkdo_plugin.export.verify import BATCHES
-from rkdo_plugin.recipes.data import as_arrays, load_data
+from rkdo_plugin.recipes.data import LabelledImages, as_arrays, load_data
 from rkdo_plugin.recipes.run_folder import CHECKPOINT
 
 BATCH_SIZE = 512  # images in the encoder at a time
@@ -81,7 +81,7 @@ def recorded_data(checkpoint: Path) -> str | None:
 
 
 def parity_images(name: str, root: str | None, image_size: int) -> NDArray[np.uint8]:
-    """The first test images of named data (training images where there are none)."""
+    """Some test images of named data (training images where there are none)."""
     return labelled_images(name, root, image_size, sum(BATCHES))[0]
 
 
@@ -93,17 +93,20 @@ def labelled_images(
         raise ValueError(f"Expected `limit` to be at least 1 but got {limit}")
     data = load_data(name, root=root)
     part = data.test if len(data.test) else data.train
-    images, labels = as_arrays(
-        [part[i] for i in range(min(limit, len(part)))], image_size
-    )
+    images, labels = _spread(part, limit, image_size)
     return images, labels if data.num_classes > 1 else None
 
 
 def calibration_images(
     name: str, root: str | None, image_size: int
 ) -> NDArray[np.uint8]:
-    """Training images of named data, evenly over all of them."""
-    part = load_data(name, root=root).train
-    count = min(CALIBRATION_IMAGES, len(part))
-    places = np.linspace(0, len(part) - 1, count).astype(int).tolist()
-    return as_arrays([part[place] for place in places], image_size)[0]
+    """Training images of named data."""
+    return _spread(load_data(name, root=root).train, CALIBRATION_IMAGES, image_size)[0]
+
+
+def _spread(
+    part: LabelledImages, limit: int, image_size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+    """At most so many images, evenly over all: folders lie in the order of classes."""
+    places = np.linspace(0, len(part) - 1, min(limit, len(part))).astype(int).tolist()
+    return as_arrays([part[place] for place in places], image_size)

@@ -373,6 +373,11 @@ def verify(
     named = None
     reference: Any
     if checkpoint is None or checkpoint.endswith(".onnx"):
+        for option in (backbone, branch, image_size, mean, std):
+            if option is not None:
+                raise ValueError(
+                    f"Expected --checkpoint, of a foreign encoder, beside {option}"
+                )
         plain = CPUSettings(optimize=False)
         reference = EmbeddingSession(checkpoint or model, "cpu", plain)
     else:

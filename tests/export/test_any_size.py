@@ -92,3 +92,8 @@ def test_tensorrt_is_refused_before_it_builds_an_engine_for_each_size(tmp_path):
     export_onnx(any_size(create_encoder("small-convnet")), tmp_path / "any.onnx")
     with pytest.raises(ValueError, match=r"one size for provider 'tensorrt'"):
         EmbeddingSession(tmp_path / "any.onnx", "tensorrt")
+
+
+def test_features_that_grow_with_the_image_are_refused():
+    with pytest.raises(ValueError, match="components, and 3072 on a square"):
+        any_size(nn.Flatten())

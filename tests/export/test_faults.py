@@ -186,3 +186,31 @@ def test_where_files_always_have_names_they_still_appear_whole(
     EmbeddingSession(path)
     names = sorted(entry.name for entry in Path(tmp_path).iterdir())
     assert names == ["a.onnx", "a.onnx.sha256"]
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_disk_that_fills_up_between_the_files_leaves_a_model_that_loads(
+    make_small, tmp_path, monkeypatch, failing
+):
+    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
+    path = tmp_path / "large.onnx"
+    export_onnx(make_small(), path)
+    before, count = state(tmp_path), 0
+
+    def full(place, content, *, overwrite):
+        nonlocal count
+        if place.suffix == ".sha256":
+            count += 1
+            if count == failing:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(place, content, overwrite=overwrite)
+
+    monkeypatch.setattr("rkdo_plugin.export.model_file.write_whole", full)
+    if failing == 1:
+        with pytest.raises(OSError, match="No space"):
+            export_onnx(make_small(seed=1), path, overwrite=True)
+        assert state(tmp_path) == before
+    else:
+        export_onnx(make_small(seed=1), path, overwrite=True)
+        assert path.read_bytes() != before["large.onnx"]
+    EmbeddingSession(path)
