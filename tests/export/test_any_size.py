@@ -67,7 +67,7 @@ def test_what_is_still_refused(exported):
 
 def test_a_network_of_one_size_is_refused():
     vit = torchvision.models.VisionTransformer(32, 16, 1, 2, 24, 48)
-    with pytest.raises(ValueError, match=r"on 32 x 65 pixels it says: Wrong image"):
+    with pytest.raises(ValueError, match=r"on 32 x 65 pixels it gives: Wrong image"):
         any_size(vit)
 
 
