@@ -15,6 +15,7 @@ from rkdo_plugin.recipes.data import LabelledImages, as_arrays, load_data
 from rkdo_plugin.recipes.run_folder import CHECKPOINT
 
 BATCH_SIZE = 512  # images in the encoder at a time
+INTEGER_IMAGES = 500  # compared where a file computes in integers
 CALIBRATION_IMAGES = 256  # more change the ranges of activations little
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -80,9 +81,15 @@ def recorded_data(checkpoint: Path) -> str | None:
     return name
 
 
-def parity_images(name: str, root: str | None, image_size: int) -> NDArray[np.uint8]:
-    """Some test images of named data (training images where there are none)."""
-    return labelled_images(name, root, image_size, sum(BATCHES))[0]
+def parity_images(
+    name: str, root: str | None, image_size: int, *, integers: bool = False
+) -> NDArray[np.uint8]:
+    """Some test images of named data (training images where there are none).
+
+    More for integers: what they do to neighbours and to the worst image shows on many.
+    """
+    count = INTEGER_IMAGES if integers else sum(BATCHES)
+    return labelled_images(name, root, image_size, count)[0]
 
 
 def labelled_images(

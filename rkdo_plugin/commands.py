@@ -268,7 +268,9 @@ def export(
     if name is None:
         print("generated images: the checkpoint records no data, and --data is not set")
     else:
-        images = features.parity_images(name, root, encoder.image_size)
+        images = features.parity_images(
+            name, root, encoder.image_size, integers=precision.startswith("int8")
+        )
     write = host().factory("exporter", exporter)
     signing = None if signer is None else host().factory("signer", signer)()
     print(write(encoder, output, overwrite=overwrite, images=images, **options))

@@ -371,7 +371,8 @@ def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
     run, model = str(road / "run"), str(tmp_path / "digits.onnx")
     words = ["export", run, model, "--precision", "int8", "--resize"]
     assert main([*words, "--triton", str(tmp_path / "models")]) == 0
-    assert "int8 on cpu" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "int8 on cpu" in out and "parity passed on 360 images" in out
     assert (tmp_path / "models" / "digits" / "1" / "model.onnx").is_file()
     assert main(["triton", model, str(tmp_path / "models"), "--device", "cpu"]) == 0
     assert "version 2" in capsys.readouterr().out
