@@ -32,13 +32,16 @@ def trial(provider: str) -> str | None:
         provider: "cpu", "cuda" or "tensorrt".
     """
     try:
-        child = subprocess.run(
-            [sys.executable, "-c", PROGRAM, provider],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-        )
+        # In a folder of its own: what lies in this one is imported first.
+        with tempfile.TemporaryDirectory() as folder:
+            child = subprocess.run(
+                [sys.executable, "-c", PROGRAM, provider],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=SECONDS,
+                cwd=folder,
+            )
     except subprocess.TimeoutExpired:
         return f"it gave no answer within {SECONDS} s"
     if child.returncode == 0:

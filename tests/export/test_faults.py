@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_what_was_there(older, make_small, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["write", "fsync", "link"])
-def test_a_process_killed_while_writing_leaves_what_was_there(older, step):
+def test_a_process_killed_while_writing_leaves_what_was_there(older, step, tmp_path):
     before = state(older.parent)
     program = f"""
         import os, signal, sys
@@ -85,8 +85,9 @@ def test_a_process_killed_while_writing_leaves_what_was_there(older, step):
         model = ModelFile("small.onnx", b"new" * 1000, {{}})
         write_model(Path(sys.argv[1]), model, "", overwrite=True)
     """
-    command = [sys.executable, "-P", "-c", textwrap.dedent(program), older.parent]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    command = [sys.executable, "-c", textwrap.dedent(program), older.parent]
+    done = subprocess.run(command, check=False, cwd=tmp_path)
+    assert done.returncode == -signal.SIGKILL
     after = state(older.parent)
     assert after["small.onnx"] == before["small.onnx"]
     assert after.keys() == before.keys()
@@ -126,8 +127,8 @@ def test_two_exports_that_replace_one_path_at_once_leave_one_of_them(
             for _ in range(2):
                 export_onnx(encoder, sys.argv[1], overwrite=True)
         """
-        command = [sys.executable, "-P", "-c", textwrap.dedent(program), older]
-        programs.append(subprocess.Popen(command))
+        command = [sys.executable, "-c", textwrap.dedent(program), older]
+        programs.append(subprocess.Popen(command, cwd=tmp_path))
     assert [program.wait() for program in programs] == [0, 0, 0]
     EmbeddingSession(older)  # its manifest is its own
     names = sorted(path.name for path in older.parent.iterdir())

@@ -83,6 +83,7 @@ def attempt(stubs, tmp_path):
         child = subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | {"LD_LIBRARY_PATH": str(stubs)},
+            cwd=tmp_path,  # the checkout would hide the installed package
             capture_output=True,
             text=True,
         )
@@ -132,10 +133,12 @@ def test_a_refused_option_is_named_with_its_provider(kind, options, attempt):
     assert f"{expected}{option} = '{value}': " in attempt(kind, options)[option]
 
 
-def test_a_driver_without_a_gpu_is_reported_as_what_it_is(stubs):
+def test_a_driver_without_a_gpu_is_reported_as_what_it_is(stubs, tmp_path):
     command = [sys.executable, "-m", "rkdo_plugin.cli", "doctor", "--provider", "cuda"]
     environment = os.environ | {"LD_LIBRARY_PATH": str(stubs)}
-    child = subprocess.run(command, env=environment, capture_output=True, text=True)
+    child = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
     assert child.returncode == 1
     for found in ("supports CUDA 13.0", "TensorRT         10.16.1", "loads, and yet"):
         assert found in child.stdout
