@@ -1,7 +1,9 @@
 """From an encoder to an ONNX graph that holds nothing of the machine it came from."""
 
+import contextlib
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -40,7 +42,7 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
     example = example.to(encoder.mean.device)
     axes = {0: "batch"} | ({1: "height", 2: "width"} if encoder.any_size else {})
     module = HalfCore(encoder) if half else encoder
-    with evaluating(module), warnings.catch_warnings():
+    with evaluating(module), _plain_pooling(module), warnings.catch_warnings():
         # About torch's own internals and deprecations: nothing a user can act on.
         warnings.simplefilter("ignore")
         try:
@@ -52,6 +54,21 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
     if not encoder.any_size:
         write_known_shapes(model)
     return model
+
+
+@contextlib.contextmanager
+def _plain_pooling(module: nn.Module) -> Iterator[None]:
+    """Pool in one order of memory: in channels last, torch adds a search for places."""
+    hooks = [
+        part.register_forward_pre_hook(lambda _, maps: (maps[0].contiguous(),))
+        for part in module.modules()
+        if isinstance(part, nn.AdaptiveAvgPool2d)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _by_dynamo(

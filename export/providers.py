@@ -11,6 +11,7 @@ import onnxruntime
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
+from rkdo_plugin.export.amx import for_amx, has_amx
 from rkdo_plugin.export.libraries import nvidia_driver, preload, tensorrt_version
 from rkdo_plugin.export.settings import (
     CPUSettings,
@@ -99,6 +100,8 @@ def open_session(
         if not settings.optimize:
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.graph_optimization_level = level
+        elif has_amx():
+            content = for_amx(content)
     else:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if nvidia_driver() is None:
@@ -108,7 +111,7 @@ def open_session(
         options.add_external_initializers_from_files_in_memory(
             [weights[0]], [weights[1]], [len(weights[1])]
         )
-    choice = provider_options(settings, image, sha256(content).hexdigest())
+    choice = provider_options(settings, image, content)
     try:
         session = onnxruntime.InferenceSession(
             content, options, providers=choice, enable_fallback=0
@@ -122,7 +125,7 @@ def open_session(
 
 
 def provider_options(
-    settings: Settings, image: tuple[int, int, int], model_sha256: str
+    settings: Settings, image: tuple[int, int, int], content: bytes
 ) -> list[tuple[str, Options]]:
     """Providers with their options, in the order in which onnxruntime tries them.
 
@@ -132,7 +135,7 @@ def provider_options(
         return [(NAMES["cpu"], {})]
     if isinstance(settings, CUDASettings):
         return [(NAMES["cuda"], settings.options())]
-    cache = private_folder(_engine_folder(settings, model_sha256))
+    cache = private_folder(_engine_folder(settings, content))
     # Nodes that TensorRT does not know run on CUDA.
     return [
         (NAMES["tensorrt"], settings.options(image, cache)),
@@ -171,9 +174,9 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def _engine_folder(settings: TensorRTSettings, model_sha256: str) -> Path:
+def _engine_folder(settings: TensorRTSettings, content: bytes) -> Path:
     gpu = "no-gpu"
     if torch.cuda.is_available():
         gpu = re.sub(r"[^\w.-]+", "-", torch.cuda.get_device_name(settings.device))
     versions = f"ort{onnxruntime.__version__}-trt{tensorrt_version()}"
-    return settings.cache / f"{model_sha256[:16]}-{versions}-{gpu}"
+    return settings.cache / f"{sha256(content).hexdigest()[:16]}-{versions}-{gpu}"

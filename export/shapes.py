@@ -1,5 +1,7 @@
 """Write the shapes that are known into a graph, so that nothing computes them."""
 
+from collections import defaultdict
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -9,16 +11,18 @@ from rkdo_plugin.export.metadata import INPUT
 Shapes = dict[str, list[int | None]]
 FLOATS = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}
 LARGE = 1024  # bytes of a tensor that is no shape
+BROADCASTING = ("Add", "Div", "Mul", "Sub")
 
 
 def write_known_shapes(model: onnx.ModelProto) -> None:
     """Replace computed shapes by constants wherever only the batch is open.
 
     Images have one size, so every shape is known but for the batch: Reshape can take
-    it from the number of elements, and Expand to the batch is an addition of zeros that
-    has it. A Shape node left over runs on the CPU, and a session that may not use the
-    CPU beside a GPU does not load the graph. Batches are at least 1. A runtime sees
-    more to fuse in the new graph, so the last bits may differ.
+    it from the number of elements, arithmetic expands its operands itself, and any
+    other Expand to the batch is an addition of zeros that has it. A Shape node left
+    over runs on the CPU, and a session that may not use the CPU beside a GPU does not
+    load the graph. Batches are at least 1. A runtime sees more to fuse in the new
+    graph, so the last bits may differ.
 
     Args:
         model: A graph from `to_graph`, changed in place. What does not fit stays.
@@ -26,11 +30,20 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
     graph = model.graph
     shapes = _inferred(model)
     constants = {tensor.name for tensor in graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            readers[name].append(node)
     kept: list[onnx.NodeProto] = []
     for node in graph.node:
         computed = len(node.input) > 1 and node.input[1] not in constants
         if computed and node.op_type == "Reshape":
             _give_constant_shape(node, shapes, graph)
+        elif computed and _is_needless(node, readers[node.output[0]], shapes):
+            for reader in readers[node.output[0]]:
+                place = list(reader.input).index(node.output[0])
+                reader.input[place] = node.input[0]
+            continue
         elif computed and node.op_type == "Expand" and node.input[0] in constants:
             kept += _addition_of_zeros(node, shapes, graph)
             continue
@@ -73,6 +86,28 @@ def _give_constant_shape(
     if shape is not None and shape.count(None) <= 1 and 0 not in shape:
         sizes = [-1 if size is None else size for size in shape]
         node.input[1] = _constant(f"{node.output[0]}/shape", sizes, graph)
+
+
+def _is_needless(
+    node: onnx.NodeProto, readers: list[onnx.NodeProto], shapes: Shapes
+) -> bool:
+    """Whether all readers would expand the value anyway, to their other operand."""
+    before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
+    return (
+        node.op_type in ("Expand", "Tile")
+        and before is not None
+        and after is not None
+        and after.count(None) <= 1
+        and len(before) == len(after)
+        and all(size in (1, sizes) for size, sizes in zip(before, after, strict=True))
+        and bool(readers)
+        and all(
+            reader.op_type in BROADCASTING
+            and after
+            in [shapes.get(name) for name in reader.input if name != node.output[0]]
+            for reader in readers
+        )
+    )
 
 
 def _addition_of_zeros(

@@ -1,5 +1,6 @@
 import stat
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import onnxruntime
@@ -10,12 +11,12 @@ from rkdo_plugin.export import CPUSettings, CUDASettings, TensorRTSettings, prov
 from rkdo_plugin.export.providers import private_folder, provider_options
 from rkdo_plugin.export.settings import MAX_BATCH
 
-IMAGE, SHA256 = (224, 224, 3), "a" * 64
+IMAGE, CONTENT = (224, 224, 3), b"an encoder"
 
 
-def options(settings, sha256=SHA256):
+def options(settings, content=CONTENT):
     """The options of the first provider."""
-    return provider_options(settings, IMAGE, sha256)[0][1]
+    return provider_options(settings, IMAGE, content)[0][1]
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def tensorrt(tmp_path):
 
 def test_the_cpu_is_never_a_second_choice(tensorrt):
     names = [
-        [name for name, _ in provider_options(settings, IMAGE, SHA256)]
+        [name for name, _ in provider_options(settings, IMAGE, CONTENT)]
         for settings in (CPUSettings(), CUDASettings(), tensorrt)
     ]
     assert names == [
@@ -82,17 +83,17 @@ def test_tensorrt_leaves_precision_to_the_graph(tensorrt):
 
 
 def test_nodes_that_tensorrt_leaves_run_on_the_same_gpu(tensorrt):
-    _, (_, cuda) = provider_options(replace(tensorrt, device=2), IMAGE, SHA256)
+    _, (_, cuda) = provider_options(replace(tensorrt, device=2), IMAGE, CONTENT)
     assert cuda == options(CUDASettings(device=2))
 
 
 def test_engines_lie_apart_by_model_versions_and_gpu(tensorrt, monkeypatch, tmp_path):
-    def folder(sha256=SHA256):
-        found = options(tensorrt, sha256)
+    def folder(content=CONTENT):
+        found = options(tensorrt, content)
         assert found["trt_timing_cache_path"] == found["trt_engine_cache_path"]
         return Path(found["trt_engine_cache_path"])
 
-    folders = [folder(), folder("b" * 64)]
+    folders = [folder(), folder(b"another")]
     monkeypatch.setattr(onnxruntime, "__version__", "9.9.9")
     folders.append(folder())
     monkeypatch.setattr(providers, "tensorrt_version", lambda: "10.16.1")
@@ -102,7 +103,8 @@ def test_engines_lie_apart_by_model_versions_and_gpu(tensorrt, monkeypatch, tmp_
     folders.append(folder())
     assert len(set(folders)) == 5
     assert {path.parent for path in folders} == {tmp_path}
-    assert folders[-1].name == "aaaaaaaaaaaaaaaa-ort9.9.9-trt10.16.1-NVIDIA-L4-PCIe"
+    key = sha256(CONTENT).hexdigest()[:16]
+    assert folders[-1].name == f"{key}-ort9.9.9-trt10.16.1-NVIDIA-L4-PCIe"
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in folders)
 
 

@@ -90,6 +90,83 @@ def test_a_graph_without_computed_shapes_stays_as_it_is(make_small):
     assert (list(model.graph.node), list(model.graph.initializer)) == before
 
 
+def test_arithmetic_expands_by_itself():
+    class Cosine(nn.Module):
+        """Divides by a norm of its own, expanded to every component."""
+
+        def __init__(self):
+            super().__init__()
+            self.maps = nn.Conv2d(3, 8, 8, stride=8)
+
+        def forward(self, images):
+            return nn.functional.normalize(self.maps(images), dim=1).flatten(1)
+
+    torch.manual_seed(0)
+    encoder = Encoder(Cosine(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
+    model = graph.to_graph(encoder)
+    onnx.checker.check_model(model, full_check=True)
+    assert (ON_THE_CPU | {"Expand"}).isdisjoint(kinds(model))
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    with torch.no_grad():
+        expected = encoder(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "readers",
+    [
+        ["MatMul large wide"],
+        ["Mul wide wide"],  # nothing else is as large
+        ["Mul small wide"],
+        ["Mul large wide", "Relu wide"],
+    ],
+)
+def test_what_nothing_else_would_expand_stays_expanded(readers):
+    """A column, expanded to three, and what reads it."""
+    helper, proto = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Shape", ["large"], ["shape"]),
+        helper.make_node("Expand", ["small", "shape"], ["wide"]),
+    ]
+    outputs = []
+    for number, reader in enumerate(readers):
+        kind, *inputs = reader.split()
+        nodes.append(helper.make_node(kind, inputs, [f"out{number}"]))
+        outputs.append(f"out{number}")
+    values = {
+        name: helper.make_tensor_value_info(name, proto.FLOAT, ["b", 3, width])
+        for name, width in {"large": 3, "small": 1}.items()
+    }
+    made = helper.make_graph(
+        nodes,
+        "graph",
+        list(values.values()),
+        [helper.make_tensor_value_info(out, proto.FLOAT, None) for out in outputs],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    model = helper.make_model(made, opset_imports=opset, ir_version=10)
+    write_known_shapes(model)
+    assert kinds(model)["Expand"] == 1
+
+
+def test_pooling_of_channels_last_maps_is_a_mean():
+    class ChannelsLast(nn.Module):
+        """What ConvNeXt and Swin hand to their pooling."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(3)
+            self.pool = nn.AdaptiveAvgPool2d(1)
+
+        def forward(self, images):
+            maps = self.norm(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            return self.pool(maps).flatten(1)
+
+    encoder = Encoder(ChannelsLast(), image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
+    assert (ON_THE_CPU | {"Gather"}).isdisjoint(kinds(graph.to_graph(encoder)))
+    assert not encoder.backbone.pool._forward_pre_hooks
+
+
 def test_a_shape_that_two_open_sizes_decide_is_left_computed():
     helper, proto = onnx.helper, onnx.TensorProto
     image = helper.make_tensor_value_info("image", proto.FLOAT, ["b", "h", 2])
