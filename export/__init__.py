@@ -4,8 +4,9 @@ from rkdo_plugin.export.doctor import Diagnosis, examine
 from rkdo_plugin.export.embed import EmbeddedFolder, embed_folder
 from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.freeze import freeze
-from rkdo_plugin.export.onnx import export_onnx, quantize
+from rkdo_plugin.export.onnx import export_onnx
 from rkdo_plugin.export.providers import ProviderError
+from rkdo_plugin.export.quantize import quantize
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.settings import CPUSettings, CUDASettings, TensorRTSettings

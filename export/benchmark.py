@@ -19,9 +19,9 @@ from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.gates import Precision
 from rkdo_plugin.export.graph import to_graph
 from rkdo_plugin.export.images import UInt8Array
+from rkdo_plugin.export.integers import is_convolutional, to_integers
 from rkdo_plugin.export.metadata import describe
 from rkdo_plugin.export.onnx import as_file, export_onnx
-from rkdo_plugin.export.quantize import is_convolutional, to_integers
 from rkdo_plugin.export.report import Report
 from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.settings import CPUSettings

@@ -7,30 +7,25 @@ from pathlib import Path
 
 import onnx
 
+from rkdo_plugin.export.calibration import require_calibration
 from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.external import move_weights_out
 from rkdo_plugin.export.gates import Precision, require_precision
 from rkdo_plugin.export.graph import to_graph
 from rkdo_plugin.export.half import require_half_range
-from rkdo_plugin.export.images import UInt8Array, require_images
+from rkdo_plugin.export.images import UInt8Array
+from rkdo_plugin.export.integers import to_integers
 from rkdo_plugin.export.metadata import PRECISION, describe
 from rkdo_plugin.export.model_file import (
     WEIGHTS_FILE,
     WEIGHTS_SHA256,
     ModelFile,
-    read_model,
     write_model,
 )
 from rkdo_plugin.export.publish import require_writable
-from rkdo_plugin.export.quantize import (
-    INTEGERS,
-    require_real_images,
-    to_integers,
-)
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.resize import with_resize
 from rkdo_plugin.export.seal import SHA256, seal
-from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.verify import BATCHES, compare, pictures
 
 MAX_BYTES = 2**31 - 2**20  # protobuf's limit for one file, less room for the graph
@@ -89,7 +84,7 @@ def export_onnx(
     started = time.perf_counter()
     path = Path(path)
     require_precision(precision)
-    _require_calibration(encoder, precision, calibration)
+    require_calibration(encoder, precision, calibration)
     require_writable(path, overwrite=overwrite)
     if images is None:
         images = pictures(encoder) if calibration is None else calibration
@@ -107,7 +102,7 @@ def export_onnx(
         require_half_range(encoder, images[: sum(BATCHES)])
         graph = to_graph(encoder, half=True)
     elif precision != "fp32":
-        _require_one_file(float32, precision)
+        require_one_file(float32, precision)
         graph = to_integers(graph, calibration)
     if resize:
         graph = with_resize(graph, encoder.image_size, encoder.channels)
@@ -115,89 +110,6 @@ def export_onnx(
     report = require_passed(compare(model, encoder, images))
     write_model(path.parent, model, remarks(report), overwrite=overwrite)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)
-
-
-def quantize(
-    model: str | Path,
-    output: str | Path,
-    calibration: UInt8Array | None = None,
-    *,
-    precision: Precision = "int8",
-    overwrite: bool = False,
-    images: UInt8Array | None = None,
-) -> Report:
-    """Make an integer file from an exported float32 file, without its checkpoint.
-
-    Args:
-        model: A float32 file written by `export_onnx`.
-        output: Where the integer file appears.
-        calibration: As in `export_onnx`.
-        precision: "int8" or "int8-dynamic".
-        overwrite: Whether an older file at `output` may be replaced.
-        images: As in `export_onnx`.
-
-    Returns:
-        The report of the verification against the float32 file.
-
-    Raises:
-        FileExistsError: `output` exists and `overwrite` is off.
-        FileNotFoundError: There is no such model.
-        OSError: The folder of `output` is missing or cannot be written to.
-        ParityError: The integer file is too far from the float32 file.
-        ValueError: The model is not a float32 export, or as in `export_onnx`.
-    """
-    started = time.perf_counter()
-    output = Path(output)
-    if precision not in INTEGERS:
-        raise ValueError(
-            f"Expected `precision` to be one of {', '.join(INTEGERS)} but got "
-            f"'{precision}'"
-        )
-    float32 = read_model(Path(model))
-    if float32.metadata[PRECISION] != "fp32":
-        raise ValueError(
-            f"Expected {model} to be of precision 'fp32' but it is of "
-            f"'{float32.metadata[PRECISION]}'"
-        )
-    _require_one_file(float32, precision)
-    reference = EmbeddingSession(float32, provider="cpu")
-    _require_calibration(reference, precision, calibration)
-    require_writable(output, overwrite=overwrite)
-    graph = onnx.load_model_from_string(float32.content)
-    metadata = float32.metadata | {PRECISION: precision}
-    made = as_file(output.name, to_integers(graph, calibration), metadata)
-    report = require_passed(
-        compare(made, reference, calibration if images is None else images)
-    )
-    write_model(output.parent, made, remarks(report), overwrite=overwrite)
-    return dataclasses.replace(report, seconds=time.perf_counter() - started)
-
-
-def _require_calibration(
-    encoder: Encoder | EmbeddingSession,
-    precision: Precision,
-    calibration: UInt8Array | None,
-) -> None:
-    if precision == "int8":
-        if calibration is None:
-            raise ValueError(
-                "Expected `calibration` for precision 'int8': some 256 real images, "
-                "uint8 (N, H, W, C), but got none"
-            )
-        require_images(calibration, encoder.image_size, encoder.channels)
-        require_real_images(calibration)
-    elif calibration is not None:
-        raise ValueError(
-            f"Expected no `calibration` for precision '{precision}', which reads none"
-        )
-
-
-def _require_one_file(model: ModelFile, precision: Precision) -> None:
-    if model.weights is not None:
-        raise ValueError(
-            f"Expected weights of at most {MAX_BYTES:,} bytes for precision "
-            f"'{precision}' but got {len(model.weights[1]):,}"
-        )
 
 
 def as_file(name: str, graph: onnx.ModelProto, metadata: dict[str, str]) -> ModelFile:
@@ -215,6 +127,19 @@ def as_file(name: str, graph: onnx.ModelProto, metadata: dict[str, str]) -> Mode
         metadata = metadata | {WEIGHTS_FILE: weights[0], WEIGHTS_SHA256: digest}
     content, checksum = seal(graph, metadata)
     return ModelFile(name, content, metadata | {SHA256: checksum}, weights)
+
+
+def require_one_file(model: ModelFile, precision: Precision) -> None:
+    """Refuse to quantise weights that lie in a file of their own.
+
+    Raises:
+        ValueError: They do.
+    """
+    if model.weights is not None:
+        raise ValueError(
+            f"Expected weights of at most {MAX_BYTES:,} bytes for precision "
+            f"'{precision}' but got {len(model.weights[1]):,}"
+        )
 
 
 def require_passed(report: Report) -> Report:

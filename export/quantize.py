@@ -1,185 +1,80 @@
-"""An encoder's graph in 8-bit integers."""
+"""Make an integer file from a float32 file."""
 
-import contextlib
-import logging
-import tempfile
-from collections.abc import Iterator
+import dataclasses
+import time
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    QuantFormat,
-    QuantType,
-    quantize_dynamic,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from rkdo_plugin.export.calibration import require_calibration
 from rkdo_plugin.export.gates import Precision
-from rkdo_plugin.export.graph import strip
 from rkdo_plugin.export.images import UInt8Array
-from rkdo_plugin.export.metadata import INPUT
+from rkdo_plugin.export.integers import INTEGERS, to_integers
+from rkdo_plugin.export.metadata import PRECISION
+from rkdo_plugin.export.model_file import read_model, write_model
+from rkdo_plugin.export.onnx import (
+    as_file,
+    remarks,
+    require_one_file,
+    require_passed,
+)
+from rkdo_plugin.export.publish import require_writable
+from rkdo_plugin.export.report import Report
+from rkdo_plugin.export.session import EmbeddingSession
+from rkdo_plugin.export.verify import compare
 
-INTEGERS: tuple[Precision, ...] = ("int8", "int8-dynamic")
-MIN_IMAGES = 16
-BATCH = 16  # calibration images at a time
-# What has integer kernels. Preprocessing and norms stay in float32: they cost nothing,
-# and their ranges are the worst to share 256 values.
-INTEGER_OPS = ["Add", "Clip", "Conv", "Gemm", "MatMul", "MaxPool", "Relu"]
 
-
-def to_integers(
-    model: onnx.ModelProto, calibration: UInt8Array | None
-) -> onnx.ModelProto:
-    """Quantise a graph: activations beforehand, where images show what they are like.
+def quantize(
+    model: str | Path,
+    output: str | Path,
+    calibration: UInt8Array | None = None,
+    *,
+    precision: Precision = "int8",
+    overwrite: bool = False,
+    images: UInt8Array | None = None,
+) -> Report:
+    """Make an integer file from an exported float32 file, without its checkpoint.
 
     Args:
-        model: The float32 graph.
-        calibration: Images like those to be embedded, uint8 (N, H, W, C).
+        model: A float32 file written by `export_onnx`.
+        output: Where the integer file appears.
+        calibration: As in `export_onnx`.
+        precision: "int8" or "int8-dynamic".
+        overwrite: Whether an older file at `output` may be replaced.
+        images: As in `export_onnx`.
+
+    Returns:
+        The report of the verification against the float32 file.
+
+    Raises:
+        FileExistsError: `output` exists and `overwrite` is off.
+        FileNotFoundError: There is no such model.
+        OSError: The folder of `output` is missing or cannot be written to.
+        ParityError: The integer file is too far from the float32 file.
+        ValueError: The model is not a float32 export, or as in `export_onnx`.
     """
-    graph = (
-        to_dynamic_int8(model) if calibration is None else to_int8(model, calibration)
+    started = time.perf_counter()
+    output = Path(output)
+    if precision not in INTEGERS:
+        raise ValueError(
+            f"Expected `precision` to be one of {', '.join(INTEGERS)} but got "
+            f"'{precision}'"
+        )
+    float32 = read_model(Path(model))
+    if float32.metadata[PRECISION] != "fp32":
+        raise ValueError(
+            f"Expected {model} to be of precision 'fp32' but it is of "
+            f"'{float32.metadata[PRECISION]}'"
+        )
+    require_one_file(float32, precision)
+    reference = EmbeddingSession(float32, provider="cpu")
+    require_calibration(reference, precision, calibration)
+    require_writable(output, overwrite=overwrite)
+    graph = onnx.load_model_from_string(float32.content)
+    metadata = float32.metadata | {PRECISION: precision}
+    made = as_file(output.name, to_integers(graph, calibration), metadata)
+    report = require_passed(
+        compare(made, reference, calibration if images is None else images)
     )
-    strip(graph)
-    return graph
-
-
-def to_int8(model: onnx.ModelProto, calibration: UInt8Array) -> onnx.ModelProto:
-    """Quantise weights and activations, whose ranges real images show.
-
-    Weights are signed, per channel; activations unsigned, as pairs of QuantizeLinear
-    and DequantizeLinear, which onnxruntime and TensorRT fuse. Suits convolutions.
-
-    Args:
-        model: The float32 graph.
-        calibration: Images like those to be embedded, uint8 (N, H, W, C).
-
-    Returns:
-        The quantised graph.
-
-    Raises:
-        ValueError: The images are too few, constant, all the same, or noise.
-    """
-    require_real_images(calibration)
-    with _prepared(model) as (prepared, output):
-        quantize_static(
-            prepared,
-            output,
-            _Batches(calibration),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=INTEGER_OPS,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-        return onnx.load_model(output)
-
-
-def to_dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Quantise weights; activations find their ranges at run time.
-
-    Suits vision transformers, whose activations differ too much between images to share
-    a range. Convolutions become several times slower.
-
-    Args:
-        model: The float32 graph.
-
-    Returns:
-        The quantised graph.
-
-    Raises:
-        ValueError: Convolutions hold most of the weights.
-    """
-    if is_convolutional(model):
-        raise ValueError(
-            "Expected a vision transformer for precision 'int8-dynamic' but most of "
-            "this encoder's weights are convolutions, which it makes several times "
-            "slower; use precision 'int8' with calibration images"
-        )
-    with _prepared(model) as (prepared, output):
-        quantize_dynamic(
-            prepared,
-            output,
-            op_types_to_quantize=["Gemm", "MatMul"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
-        return onnx.load_model(output)
-
-
-def is_convolutional(model: onnx.ModelProto) -> bool:
-    """Whether most of a graph's weights belong to convolutions."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    sizes = {"Conv": 0, "MatMul": 0, "Gemm": 0}
-    for node in model.graph.node:
-        if node.op_type in sizes and node.input[1] in weights:
-            sizes[node.op_type] += int(np.prod(weights[node.input[1]].dims))
-    return sizes["Conv"] >= sizes["MatMul"] + sizes["Gemm"]
-
-
-def require_real_images(images: UInt8Array) -> None:
-    """Refuse calibration images that cannot show what activations are like.
-
-    Args:
-        images: uint8 (N, H, W, C).
-
-    Raises:
-        ValueError: There are fewer than 16, or most are constant, copies of each other,
-            or noise: neighbouring pixels differ like pixels of any two places.
-    """
-    if len(images) < MIN_IMAGES:
-        raise ValueError(
-            f"Expected at least {MIN_IMAGES} calibration images but got {len(images)}"
-        )
-    pixels = images.astype(np.float32)
-    variance = pixels.var(axis=(1, 2)).mean(axis=1)
-    constant = float((variance < 1).mean())
-    if constant > 0.5:
-        raise ValueError(
-            f"Expected real calibration images but {constant:.0%} are of one colour"
-        )
-    distinct = len({image.tobytes() for image in images}) / len(images)
-    if distinct < 0.5:
-        raise ValueError(
-            f"Expected different calibration images but only {distinct:.0%} are"
-        )
-    # Of independent pixels the mean square of a step is twice their variance.
-    steps = np.diff(pixels, axis=2)
-    roughness = float(np.median((steps**2).mean(axis=(1, 2, 3)) / (2 * variance + 1)))
-    if roughness > 0.8:
-        raise ValueError(
-            "Expected real calibration images but got noise: neighbouring pixels "
-            f"differ by {roughness:.2f} of what pixels of any two places do"
-        )
-
-
-class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """Images as onnxruntime asks for them."""
-
-    def __init__(self, images: UInt8Array) -> None:
-        self._batches = iter(np.split(images, range(BATCH, len(images), BATCH)))
-
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        """The next batch, None after the last."""
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
-
-
-@contextlib.contextmanager
-def _prepared(model: onnx.ModelProto) -> Iterator[tuple[Path, Path]]:
-    """A folder with the graph, folded as the quantiser wants it, and room for more."""
-    root = logging.getLogger()
-    level = root.level
-    with tempfile.TemporaryDirectory() as folder:
-        float32, prepared = Path(folder, "float32.onnx"), Path(folder, "prepared.onnx")
-        onnx.save_model(model, float32)
-        root.setLevel(logging.ERROR)  # advice on what was done here already
-        try:
-            # Symbolic shapes fail on the uint8 input; onnx's own are enough.
-            quant_pre_process(float32, prepared, skip_symbolic_shape=True)
-            yield prepared, Path(folder, "int8.onnx")
-        finally:
-            root.setLevel(level)
+    write_model(output.parent, made, remarks(report), overwrite=overwrite)
+    return dataclasses.replace(report, seconds=time.perf_counter() - started)

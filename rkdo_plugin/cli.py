@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from rkdo_plugin import commands
+from rkdo_plugin import commands, export_commands
 
 COMMANDS: dict[str, Callable[..., None]] = {
     command.__name__.replace("_", "-"): command
@@ -18,12 +18,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
         commands.train,
         commands.evaluate,
         commands.inspect_field,
-        commands.export,
-        commands.verify,
-        commands.embed,
-        commands.triton,
+        export_commands.export,
+        export_commands.verify,
+        export_commands.embed,
+        export_commands.triton,
         commands.benchmark,
-        commands.doctor,
+        export_commands.doctor,
         commands.plugins,
     )
 }

@@ -14,9 +14,9 @@ from rkdo_plugin.export import CPUSettings, EmbeddingSession, Encoder, providers
 from rkdo_plugin.export.amx import for_amx, has_amx
 from rkdo_plugin.export.benchmark import photographs
 from rkdo_plugin.export.graph import to_graph
+from rkdo_plugin.export.integers import to_int8
 from rkdo_plugin.export.metadata import describe
 from rkdo_plugin.export.onnx import as_file
-from rkdo_plugin.export.quantize import to_int8
 
 SIZE = 24
 

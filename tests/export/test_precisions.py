@@ -14,8 +14,8 @@ from rkdo_plugin.export import (
     export_onnx,
     quantize,
 )
+from rkdo_plugin.export.calibration import require_real_images
 from rkdo_plugin.export.images import sample_images
-from rkdo_plugin.export.quantize import require_real_images
 
 
 def crops(count, size, seed=0):
