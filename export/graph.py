@@ -58,9 +58,11 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _plain_pooling(module: nn.Module) -> Iterator[None]:
-    """Pool in one order of memory: in channels last, torch adds a search for places."""
+    """Pool contiguous maps: of channels-last ones torch gathers the means by place."""
     hooks = [
-        part.register_forward_pre_hook(lambda _, maps: (maps[0].contiguous(),))
+        part.register_forward_pre_hook(
+            lambda _, maps: tuple(each.contiguous() for each in maps)
+        )
         for part in module.modules()
         if isinstance(part, nn.AdaptiveAvgPool2d)
     ]

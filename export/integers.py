@@ -18,7 +18,6 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from rkdo_plugin.export.calibration import require_real_images
 from rkdo_plugin.export.gates import Precision
 from rkdo_plugin.export.graph import strip
 from rkdo_plugin.export.images import UInt8Array
@@ -50,9 +49,9 @@ def to_integers(
 def to_int8(model: onnx.ModelProto, calibration: UInt8Array) -> onnx.ModelProto:
     """Quantise weights and activations, whose ranges real images show.
 
-    Weights are signed, per channel; activations unsigned, with a zero point: what CPUs
-    compute fastest, and TensorRT, which has neither, does not. All as pairs of
-    QuantizeLinear and DequantizeLinear, which onnxruntime fuses. Suits convolutions.
+    Weights are signed, per channel; activations unsigned, with a zero point, which
+    TensorRT does not support and CPUs compute fastest. All are pairs of QuantizeLinear
+    and DequantizeLinear, which onnxruntime fuses. Suits convolutions.
 
     Args:
         model: The float32 graph.
@@ -60,11 +59,7 @@ def to_int8(model: onnx.ModelProto, calibration: UInt8Array) -> onnx.ModelProto:
 
     Returns:
         The quantised graph.
-
-    Raises:
-        ValueError: The images are too few, constant, all the same, or noise.
     """
-    require_real_images(calibration)
     with _prepared(model) as (prepared, output):
         quantize_static(
             prepared,

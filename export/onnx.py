@@ -52,9 +52,9 @@ def export_onnx(
         encoder: The encoder, from `freeze` or built directly.
         path: Where the file appears.
         precision: Arithmetic inside the graph: "fp32"; "fp16", half the size, for GPUs;
-            "int8", for convolutional networks; "int8-dynamic", for vision transformers.
-            For all of them the float32 graph has to pass its own gate first, which
-            sees errors that are smaller than what fewer bits lose.
+            "int8", for convolutional networks on CPUs; "int8-dynamic", for vision
+            transformers there. For all of them the float32 graph has to pass its own
+            gate first, which sees errors that are smaller than what fewer bits lose.
         calibration: For "int8": some 256 real images, uint8 (N, H, W, C), like those to
             be embedded.
         overwrite: Whether an older file at `path` may be replaced.

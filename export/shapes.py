@@ -43,7 +43,7 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
             for reader in readers[node.output[0]]:
                 place = list(reader.input).index(node.output[0])
                 reader.input[place] = node.input[0]
-            continue
+            # Left to `_used`: it stays if the graph returns it.
         elif computed and node.op_type == "Expand" and node.input[0] in constants:
             kept += _addition_of_zeros(node, shapes, graph)
             continue
@@ -92,18 +92,15 @@ def _is_needless(
     node: onnx.NodeProto, readers: list[onnx.NodeProto], shapes: Shapes
 ) -> bool:
     """Whether all readers would expand the value anyway, to their other operand."""
-    before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
+    shape = shapes.get(node.output[0])
     return (
-        node.op_type in ("Expand", "Tile")
-        and before is not None
-        and after is not None
-        and after.count(None) <= 1
-        and len(before) == len(after)
-        and all(size in (1, sizes) for size, sizes in zip(before, after, strict=True))
+        node.op_type == "Expand"
+        and shape is not None
+        and shape.count(None) <= 1
         and bool(readers)
         and all(
             reader.op_type in BROADCASTING
-            and after
+            and shape
             in [shapes.get(name) for name in reader.input if name != node.output[0]]
             for reader in readers
         )

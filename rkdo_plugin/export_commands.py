@@ -29,8 +29,8 @@ def export(
         checkpoint: A run folder or a Lightning checkpoint.
         output: The file to write; it appears only if it passes verification.
         exporter: A registered exporter.
-        precision: fp32; fp16, for GPUs; int8, for convolutional networks;
-            int8-dynamic, for vision transformers.
+        precision: fp32; fp16, for GPUs; int8, for convolutional networks on
+            CPUs; int8-dynamic, for vision transformers there.
         calibration: int8: a data set's name or a folder of real images, of which 256
             show the range of activations; by default the data verified on.
         backbone: A foreign checkpoint's encoder, for example resnet18.

@@ -106,10 +106,47 @@ def test_arithmetic_expands_by_itself():
     model = graph.to_graph(encoder)
     onnx.checker.check_model(model, full_check=True)
     assert (ON_THE_CPU | {"Expand"}).isdisjoint(kinds(model))
-    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    with torch.no_grad():
-        expected = encoder(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+    for batch in (1, 2, 7):
+        images = np.random.default_rng(0).integers(0, 256, (batch, 16, 16, 3), np.uint8)
+        expected = encoder(torch.from_numpy(images)).detach().numpy()
+        np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+
+
+def expanding(*readers, outputs=()):
+    """A column, expanded to three, and what reads it, as "KIND INPUT INPUT"."""
+    helper, proto = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Shape", ["large"], ["shape"]),
+        helper.make_node("Expand", ["small", "shape"], ["wide"]),
+    ]
+    for number, reader in enumerate(readers):
+        kind, *inputs = reader.split()
+        nodes.append(helper.make_node(kind, inputs, [f"out{number}"]))
+    names = [f"out{number}" for number in range(len(readers))]
+    made = helper.make_graph(
+        nodes,
+        "graph",
+        [
+            helper.make_tensor_value_info(name, proto.FLOAT, ["b", 3, width])
+            for name, width in {"large": 3, "small": 1}.items()
+        ],
+        [
+            helper.make_tensor_value_info(name, proto.FLOAT, None)
+            for name in (*names, *outputs)
+        ],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(made, opset_imports=opset, ir_version=10)
+
+
+def test_every_arithmetic_reader_expands_by_itself():
+    model = expanding("Mul large wide", "Sub wide large")
+    write_known_shapes(model)
+    assert kinds(model) == {"Mul": 1, "Sub": 1}
+    assert [list(node.input) for node in model.graph.node] == [
+        ["large", "small"],
+        ["small", "large"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -122,31 +159,16 @@ def test_arithmetic_expands_by_itself():
     ],
 )
 def test_what_nothing_else_would_expand_stays_expanded(readers):
-    """A column, expanded to three, and what reads it."""
-    helper, proto = onnx.helper, onnx.TensorProto
-    nodes = [
-        helper.make_node("Shape", ["large"], ["shape"]),
-        helper.make_node("Expand", ["small", "shape"], ["wide"]),
-    ]
-    outputs = []
-    for number, reader in enumerate(readers):
-        kind, *inputs = reader.split()
-        nodes.append(helper.make_node(kind, inputs, [f"out{number}"]))
-        outputs.append(f"out{number}")
-    values = {
-        name: helper.make_tensor_value_info(name, proto.FLOAT, ["b", 3, width])
-        for name, width in {"large": 3, "small": 1}.items()
-    }
-    made = helper.make_graph(
-        nodes,
-        "graph",
-        list(values.values()),
-        [helper.make_tensor_value_info(out, proto.FLOAT, None) for out in outputs],
-    )
-    opset = [helper.make_opsetid("", 18)]
-    model = helper.make_model(made, opset_imports=opset, ir_version=10)
+    model = expanding(*readers)
+    before = list(model.graph.node)
     write_known_shapes(model)
-    assert kinds(model)["Expand"] == 1
+    assert list(model.graph.node) == before
+
+
+def test_what_the_graph_returns_stays_expanded():
+    model = expanding("Mul large wide", outputs=["wide"])
+    write_known_shapes(model)
+    assert kinds(model) == {"Shape": 1, "Expand": 1, "Mul": 1}
 
 
 def test_pooling_of_channels_last_maps_is_a_mean():
@@ -156,6 +178,7 @@ def test_pooling_of_channels_last_maps_is_a_mean():
         def __init__(self):
             super().__init__()
             self.norm = nn.LayerNorm(3)
+            nn.init.constant_(self.norm.bias, 2)  # means that are far from zero
             self.pool = nn.AdaptiveAvgPool2d(1)
 
         def forward(self, images):
@@ -163,8 +186,12 @@ def test_pooling_of_channels_last_maps_is_a_mean():
             return self.pool(maps).flatten(1)
 
     encoder = Encoder(ChannelsLast(), image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
-    assert (ON_THE_CPU | {"Gather"}).isdisjoint(kinds(graph.to_graph(encoder)))
+    model = graph.to_graph(encoder)
+    assert (ON_THE_CPU | {"Gather"}).isdisjoint(kinds(model))
     assert not encoder.backbone.pool._forward_pre_hooks
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    expected = encoder(torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
 
 
 def test_a_shape_that_two_open_sizes_decide_is_left_computed():
