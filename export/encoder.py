@@ -120,15 +120,12 @@ class Encoder(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """What the backbone reads: float32 (B, C, H, W), scaled and normalised."""
         require_images(images, self.fixed_size, self.channels)
-        factor, shift = 1 / (255 * self.std), self.mean / self.std
         if self.any_size:
-            pixels = images.float() * factor - shift
+            pixels = (images.float() / 255 - self.mean) / self.std
         else:
             # Whole rows: loops over a last axis of a few channels are slow.
-            factor, shift = (
-                values.repeat(self.image_size) for values in (factor, shift)
-            )
-            rows = images.flatten(2).float() * factor - shift
+            mean, std = (row.repeat(self.image_size) for row in (self.mean, self.std))
+            rows = (images.flatten(2).float() / 255 - mean) / std
             pixels = rows.reshape(-1, self.image_size, self.image_size, self.channels)
         # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
         planes: Tensor = pixels.permute(0, 3, 1, 2).contiguous()

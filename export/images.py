@@ -26,10 +26,15 @@ def require_images(
         channels: Expected number of channels, last in the shape.
 
     Raises:
-        TypeError: The elements are not uint8.
+        TypeError: It is no array, or its elements are not uint8.
         ValueError: The shape is not (B, image_size, image_size, channels), or an image
             has no pixels.
     """
+    if not hasattr(images, "dtype"):
+        raise TypeError(
+            "Expected argument `images` to be an array or a tensor of uint8 but got "
+            f"{type(images).__name__}"
+        )
     if str(images.dtype).removeprefix("torch.") != "uint8":
         raise TypeError(
             "Expected argument `images` to be uint8 with values 0 to 255 but got "

@@ -76,7 +76,7 @@ def export_onnx(
             activations do not fit float16.
 
     Example:
-        >>> encoder = freeze("runs/digits/checkpoint.ckpt")  # doctest: +SKIP
+        >>> encoder = freeze("runs/digits/last.ckpt")  # doctest: +SKIP
         >>> print(export_onnx(encoder, "encoder.onnx"))  # doctest: +SKIP
         parity passed on 43 images, batches 1, 2, 7, 33
           ...

@@ -51,7 +51,7 @@ class Report:
             encoder does not normalise and that is more.
         finite: Whether every component is finite, on both sides.
         batches: Batch sizes that were run.
-        images: Number of images compared; fewer than 43 are repeated up to that.
+        images: Number of images compared; fewer than 43 run repeatedly.
         worst: Numbers of the images whose 1 - cosine is largest, the worst first.
         worst_one_minus_cosine: Their 1 - cosine.
         speed: The reference's time over the file's, the median of the batches above

@@ -121,12 +121,10 @@ def compare(
         threads = CPUSettings(threads=torch.get_num_threads())
         settings = threads if provider == "cpu" else None
         session = EmbeddingSession(model, provider, settings)
+        other = _other_encoder(session, encoder)
+        if other is not None:
+            return _failed(model, encoder, other)
         reference, exported, speed = _run(images, encoder, session)
-        if exported.shape != reference.shape:
-            raise ValueError(
-                f"Expected {reference.shape[1]} components an embedding but got "
-                f"{exported.shape[1]}"
-            )
     except (ValueError, onnx.checker.ValidationError, *RUNTIME_ERRORS) as error:
         if provider != "cpu" and isinstance(error, ProviderError):
             raise  # of the machine, not of the file
@@ -148,7 +146,7 @@ def compare(
         knn=near.knn,
         scale=1.0 if encoder.normalize else max(1.0, float(abs(reference).max())),
         finite=found.finite,
-        images=len(images),
+        images=distinct,
         worst=tuple(worst.tolist()),
         worst_one_minus_cosine=tuple(cosines[worst].tolist()),
         speed=speed,
@@ -160,6 +158,26 @@ def compare(
         if not figure.held
     )
     return dataclasses.replace(report, failures=failures)
+
+
+def _other_encoder(
+    session: EmbeddingSession, encoder: Encoder | EmbeddingSession
+) -> str | None:
+    """What shows that a file is of another encoder than the one compared with."""
+    expected, got = (
+        f"(B, {each.image_size}, {each.image_size}, {each.channels})"
+        for each in (encoder, session)
+    )
+    if got != expected:
+        return (
+            f"Expected a file for images {expected}, as of its encoder, but got {got}"
+        )
+    if session.dim != encoder.dim:
+        return (
+            f"Expected {encoder.dim} components an embedding, as of its encoder, but "
+            f"got {session.dim}"
+        )
+    return None
 
 
 def pictures(encoder: Encoder | EmbeddingSession) -> UInt8Array:

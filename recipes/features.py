@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from rkdo_plugin.export import EmbeddingSession, Encoder, freeze
 from rkdo_plugin.export.checkpoint import read_checkpoint
+from rkdo_plugin.export.images import resize
 from rkdo_plugin.export.verify import BATCHES
-from rkdo_plugin.recipes.data import LabelledImages, as_arrays, load_data
+from rkdo_plugin.recipes.data import LabelledImages, load_data
 from rkdo_plugin.recipes.run_folder import CHECKPOINT
 
 BATCH_SIZE = 512  # images in the encoder at a time
@@ -82,38 +83,46 @@ def recorded_data(checkpoint: Path) -> str | None:
 
 
 def parity_images(
-    name: str, root: str | None, image_size: int, *, integers: bool = False
+    name: str, root: str | None, encoder: Encoder, *, integers: bool = False
 ) -> NDArray[np.uint8]:
     """Some test images of named data (training images where there are none).
 
     More for integers: what they do to neighbours and to the worst image shows on many.
     """
     count = INTEGER_IMAGES if integers else sum(BATCHES)
-    return labelled_images(name, root, image_size, count)[0]
+    return labelled_images(name, root, encoder, count)[0]
 
 
 def labelled_images(
-    name: str, root: str | None, image_size: int, limit: int
+    name: str, root: str | None, encoder: Encoder | EmbeddingSession, limit: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.integer] | None]:
     """Likewise as many as `limit`, with their classes where there are any."""
     if limit < 1:
         raise ValueError(f"Expected `limit` to be at least 1 but got {limit}")
     data = load_data(name, root=root)
     part = data.test if len(data.test) else data.train
-    images, labels = _spread(part, limit, image_size)
+    images, labels = _spread(part, limit, encoder)
     return images, labels if data.num_classes > 1 else None
 
 
 def calibration_images(
-    name: str, root: str | None, image_size: int
+    name: str, root: str | None, encoder: Encoder
 ) -> NDArray[np.uint8]:
     """Training images of named data."""
-    return _spread(load_data(name, root=root).train, CALIBRATION_IMAGES, image_size)[0]
+    return _spread(load_data(name, root=root).train, CALIBRATION_IMAGES, encoder)[0]
 
 
 def _spread(
-    part: LabelledImages, limit: int, image_size: int
+    part: LabelledImages, limit: int, encoder: Encoder | EmbeddingSession
 ) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    """At most so many images, evenly over all: folders lie in the order of classes."""
+    """At most so many images, evenly over all: folders lie in the order of classes.
+
+    Brought to the encoder's size and channels as `embed_folder` does.
+    """
     places = np.linspace(0, len(part) - 1, min(limit, len(part))).astype(int).tolist()
-    return as_arrays([part[place] for place in places], image_size)
+    images, labels = zip(*(part[place] for place in places), strict=True)
+    size, channels = encoder.image_size, encoder.channels
+    return (
+        np.stack([resize(image, size, channels) for image in images]),
+        np.asarray(labels, dtype=np.int64),
+    )

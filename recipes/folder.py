@@ -25,7 +25,7 @@ class UnlabelledImages:
         return len(self.files)
 
     def __getitem__(self, index: int, /) -> tuple[Image.Image, int]:
-        return default_loader(self.files[index]), -1
+        return _load(self.files[index]), -1
 
 
 def load_folder(folder: Path) -> ImageData:
@@ -47,7 +47,7 @@ def load_folder(folder: Path) -> ImageData:
     classes: list[str] = []
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         train_folder, test_folder = (
-            torchvision.datasets.ImageFolder(str(folder / part))
+            torchvision.datasets.ImageFolder(str(folder / part), loader=_load)
             for part in ("train", "test")
         )
         if train_folder.classes != test_folder.classes:
@@ -61,7 +61,7 @@ def load_folder(folder: Path) -> ImageData:
             [path for path, _ in train_folder.samples],
         )
     elif any(path.is_dir() for path in folder.iterdir()):
-        everything = torchvision.datasets.ImageFolder(str(folder))
+        everything = torchvision.datasets.ImageFolder(str(folder), loader=_load)
         train, test = _split(everything)
         classes, files = everything.classes, [path for path, _ in everything.samples]
     else:
@@ -78,6 +78,14 @@ def load_folder(folder: Path) -> ImageData:
         std=tuple(IMAGENET_NORMALIZE["std"]),
         num_classes=len(classes),
     )
+
+
+def _load(file: str | Path) -> Image.Image:
+    try:
+        image: Image.Image = default_loader(file)
+    except OSError as error:  # which image it was, PIL does not always say
+        raise OSError(f"Expected an image in {file} but {error}") from error
+    return image
 
 
 def _split(

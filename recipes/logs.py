@@ -16,7 +16,8 @@ def open_loggers(folder: Path, steps_done: int) -> list[Logger]:
     """metrics.csv, continued after `steps_done` steps, and a TensorBoard log."""
     rows = _read_metrics(folder, steps_done)
     csv_logger = CSVLogger(folder, name="", version="")
-    columns = csv_logger.experiment.metrics_keys  # opening it deletes the old metrics
+    with quiet_lightning():
+        columns = csv_logger.experiment.metrics_keys  # opening deletes the old metrics
     _keep_metrics(folder, rows)
     columns.extend(rows[0] if rows else [])
     return [csv_logger, TensorBoardLogger(folder, name="", version="tensorboard")]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from rkdo_plugin import commands, export_commands
@@ -88,7 +89,9 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
             command, as_group=False, as_positional=True, skip=skip
         )
         for flag in flags:
-            subparser.add_argument(f"--{flag}", action="store_true")
+            subparser.add_argument(
+                f"--{flag}", action="store_true", help=_meaning(command, flag)
+            )
         if name == "train" and words[:1] == ["train"]:
             saved = _saved_settings(words)
             recipe = _add_recipe(subparser, words, saved)
@@ -97,6 +100,14 @@ def _parser(words: Sequence[str]) -> ArgumentParser:
             subparser.set_defaults(saved)
         subcommands.add_subcommand(name, subparser, help=summary)
     return parser
+
+
+def _meaning(command: Callable[..., Any], option: str) -> str | None:
+    """What a command's docstring says of an option."""
+    described = docstring_parser.parse(inspect.getdoc(command) or "").params
+    return next(
+        (each.description for each in described if each.arg_name == option), None
+    )
 
 
 def _add_recipe(

@@ -59,9 +59,7 @@ def export(
         shown = calibration or name
         if shown is None:
             raise ValueError("Expected --calibration, real images, for precision int8")
-        options["calibration"] = features.calibration_images(
-            shown, root, encoder.image_size
-        )
+        options["calibration"] = features.calibration_images(shown, root, encoder)
     elif calibration is not None:
         raise ValueError(f"Expected no --calibration for precision {precision}")
     if precision != "fp32":
@@ -73,7 +71,7 @@ def export(
         print("generated images: the checkpoint records no data, and --data is not set")
     else:
         images = features.parity_images(
-            name, root, encoder.image_size, integers=precision.startswith("int8")
+            name, root, encoder, integers=precision.startswith("int8")
         )
     write = host().factory("exporter", exporter)
     signing = None if signer is None else host().factory("signer", signer)()
@@ -113,7 +111,7 @@ def verify(
         checkpoint: A run folder, a Lightning checkpoint, or an ONNX file to compare
             with, such as the same encoder's in float32; by default the file itself on
             the CPU, without onnxruntime's optimisations.
-        limit: Compare the first so many images only.
+        limit: Compare at most so many images, spread evenly over the data.
         provider: What runs the file.
         signer: A registered signer, which checks the signature first.
         out: Folder of NAME.report.json and NAME.card.html; by default the model's.
@@ -149,9 +147,7 @@ def verify(
     if name is None:
         print("generated images: no --data")
     else:
-        images, labels = features.labelled_images(
-            name, root, reference.image_size, limit
-        )
+        images, labels = features.labelled_images(name, root, reference, limit)
     report = verify(model, reference, images, labels, provider=provider)
     stored = store(Path(model), report, images, None if out is None else Path(out))
     print(*(f"stored: {path}" for path in stored), sep="\n")

@@ -291,6 +291,14 @@ def test_every_command_has_help(tmp_path):
         assert summary.split()[0] in result.stdout
 
 
+def test_help_says_what_a_flag_does(capsys):
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "--overwrite Replace an older file" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
 def test_help_needs_no_torch(tmp_path):
     program = (
         "import sys; from rkdo_plugin.cli import main\n"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.transforms.functional import normalize, to_tensor
 
 from rkdo_plugin.export import Encoder
 
@@ -14,6 +15,18 @@ def test_embedding_is_the_normalised_feature_of_normalised_pixels(
     got = encoder(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(got, expected, atol=1e-6)
     assert encoder.dim == got.shape[1] == 96
+
+
+@pytest.mark.parametrize("any_size", [False, True])
+def test_pixels_are_prepared_bit_by_bit_as_in_training(images, any_size):
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    backbone = nn.AdaptiveAvgPool2d(1)
+    encoder = Encoder(backbone, image_size=16, mean=mean, std=std, any_size=any_size)
+    expected = torch.stack(
+        [normalize(to_tensor(image), mean=mean, std=std) for image in images]
+    )
+    got = encoder.prepare(torch.from_numpy(images))
+    torch.testing.assert_close(got, expected, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("size", [1, 4])

@@ -45,6 +45,12 @@ def test_a_wrong_dtype(small_file, images, dtype):
         EmbeddingSession(small_file).embed(images.astype(dtype))
 
 
+@pytest.mark.parametrize("images", [[[0, 0, 0]], "photograph.png", None])
+def test_what_is_no_array(small_file, images):
+    with pytest.raises(TypeError, match=f"an array .* but got {type(images).__name__}"):
+        EmbeddingSession(small_file).embed(images)
+
+
 @pytest.mark.parametrize(
     ("shape", "hint"),
     [

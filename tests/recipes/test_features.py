@@ -1,0 +1,58 @@
+"""Images for an export: of the encoder's size and channels, wherever they come from."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import nn
+
+from rkdo_plugin.export import Encoder
+from rkdo_plugin.recipes.features import (
+    calibration_images,
+    labelled_images,
+    parity_images,
+)
+
+
+def encoder(channels):
+    return Encoder(
+        nn.Flatten(), image_size=8, mean=[0.5] * channels, std=[0.5] * channels
+    )
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twenty coloured pictures of two classes."""
+    generator = np.random.default_rng(0)
+    for number in range(20):
+        folder = tmp_path / f"class{number % 2}"
+        folder.mkdir(exist_ok=True)
+        pixels = generator.integers(0, 256, (12, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return tmp_path
+
+
+def test_a_grey_encoder_reads_colours_as_grey(pictures):
+    images, labels = labelled_images(str(pictures), None, encoder(1), 4)
+    files = [pictures / name for name in ("class0/08.png", "class0/18.png")]
+    for image, file in zip(images, files, strict=False):
+        grey = Image.open(file).convert("L").crop((0, 2, 8, 10))
+        np.testing.assert_array_equal(image[..., 0], np.asarray(grey))
+    assert images.shape == (4, 8, 8, 1) and labels.tolist() == [0, 0, 1, 1]
+
+
+def test_a_colour_encoder_reads_grey_as_three_equal_channels():
+    images = parity_images("digits", None, encoder(3))
+    assert images.shape == (43, 8, 8, 3)
+    np.testing.assert_array_equal(images[..., :1], images[..., 1:2])
+    np.testing.assert_array_equal(images[..., :1], images[..., 2:])
+
+
+def test_calibration_takes_what_is_trained_on(pictures):
+    assert calibration_images(str(pictures), None, encoder(1)).shape == (16, 8, 8, 1)
+
+
+def test_an_unreadable_picture_is_named(pictures):
+    broken = pictures / "class0" / "08.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    with pytest.raises(OSError, match=f"Expected an image in {broken} but"):
+        labelled_images(str(pictures), None, encoder(3), 4)
