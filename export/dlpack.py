@@ -59,15 +59,23 @@ def run_in_place(session: Any, images: Tensor, embeddings: Tensor) -> None:
         images: uint8 (B, H, W, C), contiguous, on the session's device.
         embeddings: float32 (B, D), likewise; filled.
     """
-    device = images.device
-    if device.type == "cuda":
-        # onnxruntime has a stream of its own, which would not wait for torch's.
-        torch.cuda.current_stream(device).synchronize()
+    wait_for_torch(images.device)
+    session.run_with_iobinding(bind_in_place(session, images, embeddings))
+
+
+def bind_in_place(session: Any, images: Tensor, embeddings: Tensor) -> Any:
+    """The addresses of two tensors, as `run_in_place` takes them, for onnxruntime."""
     binding = session.io_binding()
-    place = (device.type, device.index or 0)
+    device = (images.device.type, images.device.index or 0)
     for bind, name, dtype, tensor in (
         (binding.bind_input, INPUT, np.uint8, images),
         (binding.bind_output, OUTPUT, np.float32, embeddings),
     ):
-        bind(name, *place, dtype, list(tensor.shape), tensor.data_ptr())
-    session.run_with_iobinding(binding)
+        bind(name, *device, dtype, list(tensor.shape), tensor.data_ptr())
+    return binding
+
+
+def wait_for_torch(device: torch.device) -> None:
+    """Wait for torch's work on a device: onnxruntime's own stream would not."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()

@@ -1,6 +1,7 @@
 """Run an exported encoder with onnxruntime."""
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rkdo_plugin.export.cuda_graphs import CapturedRuns
 from rkdo_plugin.export.dlpack import SupportsDLPack, require_at_hand, run_in_place
 from rkdo_plugin.export.images import require_images
 from rkdo_plugin.export.libraries import nvidia_driver, warn_about_two_runtimes
 from rkdo_plugin.export.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.model_file import ModelFile, read_model
 from rkdo_plugin.export.providers import (
+    RUNTIME_ERRORS,
     Provider,
     ProviderError,
     open_session,
@@ -23,6 +26,7 @@ from rkdo_plugin.export.providers import (
 from rkdo_plugin.export.settings import (
     MAX_BATCH,
     CPUSettings,
+    CUDASettings,
     Settings,
     TensorRTSettings,
     settings_of,
@@ -53,11 +57,12 @@ class EmbeddingSession:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ProviderError: The provider that was asked for did not load, or refused an
-            option: a RuntimeError.
+        ProviderError: The provider that was asked for did not load, refused an option,
+            or captured no CUDA graph: a RuntimeError.
         TypeError: The settings are those of another provider.
         ValueError: The provider's name is unknown; the file is not an encoder written
-            by `export_onnx`, or is damaged; or TensorRT is asked to take any size.
+            by `export_onnx`, or is damaged; or TensorRT or a CUDA graph is asked to
+            take any size.
     """
 
     def __init__(
@@ -80,11 +85,12 @@ class EmbeddingSession:
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
         self.normalize = self.metadata[PREFIX + "normalize"] == "true"
-        if provider == "tensorrt" and self.any_size:
+        graphs = settings.cuda_graphs if isinstance(settings, CUDASettings) else ()
+        if self.any_size and (provider == "tensorrt" or graphs):
             raise ValueError(
-                "Expected images of one size for provider 'tensorrt', which builds an "
-                f"engine for each, but {self.name} takes any: export it for one, or "
-                "choose 'cuda'"
+                "Expected images of one size for TensorRT's engines and CUDA's graphs, "
+                f"each of which is for one, but {self.name} takes any: export it for "
+                "one, or choose 'cuda' without graphs"
             )
         if provider == "auto":
             self._session, settings = self._open_best(model)
@@ -98,6 +104,7 @@ class EmbeddingSession:
         self._max_batch = (
             settings.max_batch if isinstance(settings, TensorRTSettings) else MAX_BATCH
         )
+        self._captured = self._capture(graphs) if graphs else None
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Embed images.
@@ -115,6 +122,12 @@ class EmbeddingSession:
         """
         require_images(images, self.fixed_size, self.channels)
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
+        if self._captured is not None:
+            at_hand = np.require(images, requirements=["C", "W"])  # as torch takes it
+            self._captured.embed(
+                torch.from_numpy(at_hand), torch.from_numpy(embeddings)
+            )
+            return embeddings
         for start in range(0, len(images), self._max_batch):
             batch = np.ascontiguousarray(images[start : start + self._max_batch])
             (found,) = self._session.run([OUTPUT], {INPUT: batch})
@@ -122,7 +135,10 @@ class EmbeddingSession:
         return embeddings
 
     def embed_tensor(self, images: SupportsDLPack) -> Tensor:
-        """Embed images where they are: neither they nor the embeddings are copied.
+        """Embed images where they are: they and the embeddings are not copied.
+
+        CUDA graphs are the exception: one reads and writes in memory of its own, on
+        the same device.
 
         Args:
             images: uint8 (B, H, W, C) in one block of memory on `device`, in anything
@@ -144,6 +160,9 @@ class EmbeddingSession:
         tensor = require_at_hand(images, self.device)
         require_images(tensor, self.fixed_size, self.channels)
         embeddings = torch.empty(len(tensor), self.dim, device=self.device)
+        if self._captured is not None:
+            self._captured.embed(tensor, embeddings)
+            return embeddings
         for start in range(0, len(tensor), self._max_batch):
             batch = slice(start, start + self._max_batch)
             run_in_place(self._session, tensor[batch], embeddings[batch])
@@ -163,6 +182,17 @@ class EmbeddingSession:
                 warnings.warn(f"{error}; running on the CPU", stacklevel=3)
         settings = settings_of("cpu", None)
         return self._open(model, settings), settings
+
+    def _capture(self, batches: Collection[int]) -> CapturedRuns:
+        if not torch.cuda.is_available():
+            raise ProviderError(
+                "cuda", "torch finds no GPU to hold CUDA graphs' images"
+            )
+        image = (self.image_size, self.image_size, self.channels)
+        try:
+            return CapturedRuns(self._session, batches, image, self.dim, self.device)
+        except RUNTIME_ERRORS as error:
+            raise ProviderError("cuda", f"it captured no graph: {error}") from error
 
     def _open(self, model: ModelFile, settings: Settings) -> Any:
         image = (self.image_size, self.image_size, self.channels)

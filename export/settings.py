@@ -1,6 +1,6 @@
 """What can be set on each provider, and the options that onnxruntime gets for it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -50,9 +50,17 @@ class CUDASettings:
         memory_limit: Bytes that the session may reserve for activations and weights;
             all of the GPU by default.
         nhwc: Keep convolutions channels last.
+        cuda_graphs: Batch sizes that are captured as CUDA graphs when the session
+            opens: less launching of kernels, more memory. A batch of another size is
+            filled up to the next of them. None are by default.
 
     Raises:
+        TypeError: `cuda_graphs` is not a collection of sizes.
         ValueError: A setting is out of range.
+
+    Example:
+        >>> CUDASettings(cuda_graphs=(1, 8, 32)).options()["enable_cuda_graph"]
+        '1'
     """
 
     provider: ClassVar[str] = "cuda"
@@ -61,6 +69,7 @@ class CUDASettings:
     profile: Literal["parity", "speed"] = "parity"
     memory_limit: int | None = None
     nhwc: bool = False
+    cuda_graphs: Collection[int] = ()
 
     def __post_init__(self) -> None:
         _require_at_least(0, device=self.device)
@@ -69,6 +78,13 @@ class CUDASettings:
             raise ValueError(
                 f"Expected `profile` to be parity or speed but got '{self.profile}'"
             )
+        if not isinstance(self.cuda_graphs, Collection):
+            raise TypeError(
+                "Expected `cuda_graphs` to be batch sizes, as in (1, 8, 32), but got "
+                f"{self.cuda_graphs!r}"
+            )
+        for batch in self.cuda_graphs:
+            _require_at_least(1, cuda_graphs=batch)
 
     def options(self) -> Options:
         """Options of onnxruntime's CUDAExecutionProvider."""
@@ -81,6 +97,7 @@ class CUDASettings:
             "do_copy_in_default_stream": "1",
             "use_tf32": str(int(self.profile == "speed")),
             "prefer_nhwc": str(int(self.nhwc)),
+            "enable_cuda_graph": str(int(len(self.cuda_graphs) > 0)),
         }
         if self.memory_limit is not None:
             options["gpu_mem_limit"] = str(self.memory_limit)

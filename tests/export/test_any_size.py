@@ -8,6 +8,7 @@ from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import (
+    CUDASettings,
     EmbeddingSession,
     Encoder,
     ParityError,
@@ -88,10 +89,12 @@ def test_freeze_passes_it_on(tmp_path):
     assert encoder(torch.zeros(1, 40, 56, 3, dtype=torch.uint8)).shape == (1, 96)
 
 
-def test_tensorrt_is_refused_before_it_builds_an_engine_for_each_size(tmp_path):
+def test_what_is_made_for_one_size_is_refused_before_it_is_made_for_each(tmp_path):
     export_onnx(any_size(create_encoder("small-convnet")), tmp_path / "any.onnx")
-    with pytest.raises(ValueError, match=r"one size for provider 'tensorrt'"):
-        EmbeddingSession(tmp_path / "any.onnx", "tensorrt")
+    graphs = CUDASettings(cuda_graphs=(1,))
+    for provider, settings in (("tensorrt", None), ("cuda", graphs)):
+        with pytest.raises(ValueError, match=r"one size .* but any.onnx takes any"):
+            EmbeddingSession(tmp_path / "any.onnx", provider, settings)
 
 
 def test_features_that_grow_with_the_image_are_refused():

@@ -96,7 +96,7 @@ def attempt(stubs, tmp_path):
     return attempt
 
 
-CUDA = CUDASettings(memory_limit=2**30, nhwc=True).options()
+CUDA = CUDASettings(memory_limit=2**30, nhwc=True, cuda_graphs=(1,)).options()
 TENSORRT = TensorRTSettings(workspace=2**30).options((2, 2, 3), Path("cache"))
 
 

@@ -43,6 +43,7 @@ def test_the_cpu_is_never_a_second_choice(tensorrt):
         ({"profile": "speed"}, {"use_tf32": "1"}),
         ({"memory_limit": 2**31}, {"gpu_mem_limit": "2147483648"}),
         ({"nhwc": True}, {"prefer_nhwc": "1"}),
+        ({"cuda_graphs": (1, 8)}, {"enable_cuda_graph": "1"}),
     ],
 )
 def test_every_cuda_setting_changes_its_option_alone(changed, expected):
@@ -120,6 +121,7 @@ def test_engines_are_not_read_from_where_others_may_write(tmp_path):
         (CPUSettings, {"threads": 0}, "`threads` to be at least 1 but got 0"),
         (CUDASettings, {"device": -1}, "`device` to be at least 0 but got -1"),
         (CUDASettings, {"memory_limit": 0}, "`memory_limit` to be at least 1 but got"),
+        (CUDASettings, {"cuda_graphs": [8, 0]}, "`cuda_graphs` to be at least 1 but g"),
         (CUDASettings, {"profile": "fast"}, "parity or speed but got 'fast'"),
         (TensorRTSettings, {"device": -1}, "`device` to be at least 0 but got -1"),
         (TensorRTSettings, {"max_batch": 0}, "`max_batch` to be at least 1 but got 0"),
@@ -135,3 +137,8 @@ def test_engines_are_not_read_from_where_others_may_write(tmp_path):
 def test_settings_out_of_range(settings, wrong, message):
     with pytest.raises(ValueError, match=message):
         settings(**wrong)
+
+
+def test_graphs_are_of_batch_sizes():
+    with pytest.raises(TypeError, match=r"as in \(1, 8, 32\), but got True"):
+        CUDASettings(cuda_graphs=True)

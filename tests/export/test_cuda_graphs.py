@@ -1,0 +1,135 @@
+"""CUDA graphs without CUDA: a CPU session replays as onnxruntime does with graphs."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from rkdo_plugin.export import CUDASettings, EmbeddingSession, ProviderError
+from rkdo_plugin.export import session as sessions
+from rkdo_plugin.export.cuda_graphs import CapturedRuns
+
+BATCHES = (4, 1, 16)
+IMAGE = (16, 16, 3)
+
+
+class Replaying:
+    """Runs what a number was first bound to, whatever is bound when it comes again."""
+
+    def __init__(self, session):
+        self.session, self.captured, self.threads = session, {}, set()
+        self.io_binding = session.io_binding
+        self.replayed = []
+
+    def run_with_iobinding(self, binding, options):
+        self.threads.add(threading.get_ident())
+        number = options.get_run_config_entry("gpu_graph_id")
+        binding = self.captured.setdefault(number, binding)
+        self.session.run_with_iobinding(binding)
+        self.replayed.append(int(number))
+
+
+@pytest.fixture
+def plain(small_file):
+    return EmbeddingSession(small_file, provider="cpu")
+
+
+@pytest.fixture
+def replaying(plain):
+    return Replaying(plain._session)
+
+
+@pytest.fixture
+def session(small_file, plain, replaying):
+    session = EmbeddingSession(small_file, provider="cpu")
+    session._captured = CapturedRuns(replaying, BATCHES, IMAGE, plain.dim, "cpu")
+    replaying.replayed.clear()
+    return session
+
+
+def test_the_session_replays(session, plain, images):
+    """Unlike one that binds what it is given."""
+    for part in (images[:4], images[4:8], images[:1], images[1:2], images[:4]):
+        expected = plain.embed(part)
+        np.testing.assert_array_equal(session.embed(part), expected)
+        found = session.embed_tensor(torch.from_numpy(part))
+        np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, []),
+        (1, [1]),
+        (2, [4]),
+        (4, [4]),
+        (5, [16]),
+        (17, [16, 1]),
+        (35, [16, 16, 4]),
+    ],
+)
+def test_a_batch_is_filled_up_to_the_next_size(
+    session, plain, replaying, images, count, expected
+):
+    many = np.resize(images, (count, *IMAGE))
+    np.testing.assert_allclose(session.embed(many), plain.embed(many), atol=1e-6)
+    assert replaying.replayed == expected
+
+
+def test_every_graph_is_captured_before_the_first_batch(replaying, plain):
+    CapturedRuns(replaying, (8, 2, 8), IMAGE, plain.dim, "cpu")
+    assert replaying.replayed == [2, 8]
+
+
+def test_any_thread_may_embed(session, plain, replaying, images):
+    parts = [np.roll(images, shift, axis=2)[:4] for shift in range(8)]
+    found = [np.empty(0)] * len(parts)
+
+    def embed(place):
+        for _ in range(20):
+            found[place] = session.embed(parts[place])
+
+    threads = [threading.Thread(target=embed, args=(i,)) for i in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for part, embeddings in zip(parts, found, strict=True):
+        np.testing.assert_array_equal(embeddings, plain.embed(part))
+    assert len(replaying.threads) == 1
+
+
+def test_images_that_cannot_be_written_to(session, plain, images):
+    fixed = images[:4].copy()
+    fixed.flags.writeable = False
+    np.testing.assert_array_equal(session.embed(fixed), plain.embed(fixed))
+    gaps = images[::2][:4]
+    np.testing.assert_array_equal(session.embed(gaps), plain.embed(gaps))
+
+
+def test_settings_reach_the_graphs(small_file, plain, replaying, monkeypatch):
+    arguments = []
+    monkeypatch.setattr(sessions, "open_session", lambda *_: replaying)
+    monkeypatch.setattr(sessions, "CapturedRuns", lambda *all: arguments.extend(all))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    EmbeddingSession(small_file, "cuda")
+    assert arguments == []
+    settings = CUDASettings(device=2, cuda_graphs=BATCHES)
+    EmbeddingSession(small_file, "cuda", settings)
+    assert arguments == [replaying, BATCHES, IMAGE, plain.dim, "cuda:2"]
+
+
+def test_what_cannot_be_captured_is_said(small_file, replaying, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    settings = CUDASettings(cuda_graphs=BATCHES)
+    monkeypatch.setattr(sessions, "open_session", lambda *_: replaying)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ProviderError, match="torch finds no GPU to hold CUDA graphs'"):
+        EmbeddingSession(small_file, "cuda", settings)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(sessions, "CapturedRuns", fail)
+    with pytest.raises(ProviderError, match="captured no graph: operation not permitt"):
+        EmbeddingSession(small_file, "cuda", settings)
