@@ -43,6 +43,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no such file.
+        IsADirectoryError: There is a folder.
         ValueError: The file is truncated, holds pickled objects other than tensors and
             plain values, or is no checkpoint at all.
     """
@@ -50,6 +51,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
         "expected a Lightning checkpoint, a state dict written by torch.save, or a "
         ".safetensors file"
     )
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Expected a checkpoint but {path} is a folder; pass the file in it, of a "
+            "run last.ckpt"
+        )
     try:
         content = _read(path)
     except READ_ERRORS as error:

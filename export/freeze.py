@@ -55,6 +55,7 @@ def freeze(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
+        IsADirectoryError: It is a folder.
         ValueError: The file is not a checkpoint or does not fit the backbone, a weight
             is not finite, something is neither given nor recorded, or `mean` or `std`
             is not the one recorded.

@@ -82,7 +82,17 @@ def read_model(path: Path) -> ModelFile:
         ValueError: It is not an ONNX file, not one of ours, refers to another file, or
             changed since the export.
     """
-    content = path.read_bytes()
+    while True:
+        content = path.read_bytes()
+        try:
+            return _checked(path, content)
+        except (FileNotFoundError, ValueError):
+            if path.read_bytes() == content:
+                raise
+            # It was replaced meanwhile, and its weights and manifest with it.
+
+
+def _checked(path: Path, content: bytes) -> ModelFile:
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:

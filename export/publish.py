@@ -94,10 +94,14 @@ def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
             except FileExistsError as error:
                 raise _exists(path) from error
 
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        os.fsync(file)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        except OSError as error:  # of a number: it does not say which file
+            error.filename = str(path)
+            raise
         yield appear
 
 

@@ -63,6 +63,7 @@ def test_a_full_disk_leaves_what_was_there(older, make_small, tmp_path):
         with pytest.raises(OSError) as caught:
             export_onnx(make_small(seed=1), disk / older.name, overwrite=True)
         assert caught.value.errno == errno.ENOSPC
+        assert str(disk / older.name) in str(caught.value)
         assert state(disk) == before
         EmbeddingSession(disk / older.name)
     finally:

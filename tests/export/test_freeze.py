@@ -234,3 +234,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, write, capsys):
 def test_a_missing_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.ckpt"):
         freeze(tmp_path / "none.ckpt")
+
+
+def test_the_folder_of_a_run(tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; .* of a run last\.ckpt"):
+        freeze(tmp_path)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from rkdo_plugin.export import EmbeddingSession, export_onnx
+from rkdo_plugin.export import EmbeddingSession, export_onnx, model_file
 from rkdo_plugin.export.external import locations
 from rkdo_plugin.export.seal import seal
 
@@ -140,6 +140,30 @@ def test_lost_changed_and_linked_weights_are_refused(apart):
     weights.symlink_to(apart.parent / "elsewhere")
     with pytest.raises(FileNotFoundError, match="a link"):
         EmbeddingSession(apart)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_file_that_is_replaced_while_it_is_read(
+    large, make_small, images, tmp_path, monkeypatch
+):
+    """Between the model and what lies beside it: its weights, or its manifest."""
+    path = tmp_path / "encoder.onnx"
+    if large:
+        monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
+    export_onnx(make_small(), path)
+    older, step = path.read_bytes(), "_read_weights" if large else "broken_manifest"
+    real = getattr(model_file, step)
+
+    def replaced(*arguments):
+        monkeypatch.setattr(model_file, step, real)
+        export_onnx(make_small(seed=1), path, overwrite=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(model_file, step, replaced)
+    session = EmbeddingSession(path)
+    assert path.read_bytes() != older
+    expected = EmbeddingSession(path).embed(images)
+    np.testing.assert_array_equal(session.embed(images), expected)
 
 
 def place_in_initializer(model, tensor):
