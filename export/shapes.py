@@ -8,8 +8,12 @@ from onnx import helper, numpy_helper
 
 from rkdo_plugin.export.metadata import INPUT
 
-Shapes = dict[str, list[int | None]]
-FLOATS = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}
+# A size that is open has the exporter's name, such as "batch" or "2*batch", or none.
+Shapes = dict[str, list[int | str | None]]
+FLOATS: dict[int | None, type[np.floating]] = {
+    onnx.TensorProto.FLOAT: np.float32,
+    onnx.TensorProto.FLOAT16: np.float16,
+}
 LARGE = 1024  # bytes of a tensor that is no shape
 BROADCASTING = ("Add", "Div", "Mul", "Sub")
 
@@ -18,8 +22,8 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
     """Replace computed shapes by constants wherever only the batch is open.
 
     Images have one size, so every shape is known but for the batch: Reshape can take
-    it from the number of elements, arithmetic expands its operands itself, and any
-    other Expand to the batch is an addition of zeros that has it. A Shape node left
+    it from the number of elements, arithmetic expands its operands itself, and other
+    repetitions over the batch are additions of zeros that have it. A Shape node left
     over runs on the CPU, and a session that may not use the CPU beside a GPU does not
     load the graph. Batches are at least 1. A runtime sees more to fuse in the new
     graph, so the last bits may differ.
@@ -28,7 +32,7 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
         model: A graph from `to_graph`, changed in place. What does not fit stays.
     """
     graph = model.graph
-    shapes = _inferred(model)
+    shapes, kinds = _inferred(model)
     constants = {tensor.name for tensor in graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in graph.node:
@@ -44,8 +48,8 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
                 place = list(reader.input).index(node.output[0])
                 reader.input[place] = node.input[0]
             # Left to `_used`: it stays if the graph returns it.
-        elif computed and node.op_type == "Expand" and node.input[0] in constants:
-            kept += _addition_of_zeros(node, shapes, graph)
+        elif computed and node.op_type in ("Expand", "Tile"):
+            kept += _addition_of_zeros(node, shapes, kinds, graph)
             continue
         kept.append(node)
     del graph.node[:]
@@ -57,8 +61,8 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
     del graph.value_info[:]  # some of it describes nodes that are gone
 
 
-def _inferred(model: onnx.ModelProto) -> Shapes:
-    """Shape of every value; None for what depends on the batch or is not known."""
+def _inferred(model: onnx.ModelProto) -> tuple[Shapes, dict[str, int]]:
+    """Shape and type of every value."""
     # Weights apart: the inference reads none, and no message holds 2 GB of them.
     large = [tensor for tensor in model.graph.initializer if tensor.ByteSize() > LARGE]
     weights = [tensor.raw_data for tensor in large]
@@ -67,15 +71,16 @@ def _inferred(model: onnx.ModelProto) -> Shapes:
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     for tensor, weight in zip(large, weights, strict=True):
         tensor.raw_data = weight
-    values = [*graph.value_info, *graph.input, *graph.output]
-    return {
-        value.name: [
-            dim.dim_value if dim.HasField("dim_value") else None
-            for dim in value.type.tensor_type.shape.dim
-        ]
-        for value in values
-        if value.type.tensor_type.HasField("shape")
-    }
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    shapes: Shapes = {t.name: list(t.dims) for t in model.graph.initializer}
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        if value.type.tensor_type.HasField("shape"):
+            kinds[value.name] = value.type.tensor_type.elem_type
+            shapes[value.name] = [
+                dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+                for dim in value.type.tensor_type.shape.dim
+            ]
+    return shapes, kinds
 
 
 def _give_constant_shape(
@@ -83,8 +88,8 @@ def _give_constant_shape(
 ) -> None:
     shape = shapes.get(node.output[0])
     # A length of 0 would mean "as in the input" to Reshape.
-    if shape is not None and shape.count(None) <= 1 and 0 not in shape:
-        sizes = [-1 if size is None else size for size in shape]
+    if shape is not None and _open(shape) <= 1 and 0 not in shape:
+        sizes = [size if isinstance(size, int) else -1 for size in shape]
         node.input[1] = _constant(f"{node.output[0]}/shape", sizes, graph)
 
 
@@ -96,7 +101,7 @@ def _is_needless(
     return (
         node.op_type == "Expand"
         and shape is not None
-        and shape.count(None) <= 1
+        and None not in shape
         and bool(readers)
         and all(
             reader.op_type in BROADCASTING
@@ -108,18 +113,17 @@ def _is_needless(
 
 
 def _addition_of_zeros(
-    node: onnx.NodeProto, shapes: Shapes, graph: onnx.GraphProto
+    node: onnx.NodeProto, shapes: Shapes, kinds: dict[str, int], graph: onnx.GraphProto
 ) -> list[onnx.NodeProto]:
-    """Nodes that expand a weight to the batch; the old node where they cannot."""
-    weight, output = node.input[0], node.output[0]
-    shape = shapes.get(output)
-    (tensor,) = (tensor for tensor in graph.initializer if tensor.name == weight)
-    only_batch = shape is not None and shape[:1] == [None] and None not in shape[1:]
+    """Nodes that repeat one value over the batch; the old node where they cannot."""
+    once, output = node.input[0], node.output[0]
+    shape, kind = shapes.get(output), kinds.get(once)
     if (
         shape is None
-        or not only_batch
-        or list(tensor.dims) != [1, *shape[1:]]
-        or tensor.data_type not in FLOATS
+        or shapes.get(once) != [1, *shape[1:]]
+        or shape[:1] != shapes[INPUT][:1]
+        or _open(shape) > 1
+        or kind not in FLOATS
     ):
         return [node]
     # Exporters put no slash into a name, so that none of these is taken.
@@ -130,16 +134,19 @@ def _addition_of_zeros(
     axes = _constant(f"{output}/axes", [1, 2, 3], graph)
     sizes = _constant(f"{output}/sizes", [-1] + [1] * (len(shape) - 1), graph)
     nothing = f"{output}/nothing"
-    kind = FLOATS[tensor.data_type]
-    graph.initializer.append(numpy_helper.from_array(kind(0), nothing))
+    graph.initializer.append(numpy_helper.from_array(FLOATS[kind](0), nothing))
     return [
         # The first pixel of each image: uint8, so that times 0 is 0 for all of them.
         helper.make_node("Slice", [INPUT, starts, ends, axes], [pixel]),
         helper.make_node("Reshape", [pixel, sizes], [flat]),
-        helper.make_node("Cast", [flat], [number], to=tensor.data_type),
+        helper.make_node("Cast", [flat], [number], to=kind),
         helper.make_node("Mul", [number, nothing], [zero]),
-        helper.make_node("Add", [weight, zero], [output]),
+        helper.make_node("Add", [once, zero], [output]),
     ]
+
+
+def _open(shape: list[int | str | None]) -> int:
+    return sum(not isinstance(size, int) for size in shape)
 
 
 def _constant(name: str, values: list[int], graph: onnx.GraphProto) -> str:

@@ -194,6 +194,43 @@ def test_pooling_of_channels_last_maps_is_a_mean():
     np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    "repeat",
+    [
+        lambda tokens, count: tokens.expand(count, -1, -1),
+        lambda tokens, count: tokens.repeat(count, 1, 1),
+    ],
+)
+@pytest.mark.parametrize("from_weights", [True, False])
+def test_what_is_the_same_for_all_images(times, repeat, from_weights):
+    """Once an image it needs no Shape node; twice an image is not once."""
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches = nn.Conv2d(3, 8, 8, 8)
+            self.tokens = nn.Parameter(torch.randn(1, 2, 8))
+            self.of_tokens = nn.Linear(8, 8)
+
+        def forward(self, images):
+            tokens = self.tokens if from_weights else self.of_tokens(self.tokens)
+            shared = repeat(tokens, times * images.shape[0])
+            own = shared.reshape(images.shape[0], -1, 8)
+            found = self.patches(images).flatten(2).transpose(1, 2)
+            return torch.cat([own, found], dim=1).square().mean(dim=1)
+
+    torch.manual_seed(0)
+    encoder = Encoder(Tokens(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
+    model = graph.to_graph(encoder)
+    onnx.checker.check_model(model, full_check=True)
+    assert ON_THE_CPU.isdisjoint(kinds(model)) == (times == 1)
+    for batch in (1, 3):
+        images = np.random.default_rng(0).integers(0, 256, (batch, 16, 16, 3), np.uint8)
+        expected = encoder(torch.from_numpy(images)).detach().numpy()
+        np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+
+
 def test_a_shape_that_two_open_sizes_decide_is_left_computed():
     helper, proto = onnx.helper, onnx.TensorProto
     image = helper.make_tensor_value_info("image", proto.FLOAT, ["b", "h", 2])
