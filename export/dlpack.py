@@ -9,6 +9,8 @@ from torch.utils.dlpack import from_dlpack
 
 from rkdo_plugin.export.metadata import INPUT, OUTPUT
 
+DTYPES = {torch.uint8: np.uint8, torch.float32: np.float32}
+
 
 class SupportsDLPack(Protocol):
     """Anything whose memory can be shared as DLPack describes it."""
@@ -67,10 +69,12 @@ def bind_in_place(session: Any, images: Tensor, embeddings: Tensor) -> Any:
     """The addresses of two tensors, as `run_in_place` takes them, for onnxruntime."""
     binding = session.io_binding()
     device = (images.device.type, images.device.index or 0)
-    for bind, name, dtype, tensor in (
-        (binding.bind_input, INPUT, np.uint8, images),
-        (binding.bind_output, OUTPUT, np.float32, embeddings),
+    for bind, name, tensor in (
+        (binding.bind_input, INPUT, images),
+        (binding.bind_output, OUTPUT, embeddings),
     ):
+        # Of the tensor, not of the graph: a wrong one would be written past its end.
+        dtype = DTYPES[tensor.dtype]
         bind(name, *device, dtype, list(tensor.shape), tensor.data_ptr())
     return binding
 

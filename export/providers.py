@@ -45,7 +45,9 @@ CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]+")
 
 
 class ProviderError(RuntimeError):
-    """A provider did not load, or refused an option; no other was tried.
+    """A provider did not load, refused an option, or captured no CUDA graph.
+
+    No other was tried.
 
     Attributes:
         reason: Why.

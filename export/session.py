@@ -101,9 +101,9 @@ class EmbeddingSession:
         self.device = (
             "cpu" if isinstance(settings, CPUSettings) else f"cuda:{settings.device}"
         )
-        self._max_batch = (
-            settings.max_batch if isinstance(settings, TensorRTSettings) else MAX_BATCH
-        )
+        self._max_batch = max(graphs, default=MAX_BATCH)
+        if isinstance(settings, TensorRTSettings):
+            self._max_batch = settings.max_batch
         self._captured = self._capture(graphs) if graphs else None
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -122,16 +122,16 @@ class EmbeddingSession:
         """
         require_images(images, self.fixed_size, self.channels)
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
-        if self._captured is not None:
-            at_hand = np.require(images, requirements=["C", "W"])  # as torch takes it
-            self._captured.embed(
-                torch.from_numpy(at_hand), torch.from_numpy(embeddings)
-            )
-            return embeddings
         for start in range(0, len(images), self._max_batch):
-            batch = np.ascontiguousarray(images[start : start + self._max_batch])
-            (found,) = self._session.run([OUTPUT], {INPUT: batch})
-            embeddings[start : start + self._max_batch] = found
+            part = slice(start, start + self._max_batch)
+            if self._captured is None:
+                batch = np.ascontiguousarray(images[part])
+                (embeddings[part],) = self._session.run([OUTPUT], {INPUT: batch})
+            else:
+                batch = np.require(images[part], requirements=["C", "W"])  # torch's
+                self._captured.embed(
+                    torch.from_numpy(batch), torch.from_numpy(embeddings[part])
+                )
         return embeddings
 
     def embed_tensor(self, images: SupportsDLPack) -> Tensor:
@@ -159,13 +159,16 @@ class EmbeddingSession:
         """
         tensor = require_at_hand(images, self.device)
         require_images(tensor, self.fixed_size, self.channels)
-        embeddings = torch.empty(len(tensor), self.dim, device=self.device)
-        if self._captured is not None:
-            self._captured.embed(tensor, embeddings)
-            return embeddings
+        # Whatever torch's default is: onnxruntime writes float32.
+        embeddings = torch.empty(
+            len(tensor), self.dim, dtype=torch.float32, device=self.device
+        )
         for start in range(0, len(tensor), self._max_batch):
-            batch = slice(start, start + self._max_batch)
-            run_in_place(self._session, tensor[batch], embeddings[batch])
+            part = slice(start, start + self._max_batch)
+            if self._captured is None:
+                run_in_place(self._session, tensor[part], embeddings[part])
+            else:
+                self._captured.embed(tensor[part], embeddings[part])
         return embeddings
 
     @property
@@ -188,12 +191,16 @@ class EmbeddingSession:
             raise ProviderError(
                 "cuda", "torch finds no GPU to hold CUDA graphs' images"
             )
-        image = (self.image_size, self.image_size, self.channels)
         try:
-            return CapturedRuns(self._session, batches, image, self.dim, self.device)
+            return CapturedRuns(
+                self._session, batches, self._image, self.dim, self.device
+            )
         except RUNTIME_ERRORS as error:
-            raise ProviderError("cuda", f"it captured no graph: {error}") from error
+            raise ProviderError("cuda", f"CUDA graphs failed: {error}") from error
 
     def _open(self, model: ModelFile, settings: Settings) -> Any:
-        image = (self.image_size, self.image_size, self.channels)
-        return open_session(model.content, settings, image, model.weights)
+        return open_session(model.content, settings, self._image, model.weights)
+
+    @property
+    def _image(self) -> tuple[int, int, int]:
+        return self.image_size, self.image_size, self.channels

@@ -1,6 +1,6 @@
 """What can be set on each provider, and the options that onnxruntime gets for it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -50,12 +50,13 @@ class CUDASettings:
         memory_limit: Bytes that the session may reserve for activations and weights;
             all of the GPU by default.
         nhwc: Keep convolutions channels last.
-        cuda_graphs: Batch sizes that are captured as CUDA graphs when the session
-            opens: less launching of kernels, more memory. A batch of another size is
-            filled up to the next of them. None are by default.
+        cuda_graphs: Batch sizes to capture as CUDA graphs when the session opens: fewer
+            launches of kernels for more memory. Any other batch is padded to the next
+            size, or split above the largest. None by default. Nothing else in the
+            process may use a GPU while the session opens.
 
     Raises:
-        TypeError: `cuda_graphs` is not a collection of sizes.
+        TypeError: `cuda_graphs` is not a tuple of integers.
         ValueError: A setting is out of range.
 
     Example:
@@ -69,7 +70,7 @@ class CUDASettings:
     profile: Literal["parity", "speed"] = "parity"
     memory_limit: int | None = None
     nhwc: bool = False
-    cuda_graphs: Collection[int] = ()
+    cuda_graphs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _require_at_least(0, device=self.device)
@@ -78,10 +79,12 @@ class CUDASettings:
             raise ValueError(
                 f"Expected `profile` to be parity or speed but got '{self.profile}'"
             )
-        if not isinstance(self.cuda_graphs, Collection):
+        if not isinstance(self.cuda_graphs, tuple) or any(
+            type(batch) is not int for batch in self.cuda_graphs
+        ):
             raise TypeError(
-                "Expected `cuda_graphs` to be batch sizes, as in (1, 8, 32), but got "
-                f"{self.cuda_graphs!r}"
+                "Expected `cuda_graphs` to be a tuple of batch sizes, as (1, 8, 32), "
+                f"but got {self.cuda_graphs!r}"
             )
         for batch in self.cuda_graphs:
             _require_at_least(1, cuda_graphs=batch)
@@ -97,7 +100,7 @@ class CUDASettings:
             "do_copy_in_default_stream": "1",
             "use_tf32": str(int(self.profile == "speed")),
             "prefer_nhwc": str(int(self.nhwc)),
-            "enable_cuda_graph": str(int(len(self.cuda_graphs) > 0)),
+            "enable_cuda_graph": str(int(bool(self.cuda_graphs))),
         }
         if self.memory_limit is not None:
             options["gpu_mem_limit"] = str(self.memory_limit)

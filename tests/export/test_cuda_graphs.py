@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from rkdo_plugin.export import CUDASettings, EmbeddingSession, ProviderError
+from rkdo_plugin.export import (
+    CUDASettings,
+    EmbeddingSession,
+    ProviderError,
+    cuda_graphs,
+)
 from rkdo_plugin.export import session as sessions
 from rkdo_plugin.export.cuda_graphs import CapturedRuns
 
@@ -24,10 +29,11 @@ class Replaying:
 
     def run_with_iobinding(self, binding, options):
         self.threads.add(threading.get_ident())
-        number = options.get_run_config_entry("gpu_graph_id")
-        binding = self.captured.setdefault(number, binding)
+        number = int(options.get_run_config_entry("gpu_graph_id"))
+        if number != -1:
+            binding = self.captured.setdefault(number, binding)
         self.session.run_with_iobinding(binding)
-        self.replayed.append(int(number))
+        self.replayed.append(number)
 
 
 @pytest.fixture
@@ -44,6 +50,7 @@ def replaying(plain):
 def session(small_file, plain, replaying):
     session = EmbeddingSession(small_file, provider="cpu")
     session._captured = CapturedRuns(replaying, BATCHES, IMAGE, plain.dim, "cpu")
+    session._max_batch = max(BATCHES)
     replaying.replayed.clear()
     return session
 
@@ -79,7 +86,45 @@ def test_a_batch_is_filled_up_to_the_next_size(
 
 def test_every_graph_is_captured_before_the_first_batch(replaying, plain):
     CapturedRuns(replaying, (8, 2, 8), IMAGE, plain.dim, "cpu")
-    assert replaying.replayed == [2, 8]
+    assert replaying.replayed == [-1, -1, 2, 2, -1, -1, 8, 8]
+
+
+def test_a_graph_that_replays_something_else_is_found(replaying, plain):
+    black = torch.zeros(1, *IMAGE, dtype=torch.uint8)
+    stale = replaying.io_binding()
+    place = ["cpu", 0, np.uint8, list(black.shape), black.data_ptr()]
+    stale.bind_input("image", *place)
+    out = torch.zeros(1, plain.dim)
+    place = ["cpu", 0, np.float32, list(out.shape), out.data_ptr()]
+    stale.bind_output("embedding", *place)
+    replaying.captured[1] = stale
+    with pytest.raises(RuntimeError, match="a replay differs from an ordinary run by"):
+        CapturedRuns(replaying, (1,), IMAGE, plain.dim, "cpu")
+
+
+def test_each_run_waits_for_copies_and_each_copy_for_the_run(
+    session, replaying, images, monkeypatch
+):
+    """onnxruntime and torch have a stream each on a GPU, and so has the caller."""
+    steps = []
+    run = replaying.run_with_iobinding
+    monkeypatch.setattr(cuda_graphs, "wait_for_torch", lambda _: steps.append("wait"))
+    replaying.run_with_iobinding = lambda *all: steps.append("run") or run(*all)
+    session.embed(images[:1])
+    assert steps == ["wait", "wait", "run", "wait"]
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_inference_mode(small_file, plain, replaying, images, outside):
+    session = EmbeddingSession(small_file, provider="cpu")
+    with torch.inference_mode(not outside):
+        runs = CapturedRuns(replaying, BATCHES, IMAGE, plain.dim, "cpu")
+        session._captured = runs
+    with torch.inference_mode(outside):
+        found = session.embed_tensor(torch.from_numpy(images[:4]))
+        embeddings = session.embed(images[:4])
+    np.testing.assert_array_equal(embeddings, plain.embed(images[:4]))
+    np.testing.assert_array_equal(found.numpy(), embeddings)
 
 
 def test_any_thread_may_embed(session, plain, replaying, images):
@@ -131,5 +176,5 @@ def test_what_cannot_be_captured_is_said(small_file, replaying, monkeypatch):
         EmbeddingSession(small_file, "cuda", settings)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sessions, "CapturedRuns", fail)
-    with pytest.raises(ProviderError, match="captured no graph: operation not permitt"):
+    with pytest.raises(ProviderError, match="CUDA graphs failed: operation not permi"):
         EmbeddingSession(small_file, "cuda", settings)

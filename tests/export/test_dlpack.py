@@ -51,6 +51,18 @@ def test_a_part_of_a_tensor_is_read_from_its_start(session, images):
     np.testing.assert_array_equal(embeddings, session.embed(images[3:5]))
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_is_not_what_onnxruntime_writes(session, images, default):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        embeddings = session.embed_tensor(torch.from_numpy(images))
+    finally:
+        torch.set_default_dtype(before)
+    assert embeddings.dtype == torch.float32
+    np.testing.assert_array_equal(embeddings.numpy(), session.embed(images))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int8, torch.bool])
 def test_a_wrong_dtype(session, dtype):
     with pytest.raises(TypeError, match=f"uint8 .* but got {dtype}"):

@@ -121,7 +121,7 @@ def test_engines_are_not_read_from_where_others_may_write(tmp_path):
         (CPUSettings, {"threads": 0}, "`threads` to be at least 1 but got 0"),
         (CUDASettings, {"device": -1}, "`device` to be at least 0 but got -1"),
         (CUDASettings, {"memory_limit": 0}, "`memory_limit` to be at least 1 but got"),
-        (CUDASettings, {"cuda_graphs": [8, 0]}, "`cuda_graphs` to be at least 1 but g"),
+        (CUDASettings, {"cuda_graphs": (8, 0)}, "`cuda_graphs` to be at least 1 but g"),
         (CUDASettings, {"profile": "fast"}, "parity or speed but got 'fast'"),
         (TensorRTSettings, {"device": -1}, "`device` to be at least 0 but got -1"),
         (TensorRTSettings, {"max_batch": 0}, "`max_batch` to be at least 1 but got 0"),
@@ -139,6 +139,7 @@ def test_settings_out_of_range(settings, wrong, message):
         settings(**wrong)
 
 
-def test_graphs_are_of_batch_sizes():
-    with pytest.raises(TypeError, match=r"as in \(1, 8, 32\), but got True"):
-        CUDASettings(cuda_graphs=True)
+@pytest.mark.parametrize("wrong", [True, 8, "8", (8.0,), (True,), [8], b"8"])
+def test_graphs_are_of_batch_sizes(wrong):
+    with pytest.raises(TypeError, match=r"tuple of batch sizes, as \(1, 8, 32\), but"):
+        CUDASettings(cuda_graphs=wrong)
