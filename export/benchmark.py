@@ -134,8 +134,8 @@ def _race(ways: dict[str, Run], repetitions: int) -> list[Speed]:
     faults: dict[str, str] = {}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     found: dict[str, Any] = {}
-    for turn in range(repetitions + 2):
-        for way in ways.keys() - faults.keys() if turn else ways:
+    for _ in range(repetitions + 2):
+        for way in [way for way in ways if way not in faults]:
             started = time.perf_counter()
             try:
                 found[way] = np.asarray(ways[way](), dtype=np.float64)

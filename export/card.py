@@ -100,18 +100,28 @@ def store(
     Raises:
         OSError: The folder is missing or cannot be written to.
     """
-    folder = model.parent if folder is None else folder
-    contents = {
-        folder / f"{model.stem}.report.json": report.to_json(),
-        folder / f"{model.stem}.card.html": model_card(
-            model.name, report, _metadata(model), images
-        ),
-    }
-    for path, content in contents.items():
-        require_writable(path, overwrite=True)
+    places = require_places(model, folder)
+    contents = (
+        report.to_json(),
+        model_card(model.name, report, _metadata(model), images),
+    )
+    for path, content in zip(places, contents, strict=True):
         write_whole(path, content.encode(), overwrite=True)
-    first, second = contents
-    return first, second
+    return places
+
+
+def require_places(model: Path, folder: Path | None) -> tuple[Path, Path]:
+    """Where `store` writes, refused where it could not.
+
+    Raises:
+        OSError: The folder is missing or cannot be written to.
+    """
+    folder = model.parent if folder is None else folder
+    report = folder / f"{model.stem}.report.json"
+    card = folder / f"{model.stem}.card.html"
+    for path in (report, card):
+        require_writable(path, overwrite=True)
+    return report, card
 
 
 def _metadata(model: Path) -> Mapping[str, str]:

@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        IsADirectoryError: There is a folder.
+        IsADirectoryError: The path is a folder.
         ValueError: The file is truncated, holds pickled objects other than tensors and
             plain values, or is no checkpoint at all.
     """
@@ -53,8 +53,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     )
     if path.is_dir():
         raise IsADirectoryError(
-            f"Expected a checkpoint but {path} is a folder; pass the file in it, of a "
-            "run last.ckpt"
+            f"Expected a checkpoint but {path} is a folder; pass the file in it; a "
+            "run's is last.ckpt"
         )
     try:
         content = _read(path)

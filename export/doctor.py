@@ -32,7 +32,8 @@ class Diagnosis:
     Attributes:
         provider: What was asked for.
         runtimes: Version of each installed distribution of onnxruntime.
-        torch: PyTorch's version.
+        torch: PyTorch's version, and whether it finds a GPU: without one it holds no
+            tensor for `embed_tensor` and CUDA graphs.
         cuda: CUDA's version that onnxruntime was built for; empty without CUDA.
         driver: The newest CUDA that the NVIDIA driver supports; None without a driver.
         tensorrt: TensorRT's version, where its library loads.
@@ -140,7 +141,8 @@ def examine(provider: str = "auto") -> Diagnosis:
     return Diagnosis(
         provider=provider,
         runtimes=libraries.runtimes_installed(),
-        torch=torch.__version__,
+        torch=f"{torch.__version__}, finds "
+        + ("a GPU" if torch.cuda.is_available() else "no GPU"),
         cuda=cuda,
         driver=_driver_version(),
         tensorrt=libraries.tensorrt_version(),

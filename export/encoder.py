@@ -144,11 +144,18 @@ class Encoder(nn.Module):
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module and its parts into evaluation mode; their own modes come back."""
+    """Evaluate a module in the precision that it has, whatever the caller trains in.
+
+    Its parts' own modes come back.
+    """
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        yield
+        with (
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+        ):
+            yield
     finally:
         for part, training in modes.items():
             part.training = training

@@ -32,7 +32,8 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
         `embedding` float32 (batch, D).
 
     Raises:
-        RuntimeError: Neither of torch's exporters can express the encoder.
+        RuntimeError: Neither of torch's exporters can express the encoder, or its
+            Python code looks at pixels to choose what to compute.
     """
     size = encoder.image_size
     # A batch of 2: torch takes a dimension of 0 or 1 in the example for a constant.
@@ -47,7 +48,8 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
         warnings.simplefilter("ignore")
         try:
             model = _by_dynamo(module, example, axes)
-        except torch.onnx.OnnxExporterError:
+        except torch.onnx.OnnxExporterError as error:
+            _require_one_path(error)
             model = _by_tracing(module, example, axes)
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
     strip(model)
@@ -88,6 +90,23 @@ def _by_dynamo(
     )
     assert program is not None  # None is for dynamo=False only
     return program.model_proto
+
+
+def _require_one_path(error: Exception) -> None:
+    """Refuse what a tracer would follow one way: with other pixels it may go another.
+
+    No comparison of a few images shows what they do not lead to.
+    """
+    reason, cause = "", error.__cause__ or error.__context__
+    while cause is not None:
+        if "data-dependent" in str(cause):
+            reason = str(cause).strip().partition("\n")[0]
+        cause = cause.__cause__ or cause.__context__
+    if reason:
+        raise RuntimeError(
+            "Expected an encoder that computes the same steps for all images but its "
+            f"code chooses by values of theirs, which no graph does: {reason}"
+        ) from error
 
 
 def _by_tracing(

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -62,7 +63,8 @@ def require_half_range(encoder: Encoder, images: UInt8Array) -> None:
     hooks = [part.register_forward_hook(watch(name)) for name, part in parts]
     try:
         with torch.inference_mode(), evaluating(encoder):
-            encoder(torch.from_numpy(images).to(encoder.mean.device))
+            contiguous = torch.from_numpy(np.ascontiguousarray(images))
+            encoder(contiguous.to(encoder.mean.device))
     finally:
         for hook in hooks:
             hook.remove()

@@ -35,6 +35,7 @@ NEEDED = (
     "precision",
     "sha256",
 )
+RETRIES = 3  # of reading a file that is replaced meanwhile
 WEIGHTS_FILE, WEIGHTS_SHA256 = PREFIX + "weights_file", PREFIX + "weights_sha256"
 
 
@@ -82,7 +83,7 @@ def read_model(path: Path) -> ModelFile:
         ValueError: It is not an ONNX file, not one of ours, refers to another file, or
             changed since the export.
     """
-    while True:
+    for _ in range(RETRIES):
         content = path.read_bytes()
         try:
             return _checked(path, content)
@@ -90,6 +91,7 @@ def read_model(path: Path) -> ModelFile:
             if path.read_bytes() == content:
                 raise
             # It was replaced meanwhile, and its weights and manifest with it.
+    return _checked(path, path.read_bytes())
 
 
 def _checked(path: Path, content: bytes) -> ModelFile:
@@ -179,10 +181,11 @@ def write_model(
                 write_whole(beside, older + checks, overwrite=True)
             appear(overwrite)
         except OSError:
-            if older is not None:
-                write_whole(beside, older, overwrite=True)
             for newer in _weights_beside(path) - before:
                 newer.unlink()
+            with suppress(OSError):  # what is there lists the older file, too
+                if older is not None:
+                    write_whole(beside, older, overwrite=True)
             raise
         with suppress(OSError):  # what is there holds, and is more than is needed
             write_whole(beside, checks, overwrite=True)

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,7 +37,10 @@ def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if overwrite:
+            temporary.replace(path)
+        else:  # another may have written there meanwhile
+            give_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -85,24 +89,44 @@ def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
     with _opened(path.parent, temporary) as (file, link):
 
         def appear(overwrite: bool) -> None:
-            try:
-                if overwrite:
-                    link(temporary)
-                    temporary.replace(path)
-                else:
-                    link(path)
-            except FileExistsError as error:
-                raise _exists(path) from error
+            if overwrite:
+                link(temporary)
+                temporary.replace(path)
+            else:
+                link(path)
 
-        try:
+        with naming(path):
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(file, rest) :]
             os.fsync(file)
-        except OSError as error:  # of a number: it does not say which file
-            error.filename = str(path)
-            raise
         yield appear
+
+
+def give_name(temporary: Path, path: Path) -> None:
+    """Give a file its name, if nothing has it.
+
+    Raises:
+        FileExistsError: Something has.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError:  # a file system without links, such as FAT
+        if path.exists():
+            raise _exists(path) from None
+        temporary.rename(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in errors: that of a descriptor names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
@@ -121,10 +145,7 @@ def _opened(
         number = os.open(folder, os.O_RDONLY)
         # The number of a folder makes Python follow the link to the open file.
         try:
-            yield (
-                file,
-                lambda to: os.link(f"/proc/self/fd/{file}", to, src_dir_fd=number),
-            )
+            yield file, partial(_name_open, file, number)
             os.fsync(number)
         finally:
             os.close(number)
@@ -134,10 +155,17 @@ def _opened(
     binary = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
     file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | binary, 0o666)
     try:
-        yield file, lambda to: None if to == temporary else os.link(temporary, to)
+        yield file, lambda to: None if to == temporary else give_name(temporary, to)
     finally:
         os.close(file)
         temporary.unlink(missing_ok=True)
+
+
+def _name_open(file: int, folder: int, path: Path) -> None:
+    try:
+        os.link(f"/proc/self/fd/{file}", path, src_dir_fd=folder)
+    except FileExistsError as error:
+        raise _exists(path) from error
 
 
 def _nameless(folder: Path) -> int | None:

@@ -146,7 +146,7 @@ class Report:
     def __str__(self) -> str:
         lines = [
             f"parity {'passed' if self.passed else 'FAILED'} on {self.images} images, "
-            f"batches {', '.join(map(str, self.batches))}",
+            f"batches {', '.join(map(str, self.batches)) or 'none'}",
             f"{self.precision} on {self.provider}, against {self.compared_with}",
             *(
                 f"  {figure.name:<18} {figure.value:<10} {figure.bound}".rstrip()

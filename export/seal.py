@@ -77,9 +77,11 @@ def broken_manifest(path: Path, files: dict[str, bytes]) -> str | None:
         text = manifest_path(path).read_text(errors="replace")
     except FileNotFoundError:
         return None
+    # Whatever the names, so that a file and its manifest can be renamed together. While
+    # a file is replaced, its manifest lists the older and the newer one.
+    listed = {line.partition("  ")[0] for line in text.splitlines()}
     for name, content in files.items():
         found = hashlib.sha256(content).hexdigest()
-        # While a file is replaced, its manifest lists the older and the newer one.
-        if f"{found}  {name}" not in text.splitlines():
+        if found not in listed:
             return f"the sha256 of {name} is {found}, which its manifest does not list"
     return None

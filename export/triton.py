@@ -13,6 +13,7 @@ from uuid import uuid4
 import onnx
 
 from rkdo_plugin.export.model_file import read_model
+from rkdo_plugin.export.publish import give_name, naming
 from rkdo_plugin.export.settings import MAX_BATCH
 from rkdo_plugin.export.triton_config import MODEL_FILE, model_config, to_text
 from rkdo_plugin.export.triton_contract import contract
@@ -134,7 +135,7 @@ def _dims_without_batch(tensor: onnx.ValueInfoProto) -> list[int]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
+    with naming(path), path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -145,13 +146,13 @@ def _settle_config(draft: Path, text: str) -> bool:
     config = draft.parent.parent / CONFIG_FILE
     _write(draft, f"{text}\n".encode())
     try:
-        os.link(draft, config)  # unlike a rename, it never replaces
+        give_name(draft, config)  # unlike a rename, it never replaces
         return True
     except FileExistsError:
         _require_fit(config, text)
         return False
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
 def _require_fit(config: Path, text: str) -> None:

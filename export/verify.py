@@ -22,7 +22,7 @@ from rkdo_plugin.export.compare import (
 from rkdo_plugin.export.encoder import Encoder, evaluating
 from rkdo_plugin.export.gates import PRECISIONS, require_precision
 from rkdo_plugin.export.images import UInt8Array, require_images, sample_images
-from rkdo_plugin.export.metadata import PRECISION
+from rkdo_plugin.export.metadata import PRECISION, PREFIX
 from rkdo_plugin.export.model_file import ModelFile, read_model
 from rkdo_plugin.export.providers import (
     RUNTIME_ERRORS,
@@ -36,6 +36,7 @@ from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.settings import CPUSettings
 
 BATCHES = (1, 2, 7, 33)
+RESIZE = PREFIX + "resize"
 REST = 64  # images at a time, of those beyond the first 43
 # Height and width of the first batches over the image size, where any will do.
 SHAPES = ((1.0, 1.5), (1.3, 1.0))
@@ -124,7 +125,8 @@ def compare(
         other = _other_encoder(session, encoder)
         if other is not None:
             return _failed(model, encoder, other)
-        reference, exported, speed = _run(images, encoder, session)
+        parts = _parts(images, encoder, session)
+        reference, exported, speed = _run(parts, encoder, session)
     except (ValueError, onnx.checker.ValidationError, *RUNTIME_ERRORS) as error:
         if provider != "cpu" and isinstance(error, ProviderError):
             raise  # of the machine, not of the file
@@ -146,6 +148,7 @@ def compare(
         knn=near.knn,
         scale=1.0 if encoder.normalize else max(1.0, float(abs(reference).max())),
         finite=found.finite,
+        batches=tuple(sorted({len(part) for part in parts})),
         images=distinct,
         worst=tuple(worst.tolist()),
         worst_one_minus_cosine=tuple(cosines[worst].tolist()),
@@ -185,18 +188,30 @@ def pictures(encoder: Encoder | EmbeddingSession) -> UInt8Array:
     return sample_images(sum(BATCHES), encoder.image_size, encoder.channels)
 
 
-def _run(
+def _parts(
     images: UInt8Array, encoder: Encoder | EmbeddingSession, session: EmbeddingSession
-) -> tuple[Embeddings, Embeddings, float]:
-    """Embeddings of both sides (N, D), and the first's time over the second's."""
+) -> list[UInt8Array]:
+    """The batches, the first of other shapes where both make the same of any."""
     first = sum(BATCHES)
     places = [*np.cumsum(BATCHES), *range(first + REST, len(images), REST)]
+    parts = np.split(images, [place for place in places if place < len(images)])
+    same = isinstance(encoder, Encoder) or (
+        encoder.metadata[RESIZE] == session.metadata[RESIZE]
+    )
+    if encoder.any_size and session.any_size and same:
+        parts[: len(SHAPES)] = map(_tiled, parts, SHAPES)
+    return parts
+
+
+def _run(
+    parts: list[UInt8Array],
+    encoder: Encoder | EmbeddingSession,
+    session: EmbeddingSession,
+) -> tuple[Embeddings, Embeddings, float]:
+    """Embeddings of both sides (N, D), and the first's time over the second's."""
     embed = encoder.embed if isinstance(encoder, EmbeddingSession) else _by(encoder)
     sides: list[list[npt.NDArray[np.float32]]] = [[], []]
     ratios = []
-    parts = np.split(images, [place for place in places if place < len(images)])
-    if encoder.any_size:
-        parts[: len(SHAPES)] = map(_tiled, parts, SHAPES)
     for part in parts:
         seconds = []
         for side, run in zip(sides, (embed, session.embed), strict=True):
@@ -252,7 +267,7 @@ def _failed(
         knn=(NAN, NAN),
         scale=1.0,
         finite=False,
-        batches=BATCHES,
+        batches=(),
         images=0,
         worst=(),
         worst_one_minus_cosine=(),

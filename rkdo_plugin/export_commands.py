@@ -123,9 +123,11 @@ def verify(
         root: Folder that holds the data sets.
     """
     from rkdo_plugin.export import CPUSettings, EmbeddingSession, ParityError, verify
-    from rkdo_plugin.export.card import store
+    from rkdo_plugin.export.card import require_places, store
     from rkdo_plugin.recipes import features
 
+    folder = None if out is None else Path(out)
+    require_places(Path(model), folder)
     if signer is not None:
         from rkdo_plugin.export import check_signature
         from rkdo_plugin.plugins import host
@@ -134,10 +136,18 @@ def verify(
     named = None
     reference: Any
     if checkpoint is None or checkpoint.endswith(".onnx"):
-        for option in (backbone, branch, image_size, mean, std):
-            if option is not None:
+        foreign = {
+            "--backbone": backbone,
+            "--branch": branch,
+            "--image_size": image_size,
+            "--mean": mean,
+            "--std": std,
+        }
+        for option, value in foreign.items():
+            if value is not None:
                 raise ValueError(
-                    f"Expected --checkpoint, of a foreign encoder, beside {option}"
+                    f"Expected a foreign encoder's --checkpoint beside {option} but "
+                    f"got {checkpoint}"
                 )
         plain = CPUSettings(optimize=False)
         reference = EmbeddingSession(checkpoint or model, "cpu", plain)
@@ -149,7 +159,7 @@ def verify(
     else:
         images, labels = features.labelled_images(name, root, reference, limit)
     report = verify(model, reference, images, labels, provider=provider)
-    stored = store(Path(model), report, images, None if out is None else Path(out))
+    stored = store(Path(model), report, images, folder)
     print(*(f"stored: {path}" for path in stored), sep="\n")
     if not report.passed:
         raise ParityError(report)

@@ -375,6 +375,21 @@ def test_a_recipe_of_a_plugin_needs_neither_types_nor_an_encoder_of_its_own(
     assert "width: 5" in config
 
 
+def test_a_report_that_could_not_be_stored_is_refused_before_the_work(
+    road, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("rkdo_plugin.export.verify", None)
+    words = ["verify", str(road / "encoder.onnx"), "--out", str(tmp_path / "none")]
+    assert main(words) == 1
+    assert "output folder" in capsys.readouterr().err
+
+
+def test_what_describes_a_foreign_encoder_needs_its_checkpoint(road, capsys):
+    model = str(road / "encoder.onnx")
+    assert main(["verify", model, "--image_size", "28"]) == 1
+    assert "--checkpoint beside --image_size" in capsys.readouterr().err
+
+
 def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
     run, model = str(road / "run"), str(tmp_path / "digits.onnx")
     words = ["export", run, model, "--precision", "int8", "--resize"]

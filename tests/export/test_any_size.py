@@ -14,6 +14,7 @@ from rkdo_plugin.export import (
     ParityError,
     export_onnx,
     freeze,
+    verify,
 )
 
 PREPROCESSING = {"image_size": 32, "mean": [0.48, 0.45, 0.41], "std": [0.23] * 3}
@@ -53,6 +54,17 @@ def test_embeddings_of_any_height_and_width(exported, sides):
     with torch.no_grad():
         expected = encoder(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(session.embed(images), expected, atol=1e-6)
+
+
+def test_other_sizes_are_compared_where_both_make_the_same_of_them(tmp_path):
+    backbone = create_encoder("small-convnet")
+    files = {name: tmp_path / f"{name}.onnx" for name in ("one", "any", "resizing")}
+    export_onnx(Encoder(backbone, **PREPROCESSING), files["one"])
+    export_onnx(any_size(backbone), files["any"])
+    export_onnx(Encoder(backbone, **PREPROCESSING), files["resizing"], resize=True)
+    for file in files.values():
+        for reference in files.values():
+            assert verify(file, EmbeddingSession(reference, "cpu")).passed
 
 
 def test_what_is_still_refused(exported):

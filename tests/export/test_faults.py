@@ -15,8 +15,14 @@ import pytest
 import torch
 
 from rkdo_plugin import create_encoder
-from rkdo_plugin.export import EmbeddingSession, Encoder, export_onnx
-from rkdo_plugin.export.publish import write_whole
+from rkdo_plugin.export import (
+    EmbeddingSession,
+    Encoder,
+    export_onnx,
+    write_triton_repository,
+)
+from rkdo_plugin.export import publish as publishing
+from rkdo_plugin.export.publish import publish, write_whole
 
 NOBODY = 65534
 
@@ -188,6 +194,52 @@ def test_where_files_always_have_names_they_still_appear_whole(
     EmbeddingSession(path)
     names = sorted(entry.name for entry in Path(tmp_path).iterdir())
     assert names == ["a.onnx", "a.onnx.sha256"]
+
+
+def test_what_appears_meanwhile_is_not_replaced(tmp_path):
+    with (
+        pytest.raises(FileExistsError, match="pass overwrite to replace it"),
+        publish(tmp_path / "output", overwrite=False) as temporary,
+    ):
+        temporary.write_text("ours")
+        (tmp_path / "output").write_text("precious")
+    assert state(tmp_path) == {"output": b"precious"}
+
+
+def test_a_file_system_without_links(small_file, make_small, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(publishing, "_nameless", lambda _: None)
+    export_onnx(make_small(), tmp_path / "small.onnx")
+    before = state(tmp_path)
+    assert before["small.onnx"] == small_file.read_bytes()
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "small.onnx", b"", overwrite=False)
+    assert state(tmp_path) == before
+    for number in (1, 2):
+        version = write_triton_repository(tmp_path / "small.onnx", tmp_path / "models")
+        assert version.folder == tmp_path / "models" / "encoder" / str(number)
+
+
+def test_a_disk_that_stays_full_keeps_no_weights_of_a_model_that_failed(
+    make_small, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
+    path = tmp_path / "large.onnx"
+    export_onnx(make_small(), path)
+    before = state(tmp_path)
+
+    def full(place, content, *, overwrite):
+        if place.suffix == ".sha256":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(place, content, overwrite=overwrite)
+
+    monkeypatch.setattr("rkdo_plugin.export.model_file.write_whole", full)
+    with pytest.raises(OSError, match="No space"):
+        export_onnx(make_small(seed=1), path, overwrite=True)
+    assert state(tmp_path) == before
 
 
 @pytest.mark.parametrize("failing", [1, 2])

@@ -237,5 +237,7 @@ def test_a_missing_checkpoint(tmp_path):
 
 
 def test_the_folder_of_a_run(tmp_path):
-    with pytest.raises(IsADirectoryError, match=r"is a folder; .* of a run last\.ckpt"):
+    with pytest.raises(
+        IsADirectoryError, match=r"is a folder; .* a run's is last\.ckpt"
+    ):
         freeze(tmp_path)

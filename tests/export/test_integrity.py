@@ -61,6 +61,20 @@ def test_a_file_that_its_manifest_does_not_list_is_refused(copied, small_file):
     EmbeddingSession(copied)
 
 
+def test_a_file_may_be_renamed_with_its_manifest(copied):
+    renamed = copied.rename(copied.with_name("another.onnx"))
+    copied.with_name("small.onnx.sha256").rename(f"{renamed}.sha256")
+    EmbeddingSession(renamed)
+
+
+def test_a_file_that_never_stays_the_same_is_given_up(copied, monkeypatch):
+    contents = (bytes([number]) for number in range(100))
+    monkeypatch.setattr(type(copied), "read_bytes", lambda _: next(contents))
+    with pytest.raises(ValueError, match="is not an ONNX file"):
+        EmbeddingSession(copied)
+    assert next(contents)[0] < 10
+
+
 def test_a_manifest_that_is_no_text_refuses_the_file(copied):
     (copied.parent / "small.onnx.sha256").write_bytes(b"\xff\n\n# \nabc\n")
     with pytest.raises(ValueError, match="its manifest does not list"):

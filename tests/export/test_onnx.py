@@ -116,6 +116,39 @@ def test_the_older_exporter_steps_in_behind_the_same_gate(
     np.testing.assert_allclose(got, oracle(make_small(), images), atol=1e-6)
 
 
+def test_code_that_looks_at_pixels_is_refused(tmp_path):
+    """A tracer would follow one way: pictures that are compared may all go it."""
+
+    class OfBrightness(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3)
+
+        def forward(self, pixels):
+            if pixels.mean() > 1.5:
+                pixels = -pixels
+            return self.conv(pixels).relu().mean((2, 3))
+
+    encoder = Encoder(OfBrightness(), image_size=32, mean=[0.5] * 3, std=[0.25] * 3)
+    with pytest.raises(RuntimeError, match=r"same steps for all .* data-dependent"):
+        export_onnx(encoder, tmp_path / "encoder.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_autocast_around_an_export_changes_nothing(small_file, make_small, tmp_path):
+    with torch.autocast("cpu", torch.bfloat16):
+        export_onnx(make_small(), tmp_path / "small.onnx")
+        assert torch.is_autocast_enabled("cpu")
+    assert (tmp_path / "small.onnx").read_bytes() == small_file.read_bytes()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_images_in_any_layout(make_small, images, tmp_path, precision):
+    bgr = images[::-1, :, ::-1, ::-1]
+    output = tmp_path / "encoder.onnx"
+    assert export_onnx(make_small(), output, images=bgr, precision=precision).passed
+
+
 @pytest.fixture
 def never_exported(monkeypatch):
     def fail(*_):

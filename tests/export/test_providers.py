@@ -10,6 +10,7 @@ import torch
 from rkdo_plugin.export import CPUSettings, CUDASettings, TensorRTSettings, providers
 from rkdo_plugin.export.providers import private_folder, provider_options
 from rkdo_plugin.export.settings import MAX_BATCH
+from rkdo_plugin.export.trial import tiny_model
 
 IMAGE, CONTENT = (224, 224, 3), b"an encoder"
 
@@ -113,6 +114,25 @@ def test_engines_are_not_read_from_where_others_may_write(tmp_path):
     tmp_path.chmod(0o777)
     with pytest.raises(PermissionError, match="only its owner may write to but got"):
         private_folder(tmp_path)
+
+
+@pytest.mark.parametrize("settings", [CPUSettings, CUDASettings, TensorRTSettings])
+def test_a_gpus_libraries_are_loaded_before_the_session(
+    settings, tmp_path, monkeypatch
+):
+    def open_nothing(*_, **__):
+        steps.append("session")
+        raise RuntimeError("there is no GPU")
+
+    steps = []
+    monkeypatch.setattr(providers, "nvidia_driver", object)
+    monkeypatch.setattr(providers, "preload", steps.append)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_nothing)
+    given = settings(cache=tmp_path) if settings is TensorRTSettings else settings()
+    with pytest.raises(providers.ProviderError, match="there is no GPU"):
+        providers.open_session(tiny_model(), given, (2, 2, 3))
+    first = [] if settings is CPUSettings else [settings.provider]
+    assert steps == [*first, "session"]
 
 
 @pytest.mark.parametrize(

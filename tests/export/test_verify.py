@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import numpy as np
 import onnx
@@ -16,6 +17,21 @@ def test_the_right_file_passes_on_images_that_are_given(small_file, make_small, 
     assert report.batches == (1, 2, 7, 33) and report.images == len(images)
     assert report.file_bytes == small_file.stat().st_size
     assert "passed" in str(report)
+
+
+def test_the_batches_that_were_run_are_named(small_file, make_small, images):
+    many = np.resize(images, (43 + 64 + 5, 16, 16, 3))
+    report = verify(small_file, make_small(), many)
+    assert report.batches == (1, 2, 5, 7, 33, 64)
+
+
+def test_the_bounds_of_neighbours_and_their_accuracy_refuse(small_file, make_small):
+    report = verify(small_file, make_small())
+    near = {"precision": "int8", "neighbors_kept": 0.941, "knn": (0.9, 0.8951)}
+    assert all(figure.held for figure in dataclasses.replace(report, **near).figures)
+    for far in ({"neighbors_kept": 0.939}, {"knn": (0.9, 0.8949)}):
+        figures = dataclasses.replace(report, **(near | far)).figures
+        assert [figure.held for figure in figures].count(False) == 1
 
 
 def altered(encoder, change):
