@@ -1,5 +1,7 @@
 """Embed a folder of images into a Parquet file."""
 
+import os
+import stat
 import struct
 import time
 from dataclasses import dataclass
@@ -17,11 +19,14 @@ from rkdo_plugin.export.session import EmbeddingSession
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
-# What PIL's decoders raise for damaged files, beside its own UnidentifiedImageError.
+# What PIL's decoders raise for damaged, unsupported and oversized files, beside its own
+# UnidentifiedImageError.
 READ_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
+    NotImplementedError,
+    MemoryError,
     struct.error,
     Image.DecompressionBombError,
 )
@@ -34,7 +39,8 @@ class EmbeddedFolder:
     Attributes:
         output: The Parquet file.
         images: Number of images embedded, which is its number of rows.
-        unreadable: (path relative to the folder, reason) of each image left out.
+        unreadable: (path relative to the folder, reason) of each folder that cannot be
+            listed, then of each image left out. Bytes that are not UTF-8 are escaped.
         seconds: Wall-clock time on this machine, reading included.
     """
 
@@ -64,7 +70,8 @@ def embed_folder(
 
     Args:
         session: The encoder.
-        folder: Searched recursively for images by their file extension.
+        folder: Searched recursively for images by their file extension. Links are
+            followed; a folder with several paths is read once, under the first.
         output: The Parquet file to write.
         batch_size: Images in memory at a time.
         overwrite: Whether an older file at `output` may be replaced.
@@ -76,17 +83,18 @@ def embed_folder(
         FileExistsError: `output` exists and `overwrite` is off.
         OSError: The folder of `output` is missing or cannot be written to.
         NotADirectoryError: `folder` is missing or no folder.
-        ValueError: There are no images, or none can be read, or the batch size is
+        ValueError: There are no images, or nothing can be read, or the batch size is
             below 1.
     """
     started = time.perf_counter()
     folder, output = Path(folder), Path(output)
     if batch_size < 1:
         raise ValueError(f"Expected `batch_size` to be at least 1 but got {batch_size}")
-    paths = _images_below(folder)
+    unreadable: list[tuple[str, str]] = []
+    paths = _images_below(folder, unreadable)
     vectors = pa.list_(pa.float32(), session.dim)
     schema = pa.schema({"path": pa.string(), "vector": vectors}, session.metadata)
-    unreadable: list[tuple[str, str]] = []
+    embedded = 0
     with (
         publish(output, overwrite=overwrite) as temporary,
         pq.ParquetWriter(temporary, schema) as writer,
@@ -101,27 +109,39 @@ def embed_folder(
                 writer.write_batch(
                     pa.record_batch([pa.array(names), column], schema=schema)
                 )
+            embedded += len(names)
             progress.update(len(batch))
-        if len(unreadable) == len(paths):
+        if not embedded:
             name, reason = unreadable[0]
             raise ValueError(
-                f"none of the {len(paths)} images in {folder} can be read; "
-                f"the first, {name}: {reason}"
+                f"nothing in {folder} can be read; the first of {len(unreadable)}, "
+                f"{name}: {reason}"
             )
-    embedded = len(paths) - len(unreadable)
     seconds = time.perf_counter() - started
     return EmbeddedFolder(output, embedded, tuple(unreadable), seconds)
 
 
-def _images_below(folder: Path) -> list[Path]:
+def _images_below(folder: Path, unreadable: list[tuple[str, str]]) -> list[Path]:
+    """Sorted paths of the images; folders that cannot be listed are noted."""
     if not folder.is_dir():
         raise NotADirectoryError(f"Expected a folder of images but got {folder}")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and path.is_file()
-    )
-    if not paths:
+
+    def note(error: OSError) -> None:
+        name = Path(error.filename).relative_to(folder).as_posix()
+        unreadable.append(_left_out(name, error))
+
+    paths: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, onerror=note, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # by another path, or in a loop of links
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        paths += [Path(place, name) for name in files]
+    paths = sorted(path for path in paths if path.suffix.lower() in EXTENSIONS)
+    if not paths and not unreadable:
         raise ValueError(
             f"Expected images ({', '.join(EXTENSIONS)}) in {folder} but found none"
         )
@@ -139,9 +159,17 @@ def _read(
     for path in paths:
         name = path.relative_to(folder).as_posix()
         try:
+            name.encode()  # Parquet's strings are UTF-8, Linux's file names any bytes
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise OSError("no regular file")  # a pipe would block its reader
             with Image.open(path) as image:
                 images.append(resize(image, session.image_size, session.channels))
             names.append(name)
         except READ_ERRORS as error:
-            unreadable.append((name, f"{type(error).__name__}: {error}"))
+            unreadable.append(_left_out(name, error))
     return names, images
+
+
+def _left_out(name: str, error: Exception) -> tuple[str, str]:
+    printable = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return printable, f"{type(error).__name__}: {error}"

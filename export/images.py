@@ -14,6 +14,8 @@ RESIZE = (
     "down; then centre crop to image_size x image_size"
 )
 
+MAX_RESIZED_PIXELS = 100_000_000  # before the crop; PIL takes 4 bytes for each
+
 
 def require_images(
     images: npt.NDArray[Any] | Tensor, image_size: int | None, channels: int
@@ -69,7 +71,8 @@ def resize(image: Image.Image, image_size: int, channels: int) -> UInt8Array:
 
     Raises:
         ValueError: No conversion to 8 bits is defined for the picture's mode, or for
-            the number of channels.
+            the number of channels; or the picture is so long and narrow that it would
+            have more than `MAX_RESIZED_PIXELS` before the crop.
 
     Example:
         >>> resize(Image.new("L", (40, 20)), image_size=8, channels=3).shape
@@ -81,9 +84,15 @@ def resize(image: Image.Image, image_size: int, channels: int) -> UInt8Array:
     # PIL clips 16-bit and float pixels to 255 when it converts them.
     if image.mode == "F" or image.mode.startswith("I"):
         raise ValueError(f"Expected 8 bits a channel but got PIL mode '{image.mode}'")
-    image = image.convert(modes[channels])
     shorter = min(image.size)
     width, height = (side * image_size // shorter for side in image.size)
+    # Cropping first would spare the memory, but moves pixels by a grey level.
+    if width * height > MAX_RESIZED_PIXELS:
+        raise ValueError(
+            f"Expected at most {MAX_RESIZED_PIXELS} pixels once resized but got "
+            f"{width} x {height} from {image.width} x {image.height}"
+        )
+    image = image.convert(modes[channels])
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - image_size) / 2), round((height - image_size) / 2)
     image = image.crop((left, top, left + image_size, top + image_size))

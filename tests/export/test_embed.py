@@ -1,9 +1,14 @@
+import os
+import struct
+import sys
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from rkdo_plugin.export import EmbeddingSession, embed_folder
+from rkdo_plugin.export.images import resize
 
 
 @pytest.fixture
@@ -64,6 +69,100 @@ def test_unreadable_images_are_listed_and_the_others_embedded(
     assert summary.images == len(paths) == 9 and set(left_out).isdisjoint(paths)
 
 
+def test_linked_folders_are_followed_each_once(session, folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (folder / "z.png").rename(outside / "far.png")
+    for link, target in {
+        "linked": outside,
+        "linked_again": outside,
+        "b/deep/loop": folder,
+        "around": "around",
+    }.items():
+        (folder / link).symlink_to(target)
+    output = tmp_path / "embeddings.parquet"
+    summary = embed_folder(session, folder, output)
+    inside = ["b/deep/x.bmp", "b/y.PNG", *(f"b/{i}.png" for i in range(6))]
+    assert read(output)[0] == sorted([*inside, "linked/far.png"])
+    assert summary.unreadable == ()
+
+
+def test_a_dangling_link_to_an_image_is_listed(session, folder, tmp_path):
+    (folder / "gone.png").symlink_to("nowhere.png")
+    summary = embed_folder(session, folder, tmp_path / "out.parquet")
+    ((path, reason),) = summary.unreadable
+    assert path == "gone.png" and reason.startswith("FileNotFoundError")
+    assert summary.images == 9
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_listed_rather_than_waited_for(session, folder, tmp_path):
+    os.mkfifo(folder / "pipe.png")
+    summary = embed_folder(session, folder, tmp_path / "out.parquet")
+    assert summary.unreadable == (("pipe.png", "OSError: no regular file"),)
+
+
+def forbid(monkeypatch, place):
+    """Let nobody list a folder: permissions do not bind an administrator."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path) == os.fspath(place):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_a_folder_that_cannot_be_listed_is_listed(
+    session, folder, tmp_path, monkeypatch
+):
+    forbid(monkeypatch, folder / "b" / "deep")
+    summary = embed_folder(session, folder, tmp_path / "out.parquet")
+    ((path, reason),) = summary.unreadable
+    assert path == "b/deep" and reason.startswith("PermissionError")
+    assert summary.images == 8
+    forbid(monkeypatch, folder)
+    with pytest.raises(ValueError, match=r"nothing in .*1, \.: PermissionError"):
+        embed_folder(session, folder, tmp_path / "none.parquet")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
+def test_a_name_that_is_not_utf_8_is_listed(session, folder, tmp_path):
+    (folder / "z.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    output = tmp_path / "embeddings.parquet"
+    summary = embed_folder(session, folder, output)
+    assert [path for path, _ in summary.unreadable] == [r"caf\xe9.png"]
+    assert rb"caf\xe9.png" in str(summary).encode()
+    assert len(read(output)[0]) == summary.images == 8
+
+
+def test_what_pil_does_not_support_is_listed(session, folder, tmp_path):
+    pixel_format = struct.pack("<4I", 32, 0, 0, 0)  # of no kind
+    header = struct.pack("<4I", 124, 0, 8, 8) + bytes(56) + pixel_format + bytes(36)
+    (folder / "a.png").write_bytes(b"DDS " + header)
+    summary = embed_folder(session, folder, tmp_path / "out.parquet")
+    ((path, reason),) = summary.unreadable
+    assert path == "a.png" and reason.startswith("NotImplementedError")
+    assert summary.images == 9
+
+
+def test_an_image_too_large_for_memory_is_listed(
+    session, folder, tmp_path, monkeypatch
+):
+    Image.new("RGB", (50, 50)).save(folder / "large.png")
+
+    def exhaust(image, *options):
+        if image.width == 50:
+            raise MemoryError
+        return resize(image, *options)
+
+    monkeypatch.setattr("rkdo_plugin.export.embed.resize", exhaust)
+    summary = embed_folder(session, folder, tmp_path / "out.parquet")
+    assert summary.unreadable == (("large.png", "MemoryError: "),)
+    assert summary.images == 9
+
+
 def test_folders_without_images(session, tmp_path):
     output = tmp_path / "embeddings.parquet"
     with pytest.raises(NotADirectoryError, match="missing"):
@@ -76,7 +175,7 @@ def test_folders_without_images(session, tmp_path):
     with pytest.raises(ValueError, match="found none"):
         embed_folder(session, empty, output)
     (empty / "fake.png").write_text("hello")
-    with pytest.raises(ValueError, match=r"none of the 1 images .*fake\.png"):
+    with pytest.raises(ValueError, match=r"nothing in .*first of 1, fake\.png"):
         embed_folder(session, empty, output)
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 

@@ -52,3 +52,16 @@ def test_16_bit_pixels_are_refused_rather_than_clipped():
 def test_other_numbers_of_channels_are_refused():
     with pytest.raises(ValueError, match="1 or 3 but got 4"):
         resize(Image.new("RGB", (8, 8)), 8, 4)
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000)])
+def test_a_strip_that_would_fill_the_memory_is_refused(size):
+    with pytest.raises(ValueError, match="at most 100000000 pixels once resized but"):
+        resize(Image.new("RGB", size), 224, 3)
+
+
+def test_a_strip_may_have_as_many_pixels_as_the_limit(monkeypatch):
+    monkeypatch.setattr("rkdo_plugin.export.images.MAX_RESIZED_PIXELS", 8 * 24)
+    assert resize(Image.new("L", (3, 1)), 8, 1).shape == (8, 8, 1)
+    with pytest.raises(ValueError, match="but got 32 x 8 from 4 x 1"):
+        resize(Image.new("L", (4, 1)), 8, 1)
