@@ -5,6 +5,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor
@@ -80,7 +81,8 @@ class _Run:
         self._embeddings = torch.zeros(batch, dim, dtype=torch.float32, device=device)
         self._binding = bind_in_place(session, self._images, self._embeddings)
         self._graph = batch
-        pictures = torch.from_numpy(sample_images(batch, size, channels))
+        some = sample_images(8, size, channels)
+        pictures = torch.from_numpy(some[np.arange(batch) % len(some)])
         expected = torch.zeros_like(self._embeddings)
         for _ in range(2):  # the first run allocates, which a capture must not
             self.embed(pictures, expected, graph=NO_GRAPH)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class Encoder(nn.Module):
             `image_size` is then what folders of images are resized to.
 
     Raises:
+        TypeError: The image size is no integer, or the mean or std no sequence.
         ValueError: An argument is out of range, a weight is not finite, the backbone's
             output is neither features nor feature maps, or it takes one size only where
             any is asked for.
@@ -181,6 +183,13 @@ def _pooled(features: Any) -> Tensor:
 def _require_preprocessing(
     image_size: int, mean: Sequence[float], std: Sequence[float]
 ) -> None:
+    if not isinstance(image_size, Integral) or not (
+        hasattr(mean, "__len__") and hasattr(std, "__len__")
+    ):
+        raise TypeError(
+            "Expected `image_size` to be one integer and `mean` and `std` to hold one "
+            f"number a channel but got {image_size!r}, {mean!r} and {std!r}"
+        )
     if image_size < 1:
         raise ValueError(f"Expected `image_size` to be at least 1 but got {image_size}")
     if not 0 < len(mean) == len(std):

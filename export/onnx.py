@@ -71,6 +71,7 @@ def export_onnx(
         OSError: The folder of `path` is missing or cannot be written to.
         ParityError: The file did not compute what the encoder computes.
         RuntimeError: torch cannot express the encoder as an ONNX graph.
+        TypeError: The encoder is none.
         ValueError: The precision is not known or does not suit the encoder, calibration
             images are missing or not real, images do not fit the encoder, or its
             activations do not fit float16.
@@ -83,6 +84,11 @@ def export_onnx(
     """
     started = time.perf_counter()
     path = Path(path)
+    if not isinstance(encoder, Encoder):
+        raise TypeError(
+            "Expected `encoder` to be an Encoder, as freeze returns one and Encoder("
+            f"backbone, ...) makes one, but got {type(encoder).__name__}"
+        )
     require_precision(precision)
     require_calibration(encoder, precision, calibration)
     require_writable(path, overwrite=overwrite)

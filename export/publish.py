@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+# What linking gives on a file system without links, such as FAT.
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+
 
 @contextmanager
 def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
@@ -24,7 +27,7 @@ def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
         An empty file in the same folder, to be written to.
 
     Raises:
-        FileExistsError: `path` exists and `overwrite` is off.
+        FileExistsError: `path` exists, before or after, and `overwrite` is off.
         FileNotFoundError: The folder of `path` does not exist.
         NotADirectoryError: The folder of `path` is a file.
         IsADirectoryError: `path` is a folder.
@@ -113,7 +116,9 @@ def give_name(temporary: Path, path: Path) -> None:
         os.link(temporary, path)
     except FileExistsError as error:
         raise _exists(path) from error
-    except OSError:  # a file system without links, such as FAT
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
         if path.exists():
             raise _exists(path) from None
         temporary.rename(path)

@@ -58,12 +58,7 @@ def model_config(
             "Expected `tensorrt` only on the GPU and for images of one size, because "
             f"each size takes an engine, but got `device` '{device}' and {list(image)}"
         )
-    # Triton's folder names and URLs hold the name.
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise ValueError(
-            "Expected `name` to be letters, digits, '_', '.' and '-', not starting "
-            f"with '.' or '-', but got '{name}'"
-        )
+    require_name(name)
     uint8, float32 = Word("TYPE_UINT8"), Word("TYPE_FP32")
     size = int(metadata[PREFIX + "image_size"])
     sample = {
@@ -123,6 +118,19 @@ def model_config(
             "execution_accelerators": {"gpu_execution_accelerator": accelerator}
         }
     return config
+
+
+def require_name(name: str) -> None:
+    """Refuse what Triton's folders and URLs cannot hold.
+
+    Raises:
+        ValueError: It is no name of a model.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(
+            "Expected `name` to be letters, digits, '_', '.' and '-', not starting "
+            f"with '.' or '-', but got '{name}'"
+        )
 
 
 def to_text(fields: Mapping[str, Any], indent: str = "") -> str:

@@ -107,6 +107,7 @@ def compare(
     require_images(images, encoder.image_size, encoder.channels)
     if len(images) == 0:
         raise ValueError("Expected at least one image to verify with but got none")
+    labels = None if labels is None else np.asarray(labels)
     if labels is not None and labels.shape != (len(images),):
         raise ValueError(
             f"Expected `labels` to be of shape ({len(images)},), one an image, but got "

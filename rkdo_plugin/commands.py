@@ -267,6 +267,11 @@ def _benchmark_export(
 ) -> None:
     from rkdo_plugin.export.benchmark import encoder_speeds, export_report
 
+    if min(images, repetitions) < 1:
+        raise ValueError(
+            "Expected --images and --repetitions to be at least 1 but got "
+            f"{images} and {repetitions}"
+        )
     print(f"crops of scikit-learn's photographs, {image_size} pixels, random weights")
     for encoder in encoders:
         print(f"\n{encoder}: {export_report(encoder, image_size)}", flush=True)

@@ -47,9 +47,12 @@ def export(
         signer: A registered signer, which signs the manifest.
         overwrite: Replace an older file at `output`.
     """
+    from rkdo_plugin.export.triton_config import require_name
     from rkdo_plugin.plugins import host
     from rkdo_plugin.recipes import features
 
+    if triton is not None:
+        require_name(Path(output).stem)
     encoder, named = _encoder(
         checkpoint, backbone, branch, image_size, mean, std, any_size
     )

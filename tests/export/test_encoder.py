@@ -93,6 +93,15 @@ def test_other_outputs_are_refused(backbone, got):
 
 
 @pytest.mark.parametrize(
+    "options", [{"image_size": (4, 4)}, {"image_size": "4"}, {"mean": 0.5, "std": 0.5}]
+)
+def test_preprocessing_of_another_type_is_refused(options):
+    given = {"image_size": 4, "mean": [0.5], "std": [0.5]} | options
+    with pytest.raises(TypeError, match="`image_size` to be one integer and `mean`"):
+        Encoder(nn.Flatten(), **given)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"image_size": 0}, "`image_size` to be at least 1 but got 0"),

@@ -189,6 +189,10 @@ class TestRefusedBeforeTheWork:
         with pytest.raises(PermissionError, match=r"output folder .*Permission denied"):
             export_onnx(make_small(), tmp_path / "encoder.onnx")
 
+    def test_what_is_exported_is_no_encoder(self, tmp_path):
+        with pytest.raises(TypeError, match=r"Encoder\(backbone, .* but got Flatten"):
+            export_onnx(nn.Flatten(), tmp_path / "encoder.onnx")
+
     def test_the_precision_is_unknown(self, make_small, tmp_path):
         with pytest.raises(
             ValueError, match="one of fp32, fp16, int8, int8-dynamic but got 'int4'"
