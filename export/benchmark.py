@@ -25,7 +25,7 @@ from rkdo_plugin.export.onnx import as_file, export_onnx
 from rkdo_plugin.export.report import Report
 from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.settings import CPUSettings
-from rkdo_plugin.export.verify import BATCHES
+from rkdo_plugin.export.side_by_side import BATCHES
 
 CALIBRATION = 64
 

@@ -26,7 +26,8 @@ from rkdo_plugin.export.publish import require_writable
 from rkdo_plugin.export.report import ParityError, Report
 from rkdo_plugin.export.resize import with_resize
 from rkdo_plugin.export.seal import SHA256, seal
-from rkdo_plugin.export.verify import BATCHES, compare, pictures
+from rkdo_plugin.export.side_by_side import BATCHES, pictures
+from rkdo_plugin.export.verify import compare
 
 MAX_BYTES = 2**31 - 2**20  # protobuf's limit for one file, less room for the graph
 

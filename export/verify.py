@@ -1,28 +1,24 @@
 """The parity gate: an exported file computes what its encoder computes."""
 
 import dataclasses
-import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 
 from rkdo_plugin.export.compare import (
     WORST,
-    Embeddings,
     Labels,
     Neighborhoods,
     distances,
     neighborhoods,
 )
-from rkdo_plugin.export.encoder import Encoder, evaluating
+from rkdo_plugin.export.encoder import Encoder
 from rkdo_plugin.export.gates import PRECISIONS, require_precision
-from rkdo_plugin.export.images import UInt8Array, require_images, sample_images
-from rkdo_plugin.export.metadata import PRECISION, PREFIX
+from rkdo_plugin.export.images import UInt8Array, require_images
+from rkdo_plugin.export.metadata import PRECISION
 from rkdo_plugin.export.model_file import ModelFile, read_model
 from rkdo_plugin.export.providers import (
     RUNTIME_ERRORS,
@@ -34,12 +30,7 @@ from rkdo_plugin.export.report import Report
 from rkdo_plugin.export.seal import SHA256
 from rkdo_plugin.export.session import EmbeddingSession
 from rkdo_plugin.export.settings import CPUSettings
-
-BATCHES = (1, 2, 7, 33)
-RESIZE = PREFIX + "resize"
-REST = 64  # images at a time, of those beyond the first 43
-# Height and width of the first batches over the image size, where any will do.
-SHAPES = ((1.0, 1.5), (1.3, 1.0))
+from rkdo_plugin.export.side_by_side import BATCHES, batched, pictures, run_both
 
 NAN = float("nan")
 
@@ -126,8 +117,8 @@ def compare(
         other = _other_encoder(session, encoder)
         if other is not None:
             return _failed(model, encoder, other)
-        parts = _parts(images, encoder, session)
-        reference, exported, speed = _run(parts, encoder, session)
+        batches = batched(images, encoder, session)
+        reference, exported, speed = run_both(batches, encoder, session)
     except (ValueError, onnx.checker.ValidationError, *RUNTIME_ERRORS) as error:
         if provider != "cpu" and isinstance(error, ProviderError):
             raise  # of the machine, not of the file
@@ -149,7 +140,7 @@ def compare(
         knn=near.knn,
         scale=1.0 if encoder.normalize else max(1.0, float(abs(reference).max())),
         finite=found.finite,
-        batches=tuple(sorted({len(part) for part in parts})),
+        batches=tuple(sorted({len(batch) for batch in batches})),
         images=distinct,
         worst=tuple(worst.tolist()),
         worst_one_minus_cosine=tuple(cosines[worst].tolist()),
@@ -182,64 +173,6 @@ def _other_encoder(
             f"got {session.dim}"
         )
     return None
-
-
-def pictures(encoder: Encoder | EmbeddingSession) -> UInt8Array:
-    """What is compared where no images are given."""
-    return sample_images(sum(BATCHES), encoder.image_size, encoder.channels)
-
-
-def _parts(
-    images: UInt8Array, encoder: Encoder | EmbeddingSession, session: EmbeddingSession
-) -> list[UInt8Array]:
-    """The batches, the first of other shapes where both make the same of any."""
-    first = sum(BATCHES)
-    places = [*np.cumsum(BATCHES), *range(first + REST, len(images), REST)]
-    parts = np.split(images, [place for place in places if place < len(images)])
-    same = isinstance(encoder, Encoder) or (
-        encoder.metadata[RESIZE] == session.metadata[RESIZE]
-    )
-    if encoder.any_size and session.any_size and same:
-        parts[: len(SHAPES)] = map(_tiled, parts, SHAPES)
-    return parts
-
-
-def _run(
-    parts: list[UInt8Array],
-    encoder: Encoder | EmbeddingSession,
-    session: EmbeddingSession,
-) -> tuple[Embeddings, Embeddings, float]:
-    """Embeddings of both sides (N, D), and the first's time over the second's."""
-    embed = encoder.embed if isinstance(encoder, EmbeddingSession) else _by(encoder)
-    sides: list[list[npt.NDArray[np.float32]]] = [[], []]
-    ratios = []
-    for part in parts:
-        seconds = []
-        for side, run in zip(sides, (embed, session.embed), strict=True):
-            started = time.perf_counter()
-            side.append(run(part))
-            seconds.append(time.perf_counter() - started)
-        ratios.append(seconds[0] / seconds[1])
-    reference, exported = (np.concatenate(side).astype(np.float64) for side in sides)
-    return reference, exported, statistics.median(ratios[1:])
-
-
-def _tiled(images: UInt8Array, shape: tuple[float, float]) -> UInt8Array:
-    """Images of other sides, filled as by tiles."""
-    side = images.shape[1]
-    rows, columns = (np.arange(round(side * share)) % side for share in shape)
-    return images[:, rows][:, :, columns]
-
-
-def _by(encoder: Encoder) -> Callable[[UInt8Array], npt.NDArray[np.float32]]:
-    def embed(batch: UInt8Array) -> npt.NDArray[np.float32]:
-        # Someone may have put a part of the encoder back into training mode.
-        with torch.inference_mode(), evaluating(encoder):
-            images = torch.from_numpy(batch).to(encoder.mean.device)
-            embeddings: npt.NDArray[np.float32] = encoder(images).cpu().numpy()
-        return embeddings
-
-    return embed
 
 
 def _failed(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rkdo_plugin.export import EmbeddingSession, Encoder, freeze
 from rkdo_plugin.export.checkpoint import read_checkpoint
 from rkdo_plugin.export.images import resize
-from rkdo_plugin.export.verify import BATCHES
+from rkdo_plugin.export.side_by_side import BATCHES
 from rkdo_plugin.recipes.data import LabelledImages, load_data
 from rkdo_plugin.recipes.run_folder import CHECKPOINT
 
