@@ -53,10 +53,10 @@ def model_card(
     circumstances = [
         ("compared with", report.compared_with),
         ("images", f"{report.images:,}" + ("" if images is not None else " generated")),
-        ("batches", ", ".join(map(str, report.batches))),
+        ("batches", ", ".join(map(str, report.batches)) or "none"),
         ("run by", f"onnxruntime, provider {report.provider}"),
         ("size", size),
-        ("speed", f"{report.speed:.2f} times the reference's, on this machine"),
+        ("speed", f"{report.pace}, on this machine"),
         ("sha256", report.sha256),
     ]
     return f"""<!doctype html>

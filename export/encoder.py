@@ -33,9 +33,9 @@ class Encoder(nn.Module):
 
     Raises:
         TypeError: The image size is no integer, or the mean or std no sequence.
-        ValueError: An argument is out of range, a weight is not finite, the backbone's
-            output is neither features nor feature maps, or it takes one size only where
-            any is asked for.
+        ValueError: An argument is out of range, a weight is not finite, a norm takes
+            its statistics from the batch, the backbone's output is neither features nor
+            feature maps, or it takes one size only where any is asked for.
 
     Example:
         >>> encoder = Encoder(nn.Flatten(), image_size=2, mean=[0.5], std=[0.25])
@@ -67,6 +67,7 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self.eval().requires_grad_(False)
         _require_finite(self.backbone)
+        _require_statistics(self.backbone)
         parameter = next(self.backbone.parameters(), self.mean)
         self.to(parameter.device)
         black = torch.zeros(1, image_size, image_size, self.channels, dtype=torch.uint8)
@@ -214,4 +215,19 @@ def _require_finite(backbone: nn.Module) -> None:
         raise ValueError(
             f"Expected finite weights but got NaN or infinity in {len(broken)}: "
             + ", ".join(broken[:3])
+        )
+
+
+def _require_statistics(backbone: nn.Module) -> None:
+    """Refuse norms whose embedding of an image would depend on the others with it."""
+    without = [
+        name
+        for name, part in backbone.named_modules()
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
+        and part.running_mean is None
+    ]
+    if without:
+        raise ValueError(
+            "Expected batch norms with statistics of training (track_running_stats) "
+            f"but {len(without)} have none: {', '.join(without[:3])}"
         )

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -159,10 +159,18 @@ def _opened(
         return
     binary = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
     file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | binary, 0o666)
+    closing = ExitStack()
+    closing.callback(os.close, file)
+
+    def link(to: Path) -> None:
+        closing.close()  # Windows renames no open file
+        if to != temporary:
+            give_name(temporary, to)
+
     try:
-        yield file, lambda to: None if to == temporary else give_name(temporary, to)
+        with closing:
+            yield file, link
     finally:
-        os.close(file)
         temporary.unlink(missing_ok=True)
 
 

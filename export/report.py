@@ -97,6 +97,13 @@ class Report:
         return self.file_bytes / self.parameter_bytes
 
     @property
+    def pace(self) -> str:
+        """The speed, in words."""
+        if math.isnan(self.speed):
+            return "not measured"
+        return f"{self.speed:.2f} times the reference's"
+
+    @property
     def figures(self) -> tuple[Figure, ...]:
         """What was measured, line by line, beside the bounds of the precision's gate.
 
@@ -158,7 +165,7 @@ class Report:
                 if self.parameter_bytes
                 else ""
             ),
-            f"  {'speed':<18} {self.speed:.2f} times the reference's",
+            f"  {'speed':<18} {self.pace}",
             f"  {'time':<18} {self.seconds:.1f} s",
         ]
         return "\n".join(

@@ -101,6 +101,14 @@ def test_preprocessing_of_another_type_is_refused(options):
         Encoder(nn.Flatten(), **given)
 
 
+def test_norms_over_the_batch_are_refused():
+    backbone = nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(16, track_running_stats=False)
+    )
+    with pytest.raises(ValueError, match=r"batch norms with .* 1 have none: 1"):
+        Encoder(backbone, image_size=4, mean=[0.5], std=[0.5])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
