@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from sklearn.cluster import KMeans
 
 from rkdo_plugin.recipes.cluster import Cluster, agreement
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 
 EPOCHS = {"digits": 60, "fashion-mnist": 20}
 LIMIT = {"digits": None, "fashion-mnist": 10_000}

@@ -30,7 +30,7 @@ from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, ParityError, export_onnx
-from rkdo_plugin.export.side_by_side import BATCHES
+from rkdo_plugin.export.verification.side_by_side import BATCHES
 
 ENCODERS = {
     "small-convnet": 32,

@@ -24,10 +24,10 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from rkdo_plugin.recipes.data import ImageData, as_arrays, load_data
-from rkdo_plugin.recipes.evaluate import NEIGHBORS, TEMPERATURE, evaluate
-from rkdo_plugin.recipes.features import load_model
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.data.images import ImageData, as_arrays, load_data
+from rkdo_plugin.recipes.evaluation.accuracy import NEIGHBORS, TEMPERATURE, evaluate
+from rkdo_plugin.recipes.evaluation.model import load_model
+from rkdo_plugin.recipes.training.train import train
 
 CONFIDENCE = 0.95
 SCORES = ("knn", "linear", "leave-one-out")

@@ -22,14 +22,14 @@ import pytorch_lightning as pl
 import torch
 
 from rkdo_plugin import FieldCallback, FieldPairs, ResponseField
-from rkdo_plugin.plugins import create_recipe
-from rkdo_plugin.recipes.data import ImageData, load_data
-from rkdo_plugin.recipes.field_features import features_by_name
-from rkdo_plugin.recipes.loader import StepLoader
-from rkdo_plugin.recipes.logs import quiet_lightning
-from rkdo_plugin.recipes.samples import TwoViews
+from rkdo_plugin.plugins.create import create_recipe
+from rkdo_plugin.recipes.data.images import ImageData, load_data
+from rkdo_plugin.recipes.field.features import features_by_name
 from rkdo_plugin.recipes.simclr import OUTPUT_DIM
-from rkdo_plugin.recipes.transforms import two_views
+from rkdo_plugin.recipes.training.loader import StepLoader
+from rkdo_plugin.recipes.training.logs import quiet_lightning
+from rkdo_plugin.recipes.training.samples import TwoViews
+from rkdo_plugin.recipes.views.transforms import two_views
 
 IMAGES = 10_000
 BATCH_SIZE = 256

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sklearn.manifold import TSNE
 
-from rkdo_plugin.recipes.data import as_arrays, load_data
+from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.evaluation.recipe import load_recipe
 from rkdo_plugin.recipes.map2d import map_accuracy
-from rkdo_plugin.recipes.trained import load_recipe
 
 
 def main(run: str) -> None:

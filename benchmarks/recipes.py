@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 from rkdo_plugin.export import freeze
-from rkdo_plugin.recipes.evaluate import evaluate
-from rkdo_plugin.recipes.features import torch_embed
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.evaluation.accuracy import evaluate
+from rkdo_plugin.recipes.evaluation.model import torch_embed
+from rkdo_plugin.recipes.training.train import train
 
 TAU = {"temperature": 0.1}
 ICON: dict[str, Any] = {"loss": "icon", "loss_options": TAU}

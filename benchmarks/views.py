@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rkdo_plugin.recipes.data import ImageData, load_data
-from rkdo_plugin.recipes.loader import StepLoader
-from rkdo_plugin.recipes.samples import TwoViews
-from rkdo_plugin.recipes.transforms import batched_two_views, raw_image, two_views
+from rkdo_plugin.recipes.data.images import ImageData, load_data
+from rkdo_plugin.recipes.training.loader import StepLoader
+from rkdo_plugin.recipes.training.samples import TwoViews
+from rkdo_plugin.recipes.views.transforms import batched_two_views, raw_image, two_views
 
 COUNT = 5120
 BATCH_SIZE = 256

@@ -15,17 +15,17 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from rkdo_plugin import create_encoder
-from rkdo_plugin.export.encoder import Encoder
-from rkdo_plugin.export.gates import Precision
-from rkdo_plugin.export.graph import to_graph
-from rkdo_plugin.export.images import UInt8Array
-from rkdo_plugin.export.integers import is_convolutional, to_integers
-from rkdo_plugin.export.metadata import describe
+from rkdo_plugin.export.encoder.encoder import Encoder
+from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.file.metadata import describe
+from rkdo_plugin.export.graph.build import to_graph
+from rkdo_plugin.export.graph.integers import is_convolutional, to_integers
 from rkdo_plugin.export.onnx import as_file, export_onnx
-from rkdo_plugin.export.report import Report
-from rkdo_plugin.export.session import EmbeddingSession
-from rkdo_plugin.export.settings import CPUSettings
-from rkdo_plugin.export.side_by_side import BATCHES
+from rkdo_plugin.export.runtime.session import EmbeddingSession
+from rkdo_plugin.export.runtime.settings import CPUSettings
+from rkdo_plugin.export.verification.gates import Precision
+from rkdo_plugin.export.verification.report import Report
+from rkdo_plugin.export.verification.side_by_side import BATCHES
 
 CALIBRATION = 64
 

@@ -7,27 +7,27 @@ from pathlib import Path
 
 import onnx
 
-from rkdo_plugin.export.calibration import require_calibration
-from rkdo_plugin.export.encoder import Encoder
-from rkdo_plugin.export.external import move_weights_out
-from rkdo_plugin.export.gates import Precision, require_precision
-from rkdo_plugin.export.graph import to_graph
-from rkdo_plugin.export.half import require_half_range
-from rkdo_plugin.export.images import UInt8Array
-from rkdo_plugin.export.integers import to_integers
-from rkdo_plugin.export.metadata import PRECISION, describe
-from rkdo_plugin.export.model_file import (
+from rkdo_plugin.export.encoder.encoder import Encoder
+from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.file.external import move_weights_out
+from rkdo_plugin.export.file.metadata import PRECISION, describe
+from rkdo_plugin.export.file.model_file import (
     WEIGHTS_FILE,
     WEIGHTS_SHA256,
     ModelFile,
     write_model,
 )
-from rkdo_plugin.export.publish import require_writable
-from rkdo_plugin.export.report import ParityError, Report
-from rkdo_plugin.export.resize import with_resize
-from rkdo_plugin.export.seal import SHA256, seal
-from rkdo_plugin.export.side_by_side import BATCHES, pictures
-from rkdo_plugin.export.verify import compare
+from rkdo_plugin.export.file.seal import SHA256, seal
+from rkdo_plugin.export.graph.build import to_graph
+from rkdo_plugin.export.graph.half import require_half_range
+from rkdo_plugin.export.graph.integers import to_integers
+from rkdo_plugin.export.graph.resize import with_resize
+from rkdo_plugin.export.verification.calibration import require_calibration
+from rkdo_plugin.export.verification.gates import Precision, require_precision
+from rkdo_plugin.export.verification.report import ParityError, Report
+from rkdo_plugin.export.verification.side_by_side import BATCHES, pictures
+from rkdo_plugin.export.verification.verify import compare
+from rkdo_plugin.publish import require_writable
 
 MAX_BYTES = 2**31 - 2**20  # protobuf's limit for one file, less room for the graph
 

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import onnx
 
-from rkdo_plugin.export.calibration import require_calibration
-from rkdo_plugin.export.gates import Precision
-from rkdo_plugin.export.images import UInt8Array
-from rkdo_plugin.export.integers import INTEGERS, to_integers
-from rkdo_plugin.export.metadata import PRECISION
-from rkdo_plugin.export.model_file import read_model, write_model
+from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.file.metadata import PRECISION
+from rkdo_plugin.export.file.model_file import read_model, write_model
+from rkdo_plugin.export.graph.integers import INTEGERS, to_integers
 from rkdo_plugin.export.onnx import (
     as_file,
     remarks,
     require_one_file,
     require_passed,
 )
-from rkdo_plugin.export.publish import require_writable
-from rkdo_plugin.export.report import Report
-from rkdo_plugin.export.session import EmbeddingSession
-from rkdo_plugin.export.verify import compare
+from rkdo_plugin.export.runtime.session import EmbeddingSession
+from rkdo_plugin.export.verification.calibration import require_calibration
+from rkdo_plugin.export.verification.gates import Precision
+from rkdo_plugin.export.verification.report import Report
+from rkdo_plugin.export.verification.verify import compare
+from rkdo_plugin.publish import require_writable
 
 
 def quantize(

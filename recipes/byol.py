@@ -11,8 +11,8 @@ from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 
-from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.recipe import Recipe, build_encoder, rising_momentum
+from rkdo_plugin.recipes.base.recipe import Recipe, build_encoder, rising_momentum
+from rkdo_plugin.recipes.encoders.torchvision import feature_dim
 
 HIDDEN_DIM = 512  # width of the projection and of the prediction head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads

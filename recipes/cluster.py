@@ -16,12 +16,12 @@ from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_count
-from rkdo_plugin.recipes.cluster_figure import draw_clusters
-from rkdo_plugin.recipes.data import ImageData, LabelledImages
-from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.plain_view import plain_view
-from rkdo_plugin.recipes.recipe import Recipe, build_encoder
-from rkdo_plugin.recipes.transforms import Views
+from rkdo_plugin.recipes.base.recipe import Recipe, build_encoder
+from rkdo_plugin.recipes.data.images import ImageData, LabelledImages
+from rkdo_plugin.recipes.encoders.torchvision import feature_dim
+from rkdo_plugin.recipes.pictures.clusters import draw_clusters
+from rkdo_plugin.recipes.views.plain import plain_view
+from rkdo_plugin.recipes.views.transforms import Views
 
 MOMENTUM = (
     0.95  # of the moving averages of the heads' losses and of the clusters' sizes

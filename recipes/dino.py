@@ -13,10 +13,10 @@ from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_count
-from rkdo_plugin.recipes.data import ImageData
-from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.recipe import Recipe, build_encoder, rising_momentum
-from rkdo_plugin.recipes.transforms import Views, batched_multi_crop, multi_crop
+from rkdo_plugin.recipes.base.recipe import Recipe, build_encoder, rising_momentum
+from rkdo_plugin.recipes.data.images import ImageData
+from rkdo_plugin.recipes.encoders.torchvision import feature_dim
+from rkdo_plugin.recipes.views.transforms import Views, batched_multi_crop, multi_crop
 
 HIDDEN_DIM = 512  # width of the head
 BOTTLENECK_DIM = 64  # size of the embeddings before the prototypes

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from rkdo_plugin.plugins import create_encoder
-from rkdo_plugin.recipes.data import ImageData, as_arrays
-from rkdo_plugin.recipes.map_figure import draw_map
-from rkdo_plugin.recipes.plain_view import plain_view
-from rkdo_plugin.recipes.recipe import Recipe
-from rkdo_plugin.recipes.transforms import Views, batched_two_views, two_views
+from rkdo_plugin.plugins.create import create_encoder
+from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.data.images import ImageData, as_arrays
+from rkdo_plugin.recipes.pictures.map import draw_map
+from rkdo_plugin.recipes.views.plain import plain_view
+from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
 from rkdo_plugin.supervision import Pairs
 
 NEIGHBORS = 10  # that vote for the class of a place

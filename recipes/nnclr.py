@@ -10,8 +10,8 @@ from lightly.models.modules.heads import NNCLRPredictionHead, NNCLRProjectionHea
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_count
-from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.recipe import Recipe, build_encoder
+from rkdo_plugin.recipes.base.recipe import Recipe, build_encoder
+from rkdo_plugin.recipes.encoders.torchvision import feature_dim
 
 HIDDEN_DIM = 512  # width of the projection and of the prediction head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads

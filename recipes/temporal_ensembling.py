@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_count, check_momentum
-from rkdo_plugin.recipes.encoders import feature_dim
-from rkdo_plugin.recipes.recipe import build_encoder
-from rkdo_plugin.recipes.semi_supervised import SemiSupervised
+from rkdo_plugin.recipes.base.recipe import build_encoder
+from rkdo_plugin.recipes.base.semi_supervised import SemiSupervised
+from rkdo_plugin.recipes.encoders.torchvision import feature_dim
 from rkdo_plugin.supervision.comparison import of_all_processes
 
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         StopWhenFlat,
     )
     from rkdo_plugin.heads import LossHead
-    from rkdo_plugin.hookspecs import hookimpl
     from rkdo_plugin.losses import IConLoss, RKDOLoss
-    from rkdo_plugin.plugins import create_encoder, create_loss, create_recipe
+    from rkdo_plugin.plugins.create import create_encoder, create_loss, create_recipe
+    from rkdo_plugin.plugins.hookspecs import hookimpl
     from rkdo_plugin.swap import SwapLoss, swap_loss
 
 __all__ = [
@@ -47,10 +47,10 @@ _MODULES = {
     "ResponseField": "field",
     "StopWhenFlat": "field",
     "SwapLoss": "swap",
-    "create_encoder": "plugins",
-    "create_loss": "plugins",
-    "create_recipe": "plugins",
-    "hookimpl": "hookspecs",
+    "create_encoder": "plugins.create",
+    "create_loss": "plugins.create",
+    "create_recipe": "plugins.create",
+    "hookimpl": "plugins.hookspecs",
     "swap_loss": "swap",
 }
 

@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from rkdo_plugin.batch_labels import BatchLabels
-from rkdo_plugin.plugins import create_loss
+from rkdo_plugin.plugins.create import create_loss
 
 SUPPORTED = (
     "supported are recipes that call it with two tensors (B, D), as Lightly's SimCLR, "

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from rkdo_plugin.benchmark import _peak_mebibytes
-from rkdo_plugin.cli import COMMANDS, main
-from rkdo_plugin.export.gates import GATES, Gate
-from rkdo_plugin.plugin_host import PluginHost
-from rkdo_plugin.recipes.inspect_field import load_run_field
-from rkdo_plugin.recipes.response_field import open_field
+from rkdo_plugin.cli.main import COMMANDS, main
+from rkdo_plugin.export.verification.gates import GATES, Gate
+from rkdo_plugin.losses.benchmark import _peak_mebibytes
+from rkdo_plugin.plugins.host import PluginHost
+from rkdo_plugin.recipes.field.inspect import load_run_field
+from rkdo_plugin.recipes.field.open import open_field
 from rkdo_plugin.recipes.simclr import SimCLR
 
 
@@ -273,7 +273,7 @@ def test_an_interrupted_command_says_so_and_returns_130(monkeypatch, capsys):
     def interrupted():
         raise KeyboardInterrupt("step 3 of 9 is saved")
 
-    monkeypatch.setattr("rkdo_plugin.cli.COMMANDS", {"plugins": interrupted})
+    monkeypatch.setattr("rkdo_plugin.cli.main.COMMANDS", {"plugins": interrupted})
     assert main(["plugins"]) == 130
     assert "interrupted step 3 of 9 is saved" in capsys.readouterr().err
 
@@ -301,7 +301,7 @@ def test_help_says_what_a_flag_does(capsys):
 
 def test_help_needs_no_torch(tmp_path):
     program = (
-        "import sys; from rkdo_plugin.cli import main\n"
+        "import sys; from rkdo_plugin.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: assert 'torch' not in sys.modules"
     )

@@ -123,7 +123,7 @@ def test_the_wheel_holds_the_three_folders_as_one_package(built: Path) -> None:
     assert {name for name in found if not name.startswith(metadata)} == expected
     assert "rkdo_plugin/py.typed" in found
     assert found[f"{metadata}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
-    assert b"rkdo = rkdo_plugin.cli:main" in found[f"{metadata}/entry_points.txt"]
+    assert b"rkdo = rkdo_plugin.cli.main:main" in found[f"{metadata}/entry_points.txt"]
 
 
 def test_the_sdist_builds_the_same_wheel(built: Path, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from checkout import readme_blocks
 from torch import nn
 
 from rkdo_plugin import create_loss
-from rkdo_plugin.hookspecs import KINDS
-from rkdo_plugin.plugin_host import Plugin, PluginHost, PluginWarning
-from rkdo_plugin.plugins import host
+from rkdo_plugin.plugins.create import host
+from rkdo_plugin.plugins.hookspecs import KINDS
+from rkdo_plugin.plugins.host import Plugin, PluginHost, PluginWarning
 
 MARKER = "from rkdo_plugin import hookimpl\n"
 LOSS = """
@@ -260,7 +260,7 @@ def test_an_unknown_name_lists_the_known_ones(kind: str) -> None:
 USE = """
 import torch
 from rkdo_plugin import create_loss
-from rkdo_plugin.plugins import host
+from rkdo_plugin.plugins.create import host
 criterion = create_loss("acme-align-uniform", weight=0.5)
 assert abs(criterion(torch.eye(4), torch.eye(4)) + 2) < 1e-6
 assert host().plugins[1].distribution == "acme-loss"

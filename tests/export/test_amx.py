@@ -11,12 +11,12 @@ from onnx import numpy_helper
 from torch import nn
 
 from rkdo_plugin.export import CPUSettings, EmbeddingSession, Encoder, providers
-from rkdo_plugin.export.amx import for_amx, has_amx
 from rkdo_plugin.export.benchmark import photographs
-from rkdo_plugin.export.graph import to_graph
-from rkdo_plugin.export.integers import to_int8
-from rkdo_plugin.export.metadata import describe
+from rkdo_plugin.export.file.metadata import describe
+from rkdo_plugin.export.graph.build import to_graph
+from rkdo_plugin.export.graph.integers import to_int8
 from rkdo_plugin.export.onnx import as_file
+from rkdo_plugin.export.runtime.amx import for_amx, has_amx
 
 SIZE = 24
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import pairwise_distances
 
-from rkdo_plugin.export.compare import distances, neighborhoods
+from rkdo_plugin.export.verification.distances import distances, neighborhoods
 
 
 def embeddings(seed, count=60, noise=0.0):

@@ -12,8 +12,8 @@ from rkdo_plugin.export import (
     ProviderError,
     cuda_graphs,
 )
-from rkdo_plugin.export import session as sessions
-from rkdo_plugin.export.cuda_graphs import CapturedRuns
+from rkdo_plugin.export.runtime import session as sessions
+from rkdo_plugin.export.runtime.cuda_graphs import CapturedRuns
 
 BATCHES = (4, 1, 16)
 IMAGE = (16, 16, 3)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from rkdo_plugin.export import EmbeddingSession
-from rkdo_plugin.export.dlpack import require_at_hand, run_in_place
+from rkdo_plugin.export.runtime.dlpack import require_at_hand, run_in_place
 
 
 @pytest.fixture

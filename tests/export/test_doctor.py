@@ -3,9 +3,10 @@ import re
 import onnxruntime
 import pytest
 
-from rkdo_plugin.cli import main
-from rkdo_plugin.export import doctor, examine, libraries, trial
-from rkdo_plugin.export.doctor import CUDA_LIBRARIES, TENSORRT_LIBRARIES
+from rkdo_plugin.cli.main import main
+from rkdo_plugin.export import examine
+from rkdo_plugin.export.runtime import doctor, libraries, trial
+from rkdo_plugin.export.runtime.doctor import CUDA_LIBRARIES, TENSORRT_LIBRARIES
 
 
 class Driver:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rkdo_plugin.export import EmbeddingSession, embed_folder
-from rkdo_plugin.export.images import resize
+from rkdo_plugin.export.encoder.images import resize
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_an_image_too_large_for_memory_is_listed(
             raise MemoryError
         return resize(image, *options)
 
-    monkeypatch.setattr("rkdo_plugin.export.embed.resize", exhaust)
+    monkeypatch.setattr("rkdo_plugin.export.serving.embed.resize", exhaust)
     summary = embed_folder(session, folder, tmp_path / "out.parquet")
     assert summary.unreadable == (("large.png", "MemoryError: "),)
     assert summary.images == 9

@@ -6,7 +6,7 @@ from torch import nn
 
 from rkdo_plugin import create_recipe
 from rkdo_plugin.export import export_onnx, freeze
-from rkdo_plugin.plugins import host
+from rkdo_plugin.plugins.create import host
 
 RECORD = {
     "in_channels": 3,

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from rkdo_plugin import create_encoder
+from rkdo_plugin import publish as publishing
 from rkdo_plugin.export import (
     EmbeddingSession,
     Encoder,
     export_onnx,
     write_triton_repository,
 )
-from rkdo_plugin.export import publish as publishing
-from rkdo_plugin.export.publish import publish, write_whole
+from rkdo_plugin.publish import publish, write_whole
 
 NOBODY = 65534
 
@@ -81,7 +81,7 @@ def test_a_process_killed_while_writing_leaves_what_was_there(older, step, tmp_p
     before = state(older.parent)
     program = f"""
         import os, signal, sys
-        from rkdo_plugin.export.model_file import ModelFile, write_model
+        from rkdo_plugin.export.file.model_file import ModelFile, write_model
         from pathlib import Path
         real = os.{step}
         def killed(*arguments, **options):
@@ -236,7 +236,7 @@ def test_a_disk_that_stays_full_keeps_no_weights_of_a_model_that_failed(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_whole(place, content, overwrite=overwrite)
 
-    monkeypatch.setattr("rkdo_plugin.export.model_file.write_whole", full)
+    monkeypatch.setattr("rkdo_plugin.export.file.model_file.write_whole", full)
     with pytest.raises(OSError, match="No space"):
         export_onnx(make_small(seed=1), path, overwrite=True)
     assert state(tmp_path) == before
@@ -259,7 +259,7 @@ def test_a_disk_that_fills_up_between_the_files_leaves_a_model_that_loads(
                 raise OSError(errno.ENOSPC, "No space left on device")
         write_whole(place, content, overwrite=overwrite)
 
-    monkeypatch.setattr("rkdo_plugin.export.model_file.write_whole", full)
+    monkeypatch.setattr("rkdo_plugin.export.file.model_file.write_whole", full)
     if failing == 1:
         with pytest.raises(OSError, match="No space"):
             export_onnx(make_small(seed=1), path, overwrite=True)

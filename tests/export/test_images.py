@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from rkdo_plugin.export.images import resize
+from rkdo_plugin.export.encoder.images import resize
 
 
 def picture(width, height, mode="RGB"):
@@ -61,7 +61,7 @@ def test_a_strip_that_would_fill_the_memory_is_refused(size):
 
 
 def test_a_strip_may_have_as_many_pixels_as_the_limit(monkeypatch):
-    monkeypatch.setattr("rkdo_plugin.export.images.MAX_RESIZED_PIXELS", 8 * 24)
+    monkeypatch.setattr("rkdo_plugin.export.encoder.images.MAX_RESIZED_PIXELS", 8 * 24)
     assert resize(Image.new("L", (3, 1)), 8, 1).shape == (8, 8, 1)
     with pytest.raises(ValueError, match="but got 32 x 8 from 4 x 1"):
         resize(Image.new("L", (4, 1)), 8, 1)

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto
 
 from rkdo_plugin.export import EmbeddingSession, export_onnx, model_file
-from rkdo_plugin.export.external import locations
-from rkdo_plugin.export.seal import seal
+from rkdo_plugin.export.file.external import locations
+from rkdo_plugin.export.file.seal import seal
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from rkdo_plugin.export import (
     export_onnx,
     quantize,
 )
-from rkdo_plugin.export.calibration import require_real_images
-from rkdo_plugin.export.images import sample_images
+from rkdo_plugin.export.encoder.images import sample_images
+from rkdo_plugin.export.verification.calibration import require_real_images
 
 
 def crops(count, size, seed=0):
@@ -171,7 +171,7 @@ def test_an_encoder_that_leaves_the_range_of_float16_fails(tmp_path):
 def test_a_wrong_float32_graph_never_reaches_int8(
     make_small, real, tmp_path, monkeypatch
 ):
-    from rkdo_plugin.export import graph
+    from rkdo_plugin.export.graph import build as graph
 
     other = graph.to_graph(make_small(seed=1))
     monkeypatch.setattr("rkdo_plugin.export.onnx.to_graph", lambda *_, **__: other)

@@ -42,9 +42,9 @@ STUBS = {
 # Prints a line for each of OPTIONS, tried alone: what became of it.
 PROGRAM = """
 from pathlib import Path
-from rkdo_plugin.export.providers import ProviderError, open_session
+from rkdo_plugin.export.runtime.providers import ProviderError, open_session
 from rkdo_plugin.export import {kind}
-from rkdo_plugin.export.trial import tiny_model
+from rkdo_plugin.export.runtime.trial import tiny_model
 
 def attempt(**alone):
     class One({kind}):
@@ -134,7 +134,14 @@ def test_a_refused_option_is_named_with_its_provider(kind, options, attempt):
 
 
 def test_a_driver_without_a_gpu_is_reported_as_what_it_is(stubs, tmp_path):
-    command = [sys.executable, "-m", "rkdo_plugin.cli", "doctor", "--provider", "cuda"]
+    command = [
+        sys.executable,
+        "-m",
+        "rkdo_plugin.cli.main",
+        "doctor",
+        "--provider",
+        "cuda",
+    ]
     environment = os.environ | {"LD_LIBRARY_PATH": str(stubs)}
     child = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True

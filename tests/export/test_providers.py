@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from rkdo_plugin.export import CPUSettings, CUDASettings, TensorRTSettings, providers
-from rkdo_plugin.export.providers import private_folder, provider_options
-from rkdo_plugin.export.settings import MAX_BATCH
-from rkdo_plugin.export.trial import tiny_model
+from rkdo_plugin.export.runtime.providers import private_folder, provider_options
+from rkdo_plugin.export.runtime.settings import MAX_BATCH
+from rkdo_plugin.export.runtime.trial import tiny_model
 
 IMAGE, CONTENT = (224, 224, 3), b"an encoder"
 

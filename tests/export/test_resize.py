@@ -8,9 +8,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image, load_sample_images
 
 from rkdo_plugin.export import EmbeddingSession, export_onnx
-from rkdo_plugin.export.graph import to_graph
-from rkdo_plugin.export.images import resize
-from rkdo_plugin.export.resize import with_resize
+from rkdo_plugin.export.encoder.images import resize
+from rkdo_plugin.export.graph.build import to_graph
+from rkdo_plugin.export.graph.resize import with_resize
 
 SIDES = [(427, 640), (400, 300), (256, 256), (255, 333), (31, 47), (97, 33), (20, 20)]
 

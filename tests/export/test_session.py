@@ -13,7 +13,7 @@ from rkdo_plugin.export import (
     TensorRTSettings,
     libraries,
 )
-from rkdo_plugin.export.libraries import nvidia_driver
+from rkdo_plugin.export.runtime.libraries import nvidia_driver
 
 
 def test_what_the_session_says_of_itself(small_file):
@@ -87,7 +87,7 @@ def driver_without_gpu(monkeypatch):
     if nvidia_driver():
         pytest.skip("has an NVIDIA driver")
     for module in ("session", "providers"):
-        name = f"rkdo_plugin.export.{module}.nvidia_driver"
+        name = f"rkdo_plugin.export.runtime.{module}.nvidia_driver"
         monkeypatch.setattr(name, lambda: "a driver")
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, graph
-from rkdo_plugin.export.shapes import write_known_shapes
+from rkdo_plugin.export.graph.shapes import write_known_shapes
 
 # What onnxruntime keeps on the CPU under CUDA, or decides by values there.
 ON_THE_CPU = {"Shape", "Size", "NonZero", "If", "Loop", "Scan", "Range", "Unique"}

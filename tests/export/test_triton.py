@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from rkdo_plugin.export import export_onnx, write_triton_repository
-from rkdo_plugin.export.seal import seal
+from rkdo_plugin.export.file.seal import seal
 
 
 @pytest.fixture

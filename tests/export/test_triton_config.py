@@ -6,8 +6,8 @@ import pytest
 from google.protobuf import text_format
 
 from rkdo_plugin.export import EmbeddingSession, write_triton_repository
-from rkdo_plugin.export.seal import seal
-from rkdo_plugin.export.triton_config import to_text
+from rkdo_plugin.export.file.seal import seal
+from rkdo_plugin.export.serving.triton.config import to_text
 
 
 @pytest.fixture(scope="module")

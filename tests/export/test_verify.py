@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rkdo_plugin.export import Encoder, ParityError, export_onnx, graph, verify
-from rkdo_plugin.export.images import sample_images
+from rkdo_plugin.export.encoder.images import sample_images
 
 
 def test_the_right_file_passes_on_images_that_are_given(small_file, make_small, images):

@@ -1,4 +1,4 @@
-from rkdo_plugin.cli import main
+from rkdo_plugin.cli.main import main
 from rkdo_plugin.field.benchmark import field_costs
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 
 
 @pytest.fixture(scope="session")

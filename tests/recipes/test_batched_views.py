@@ -10,10 +10,10 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from rkdo_plugin.recipes import batched_views as batched
-from rkdo_plugin.recipes.batched_views import View
-from rkdo_plugin.recipes.data import as_arrays, load_data
-from rkdo_plugin.recipes.transforms import (
+from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.views import batched
+from rkdo_plugin.recipes.views.batched import View
+from rkdo_plugin.recipes.views.transforms import (
     batched_multi_crop,
     batched_two_views,
     multi_crop,

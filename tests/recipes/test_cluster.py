@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from rkdo_plugin.cli import main
-from rkdo_plugin.plugins import create_encoder, create_recipe
+from rkdo_plugin.cli.main import main
+from rkdo_plugin.plugins.create import create_encoder, create_recipe
 from rkdo_plugin.recipes.cluster import Cluster, Scale, agreement
-from rkdo_plugin.recipes.data import as_arrays, load_data
-from rkdo_plugin.recipes.train import train
-from rkdo_plugin.recipes.trained import load_recipe
+from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.evaluation.recipe import load_recipe
+from rkdo_plugin.recipes.training.train import train
 
 SETTINGS = {"epochs": 2, "limit": 256, "batch_size": 64, "progress": False}
 

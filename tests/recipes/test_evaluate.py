@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from rkdo_plugin.recipes.data import as_arrays, load_data
-from rkdo_plugin.recipes.evaluate import (
+from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.evaluation.accuracy import (
     evaluate,
     knn_accuracy,
     linear_accuracy,

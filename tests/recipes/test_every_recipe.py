@@ -15,15 +15,15 @@ import yaml
 from torch import nn
 
 from rkdo_plugin import create_recipe
-from rkdo_plugin.cli import main
+from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import freeze
-from rkdo_plugin.recipes.data import as_arrays, load_data
-from rkdo_plugin.recipes.evaluate import knn_accuracy
-from rkdo_plugin.recipes.features import torch_embed
-from rkdo_plugin.recipes.health import TrainingHealth, TrainingLostError
-from rkdo_plugin.recipes.labels import PartlyLabelled
-from rkdo_plugin.recipes.train import train
-from rkdo_plugin.recipes.trained import load_recipe, recipe_report
+from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.data.labels import PartlyLabelled
+from rkdo_plugin.recipes.evaluation.accuracy import knn_accuracy
+from rkdo_plugin.recipes.evaluation.model import torch_embed
+from rkdo_plugin.recipes.evaluation.recipe import load_recipe, recipe_report
+from rkdo_plugin.recipes.training.health import TrainingHealth, TrainingLostError
+from rkdo_plugin.recipes.training.train import train
 
 RECIPES = {
     "simclr": {},
@@ -225,7 +225,7 @@ def test_options_outside_their_range(name, options, message, tmp_path, settings)
 KILLED = """
 import json, os, signal, sys
 import pytorch_lightning as pl
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 
 class Kill(pl.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):

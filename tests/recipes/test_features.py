@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from rkdo_plugin.export import Encoder
-from rkdo_plugin.recipes.features import (
+from rkdo_plugin.recipes.evaluation.model import (
     calibration_images,
     labelled_images,
     parity_images,

@@ -12,10 +12,10 @@ from sklearn.decomposition import PCA
 
 from rkdo_plugin.export import EmbeddingSession, export_onnx, freeze
 from rkdo_plugin.field import ResponseField
-from rkdo_plugin.recipes.data import as_arrays, load_data
-from rkdo_plugin.recipes.features import torch_embed
-from rkdo_plugin.recipes.field_features import features_by_name, fit_features
-from rkdo_plugin.recipes.neighborhoods import purity
+from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.evaluation.model import torch_embed
+from rkdo_plugin.recipes.field.features import features_by_name, fit_features
+from rkdo_plugin.recipes.field.neighborhoods import purity
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 
 FIELDS = {
     # One epoch of warm-up, whose rows are filled from the first step on.

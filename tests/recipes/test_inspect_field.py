@@ -12,10 +12,10 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from rkdo_plugin.field import ResponseField
-from rkdo_plugin.recipes.data import load_data
-from rkdo_plugin.recipes.field_figure import choose_samples, draw_field
-from rkdo_plugin.recipes.inspect_field import inspect_field, load_run_field
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.data.images import load_data
+from rkdo_plugin.recipes.field.inspect import inspect_field, load_run_field
+from rkdo_plugin.recipes.pictures.field import choose_samples, draw_field
+from rkdo_plugin.recipes.training.train import train
 
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 

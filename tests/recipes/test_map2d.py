@@ -7,7 +7,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from rkdo_plugin import create_loss
-from rkdo_plugin.cli import main
+from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import (
     EmbeddingSession,
     Encoder,
@@ -15,10 +15,10 @@ from rkdo_plugin.export import (
     export_onnx,
     freeze,
 )
-from rkdo_plugin.recipes.data import as_arrays, load_data
+from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.evaluation.recipe import load_recipe
 from rkdo_plugin.recipes.map2d import Map2D, map_accuracy
-from rkdo_plugin.recipes.train import train
-from rkdo_plugin.recipes.trained import load_recipe
+from rkdo_plugin.recipes.training.train import train
 
 SETTINGS = {"epochs": 2, "limit": 256, "batch_size": 64, "progress": False}
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rkdo_plugin.field import ResponseField
-from rkdo_plugin.recipes.neighborhoods import (
+from rkdo_plugin.recipes.field.neighborhoods import (
     Neighborhoods,
     chance_purity,
     moved_mass,

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from rkdo_plugin.plugins import create_encoder, create_recipe
+from rkdo_plugin.plugins.create import create_encoder, create_recipe
 from rkdo_plugin.recipes.byol import BYOL
-from rkdo_plugin.recipes.encoders import feature_dim
+from rkdo_plugin.recipes.encoders.torchvision import feature_dim
 from rkdo_plugin.recipes.simclr import SimCLR
 
 VIEWS = [torch.rand(8, 3, 32, 32), torch.rand(8, 3, 32, 32)]

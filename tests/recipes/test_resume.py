@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 
 
 def assert_same_run(folder, other):
@@ -101,7 +101,7 @@ def test_a_crash_resumes_from_the_last_epoch(uninterrupted, tmp_path, settings):
 
 SCRIPT = """
 import sys
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 train(out=sys.argv[1], epochs=2000, batch_size=64, limit=256, workers=2, progress=False)
 """
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 
 
 def weights(folder):

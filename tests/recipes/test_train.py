@@ -5,12 +5,12 @@ import torch
 import yaml
 
 from rkdo_plugin.export import Encoder, freeze
-from rkdo_plugin.plugins import create_encoder
-from rkdo_plugin.recipes.data import load_data
-from rkdo_plugin.recipes.evaluate import evaluate
-from rkdo_plugin.recipes.features import torch_embed
+from rkdo_plugin.plugins.create import create_encoder
+from rkdo_plugin.recipes.data.images import load_data
+from rkdo_plugin.recipes.evaluation.accuracy import evaluate
+from rkdo_plugin.recipes.evaluation.model import torch_embed
 from rkdo_plugin.recipes.simclr import SimCLR
-from rkdo_plugin.recipes.train import train
+from rkdo_plugin.recipes.training.train import train
 
 
 def weights(checkpoint):

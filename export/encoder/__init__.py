@@ -1,0 +1,1 @@
+"""The encoder to export: read from a checkpoint and frozen."""

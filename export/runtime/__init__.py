@@ -1,0 +1,1 @@
+"""Run an exported file with onnxruntime."""

@@ -1,0 +1,1 @@
+"""Embed folders of images, and serve an exported file."""

@@ -1,0 +1,187 @@
+"""Write an exported encoder as a model that Triton serves."""
+
+import errno
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+import onnx
+
+from rkdo_plugin.export.file.model_file import read_model
+from rkdo_plugin.export.runtime.settings import MAX_BATCH
+from rkdo_plugin.export.serving.triton.config import MODEL_FILE, model_config, to_text
+from rkdo_plugin.export.serving.triton.contract import contract
+from rkdo_plugin.publish import give_name, naming
+
+CONFIG_FILE = "config.pbtxt"
+HEADER = (
+    "# The rkdo.* parameters describe the version that this file was written with;\n"
+    "# each version's own are the metadata of its model.onnx.\n"
+)
+
+
+@dataclass(frozen=True)
+class TritonVersion:
+    """What `write_triton_repository` added.
+
+    Attributes:
+        folder: The new version, REPOSITORY/NAME/NUMBER.
+        new_model: Whether `config.pbtxt` was written with it, rather than kept.
+    """
+
+    folder: Path
+    new_model: bool
+
+    def __str__(self) -> str:
+        config = self.folder.parent / CONFIG_FILE
+        done = "written" if self.new_model else "kept as it was, options not applied"
+        return f"version {self.folder.name} in {self.folder}; {config} {done}"
+
+
+def write_triton_repository(
+    model: str | Path,
+    repository: str | Path,
+    *,
+    name: str = "encoder",
+    max_batch_size: int = MAX_BATCH,
+    batches: Sequence[int] = (1, 8, 32),
+    max_queue_delay_microseconds: int = 1000,
+    device: Literal["gpu", "cpu"] = "gpu",
+    instances: int = 1,
+    tensorrt: bool = False,
+    serve_versions: int = 1,
+) -> TritonVersion:
+    """Add an exported encoder to a Triton model repository, as a new version.
+
+    The first version of a name brings `config.pbtxt`. Later ones leave it as it is,
+    with all that a person changed in it, and must keep its promises: the same images
+    in, embeddings of the same size out. No version is ever written over.
+
+    On a GPU, Triton computes float32 products in TF32, which misses the tolerance of
+    `verify`, unless `NVIDIA_TF32_OVERRIDE=0` is in the server's environment.
+
+    Args:
+        model: A file written by `export_onnx`.
+        repository: The folder that Triton is started on; made if missing.
+        name: The model's name, in Triton's URLs and in the repository.
+        max_batch_size: Images in one run, at most.
+        batches: Batch sizes expected: the server prefers to form these, and runs each
+            once before it reports ready.
+        max_queue_delay_microseconds: How long an image may wait for others.
+        device: What runs the model.
+        instances: Copies of the model on each GPU, or on the CPU.
+        tensorrt: Let TensorRT run it. Each start builds an engine, which takes minutes.
+        serve_versions: How many of the newest versions are served.
+
+    Returns:
+        Where the new version is.
+
+    Raises:
+        FileNotFoundError: There is no such model.
+        OSError: The repository cannot be written to.
+        ValueError: The model is damaged or no encoder of ours; Triton would refuse an
+            option; or the repository's model of this name takes or returns other
+            tensors.
+
+    Example:
+        >>> print(write_triton_repository("encoder.onnx", "models"))  # doctest: +SKIP
+        version 1 in models/encoder/1; models/encoder/config.pbtxt written
+    """
+    exported = read_model(Path(model))
+    graph = onnx.load_model_from_string(exported.content).graph
+    config = model_config(
+        _dims_without_batch(graph.input[0]),
+        _dims_without_batch(graph.output[0]),
+        exported.metadata,
+        name=name,
+        max_batch_size=max_batch_size,
+        batches=batches,
+        max_queue_delay_microseconds=max_queue_delay_microseconds,
+        device=device,
+        instances=instances,
+        tensorrt=tensorrt,
+        serve_versions=serve_versions,
+    )
+    folder = Path(repository) / name
+    # Inside the model's folder: Triton skips what is not a number there, while every
+    # folder of the repository itself counts as a model.
+    staged = folder / f".{uuid4().hex}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staged.mkdir()
+    except OSError as error:
+        raise type(error)(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        _write(staged / MODEL_FILE, exported.content)
+        if exported.weights is not None:
+            weights, content = exported.weights
+            _write(staged / weights, content)
+        new_model = _settle_config(staged / CONFIG_FILE, HEADER + to_text(config))
+        return TritonVersion(_settle_version(staged), new_model)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+        with suppress(OSError):  # it holds something, as it should
+            folder.rmdir()
+
+
+def _dims_without_batch(tensor: onnx.ValueInfoProto) -> list[int]:
+    dims = tensor.type.tensor_type.shape.dim[1:]
+    return [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims]
+
+
+def _write(path: Path, content: bytes) -> None:
+    with naming(path), path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _settle_config(draft: Path, text: str) -> bool:
+    """Publish the configuration unless there is one, which then has to agree."""
+    config = draft.parent.parent / CONFIG_FILE
+    _write(draft, f"{text}\n".encode())
+    try:
+        give_name(draft, config)  # unlike a rename, it never replaces
+        return True
+    except FileExistsError:
+        _require_fit(config, text)
+        return False
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _require_fit(config: Path, text: str) -> None:
+    try:
+        promised = contract(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{config} cannot take another version: {error}") from error
+    offered = contract(text)
+    for key, value in promised.items():
+        if offered.get(key) != value:
+            raise ValueError(
+                f"Expected a version with the {key} of {config}, which is {value}, "
+                f"but got {offered.get(key)}; give the model another name"
+            )
+
+
+def _settle_version(staged: Path) -> Path:
+    """Move a finished folder to the next free number, which no one else then gets."""
+    folder = staged.parent
+    while True:
+        taken = [
+            int(path.name)
+            for path in folder.iterdir()
+            if path.name.isascii() and path.name.isdecimal()
+        ]
+        version = folder / str(max(taken, default=0) + 1)
+        try:
+            return staged.rename(version)
+        except OSError as error:
+            # Someone else was faster: a folder that holds something isn't replaced.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise

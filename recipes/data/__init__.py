@@ -1,0 +1,1 @@
+"""Image data by name, and the labels of a part of it."""

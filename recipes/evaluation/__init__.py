@@ -1,0 +1,1 @@
+"""Read a trained run, and score its features."""

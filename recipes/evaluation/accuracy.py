@@ -1,0 +1,104 @@
+"""How good frozen features are: nearest neighbours and a linear classifier."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from lightly.utils.benchmarking.knn import knn_predict
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.nn import functional
+
+from rkdo_plugin.recipes.data.images import ImageData, as_arrays
+
+NEIGHBORS = 20  # neighbours that vote
+TEMPERATURE = 0.1  # a neighbour of cosine similarity s votes with weight exp(s / t)
+QUERIES = 1024  # rows of the similarity matrix that are in memory at once
+
+Features = NDArray[np.floating]
+Labels = NDArray[np.integer]
+
+
+def evaluate(
+    embed: Callable[[NDArray[np.uint8]], Features], data: ImageData
+) -> dict[str, float]:
+    """Accuracy on the test images of classifiers that see the training features.
+
+    Args:
+        embed: From images (N, H, W, C) uint8 to features (N, D): an
+            `EmbeddingSession`'s `embed`, or `features.torch_embed` of an encoder.
+        data: The labelled images.
+
+    Returns:
+        "knn" and "linear": accuracies in [0, 1].
+
+    Raises:
+        ValueError: The images have no classes.
+
+    Example:
+        >>> from rkdo_plugin.recipes.data.images import load_data
+        >>> embed = lambda images: images.reshape(len(images), -1).astype(np.float32)
+        >>> scores = evaluate(embed, load_data("digits"))  # raw pixels
+        >>> sorted(scores)
+        ['knn', 'linear']
+    """
+    if data.num_classes < 2:
+        raise ValueError(
+            f"expected images of at least two classes to evaluate on but {data.name} "
+            f"has {data.num_classes}"
+        )
+    train, train_labels = as_arrays(data.train, data.image_size)
+    test, test_labels = as_arrays(data.test, data.image_size)
+    train_features, test_features = embed(train), embed(test)
+    return {
+        "knn": knn_accuracy(train_features, train_labels, test_features, test_labels),
+        "linear": linear_accuracy(
+            train_features, train_labels, test_features, test_labels
+        ),
+    }
+
+
+def knn_accuracy(
+    train: Features, train_labels: Labels, test: Features, test_labels: Labels
+) -> float:
+    """Accuracy of the weighted vote of the nearest neighbours by cosine similarity.
+
+    Args:
+        train: Features (N, D) of the neighbours.
+        train_labels: Their classes (N,), from 0.
+        test: Features (M, D) to classify.
+        test_labels: Their classes (M,).
+
+    Returns:
+        Accuracy in [0, 1].
+    """
+    bank = functional.normalize(torch.as_tensor(train).float(), dim=1).T
+    queries = functional.normalize(torch.as_tensor(test).float(), dim=1)
+    bank_labels = torch.as_tensor(train_labels)
+    predictions = [
+        knn_predict(
+            queries[start : start + QUERIES],
+            bank,
+            bank_labels,
+            num_classes=int(bank_labels.max()) + 1,
+            knn_k=min(NEIGHBORS, len(train)),
+            knn_t=TEMPERATURE,
+        )[:, 0]
+        for start in range(0, len(queries), QUERIES)
+    ]
+    correct = torch.cat(predictions) == torch.as_tensor(test_labels)
+    return float(correct.float().mean())
+
+
+def linear_accuracy(
+    train: Features, train_labels: Labels, test: Features, test_labels: Labels
+) -> float:
+    """Accuracy of a logistic regression on standardised features.
+
+    Arguments and result are those of `knn_accuracy`.
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    probe.fit(train, train_labels)
+    return float(probe.score(test, test_labels))

@@ -1,0 +1,1 @@
+"""A run's response field: where its rows start, and what they become."""

@@ -1,0 +1,145 @@
+"""Features by name from which a response field finds its first neighbours."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.feature import hog
+from sklearn.decomposition import PCA
+
+from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
+from rkdo_plugin.recipes.evaluation.model import load_model
+
+SMALL = 32  # pixels: larger images are reduced to it for descriptors of whole images
+CELL = 4  # pixels of a cell, each a histogram of nine orientations
+COMPONENTS = 64  # of the whitened pixels
+
+Features = NDArray[np.float32]
+Describe = Callable[[LabelledImages], Features]
+
+
+def features_by_name(name: str, data: ImageData) -> Features:
+    """Features of the training images.
+
+    Args:
+        name: "pixels"; "pca", the whitened principal components of the pixels; "hog",
+            histograms of oriented gradients; a run folder, a checkpoint or an ONNX
+            file; or a .npy file of features (N, F), in the order of the images.
+        data: The images.
+
+    Returns:
+        (N, F), centred.
+
+    Raises:
+        FileNotFoundError: A run folder has no checkpoint.
+        ValueError: The name is neither known nor a file; the model reads other images;
+            or a file's features are not of N images.
+
+    Example:
+        >>> from rkdo_plugin.recipes.data.images import load_data
+        >>> features_by_name("hog", load_data("digits")).shape  # 7 x 7 cells
+        (1437, 441)
+    """
+    features, _ = fit_features(name, data)
+    return features
+
+
+def fit_features(name: str, data: ImageData) -> tuple[Features, Describe | None]:
+    """Features of the training images, and what describes other images likewise.
+
+    The centre and the principal components are those of the training images. Nothing
+    describes other images where the features come from a .npy file.
+
+    Arguments and errors are those of `features_by_name`.
+    """
+    train, describe = _uncentred(name, data)
+    # What all samples share says nothing about who is near whom.
+    center = train.mean(axis=0)
+    if describe is None:
+        return train - center, None
+    return train - center, lambda images: describe(images) - center
+
+
+def _uncentred(name: str, data: ImageData) -> tuple[Features, Describe | None]:
+    side = min(data.image_size, SMALL)
+    if name == "pixels":
+        return _pixels(data.train, side), lambda images: _pixels(images, side)
+    if name == "pca":
+        return _whitened_pixels(data.train, side)
+    if name == "hog":
+        return _hog(data.train, side), lambda images: _hog(images, side)
+    if Path(name).suffix == ".npy" and Path(name).is_file():
+        return _of_file(Path(name), len(data.train)), None
+    if Path(name).exists():
+        return _of_model(Path(name), data)
+    raise ValueError(
+        f"no start of a field named '{name}', and no such file either; known: one-hot, "
+        "pixels, pca, hog, a run folder, a checkpoint, an encoder's .onnx, features' "
+        ".npy"
+    )
+
+
+def _pixels(images: LabelledImages, side: int) -> Features:
+    arrays, _ = as_arrays(images, side)
+    return arrays.reshape(len(arrays), -1).astype(np.float32)
+
+
+def _whitened_pixels(train: LabelledImages, side: int) -> tuple[Features, Describe]:
+    pixels = _pixels(train, side)
+    pca = PCA(min(COMPONENTS, *pixels.shape), random_state=0).fit(pixels)
+    variance = pca.explained_variance_
+    # Whitening would blow the others up to the size of the rest: they are rounding.
+    kept = variance > np.finfo(np.float32).eps * variance[0]
+    scale = np.sqrt(variance[kept])
+
+    def whiten(flat: Features) -> Features:
+        whitened: Features = pca.transform(flat)[:, kept] / scale
+        return whitened
+
+    return whiten(pixels), lambda images: whiten(_pixels(images, side))
+
+
+def _hog(images: LabelledImages, side: int) -> Features:
+    cells = side // CELL
+    if cells == 0:
+        raise ValueError(
+            f"Expected images of at least {CELL} pixels for hog but got {side}"
+        )
+    arrays, _ = as_arrays(images, side)
+    return np.stack(
+        [
+            # One block, of the whole image: local contrast tells clothes apart.
+            hog(
+                image.mean(axis=2),
+                pixels_per_cell=(CELL, CELL),
+                cells_per_block=(cells, cells),
+                block_norm="L1-sqrt",
+            )
+            for image in arrays
+        ]
+    ).astype(np.float32)
+
+
+def _of_file(path: Path, num_images: int) -> Features:
+    features = np.load(path, allow_pickle=False)
+    if features.ndim != 2 or len(features) != num_images:
+        raise ValueError(
+            f"Expected {path} to hold features ({num_images}, F), one row for each "
+            f"training image, but got {features.shape}"
+        )
+    if features.dtype.kind not in "fiub":
+        raise ValueError(f"Expected {path} to hold numbers but got {features.dtype}")
+    for row in (~np.isfinite(features).all(axis=1)).nonzero()[0][:1]:
+        raise ValueError(f"Expected {path} to be finite but row {row} is not")
+    numbers: Features = features.astype(np.float32)
+    return numbers
+
+
+def _of_model(path: Path, data: ImageData) -> tuple[Features, Describe]:
+    model = load_model(path)
+
+    def describe(images: LabelledImages) -> Features:
+        return model.embed(as_arrays(images, model.image_size)[0])
+
+    return describe(data.train), describe

@@ -1,0 +1,227 @@
+"""What a run's response field has learnt: what `rkdo inspect-field` does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rkdo_plugin.field import FieldCallback, FieldPairs, ResponseField
+from rkdo_plugin.recipes.data.images import ImageData, load_data
+from rkdo_plugin.recipes.evaluation.accuracy import knn_accuracy
+from rkdo_plugin.recipes.field.features import fit_features
+from rkdo_plugin.recipes.field.neighborhoods import (
+    Neighborhoods,
+    chance_purity,
+    moved_mass,
+)
+from rkdo_plugin.recipes.field.open import ONE_HOT
+from rkdo_plugin.recipes.training.run_folder import (
+    CHECKPOINT,
+    CONFIG,
+    read_checkpoint,
+    read_config,
+)
+
+
+@dataclass(frozen=True)
+class FieldReport:
+    """Every figure of a run's field.
+
+    Attributes:
+        data: Name of the data.
+        start: What p_0 was made from, as `--field` named it.
+        num_samples: N.
+        valid: Share of the samples that have an embedding.
+        row_entropy: Mean over the rows, in nats; the self mass is one of the choices.
+        self_mass: Mean over the rows.
+        moved: Mean total variation distance of a row from p_0; None if not computed.
+        chance: Purity of random rows; None where there are no labels.
+        field: What the labels say of the rows; None where there are no labels.
+        p0: What they say of the first rows; None where those were one-hot, too.
+        p0_knn: Accuracy of nearest neighbours by the features of p_0 on the test
+            images; None where there are no such features or images.
+        test_images: Number of test images.
+    """
+
+    data: str
+    start: str
+    num_samples: int
+    valid: float
+    row_entropy: float
+    self_mass: float
+    moved: float | None
+    chance: float | None
+    field: Neighborhoods | None
+    p0: Neighborhoods | None
+    p0_knn: float | None
+    test_images: int
+
+    @property
+    def spread(self) -> float:
+        """Number of equal neighbours whose entropy is the mean row entropy."""
+        return float(np.exp(self.row_entropy))
+
+    @property
+    def title(self) -> str:
+        """Two lines above the picture of the field, and one that explains it."""
+        figures = [
+            f"p₀ from {self.start}",
+            f"spread {self.spread:.1f}",
+            f"self mass {self.self_mass:.2f}",
+        ]
+        if self.field is not None:
+            beside = "" if self.p0 is None else f"p₀ {self.p0.purity:.2f}, "
+            figures.append(
+                f"purity {self.field.purity:.2f} ({beside}chance {self.chance:.2f})"
+            )
+        return (
+            f"Who is whose neighbour: {self.data}, {self.num_samples:,} images\n"
+            + " · ".join(figures)
+            + "\nBars and numbers: p(j|i), in sum 1 with the mass that image i keeps. "
+            "Spread: as many equal neighbours are as unsure."
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.data}: field of {self.num_samples:,} training images, "
+            f"p_0 from {self.start}; one run, no spread",
+            f"  embedded      {self.valid:.3f} of the samples",
+            f"  row entropy   {self.row_entropy:.3f} nats, as of "
+            f"{self.spread:.1f} equal neighbours",
+            f"  self mass     {self.self_mass:.3f}",
+        ]
+        if self.moved is not None:
+            lines.append(f"  moved         {self.moved:.3f} of the mass since p_0")
+        if self.field is not None:
+            rows = {"field": self.field, "p_0": self.p0}
+            lines.append(f"{'':16}purity   heaviest neighbour alike")
+            lines += [
+                f"  {name:14}{values.purity:.4f}   {values.nearest:.4f}"
+                for name, values in rows.items()
+                if values is not None
+            ]
+            lines.append(f"  {'chance':14}{self.chance:.4f}   {self.chance:.4f}")
+        if self.p0_knn is not None:
+            lines.append(
+                f"  kNN of the raw p_0 features: {self.p0_knn:.4f} on "
+                f"{self.test_images:,} test images"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class RunField:
+    """The field of a run, and the images that it is of.
+
+    Attributes:
+        field: As the run's checkpoint has it.
+        data: The images.
+        labels: (N,) int64, the classes; None where there are none.
+        config: The run's settings.
+    """
+
+    field: ResponseField
+    data: ImageData
+    labels: Tensor | None
+    config: dict[str, Any]
+
+
+def load_run_field(run: Path, root: str | None = None) -> RunField:
+    """Load the field of a run, and the run's training images.
+
+    Args:
+        run: A run folder.
+        root: Folder that holds the data sets.
+
+    Raises:
+        FileNotFoundError: There is no such run, or its data is not there.
+        ValueError: The run has no field, or the images are not those of the run.
+    """
+    if not (run / CHECKPOINT).is_file():
+        raise FileNotFoundError(f"Expected a run folder but {run} has no {CHECKPOINT}")
+    config = read_config(run / CONFIG)
+    state = _field_state(read_checkpoint(run / CHECKPOINT))
+    if state is None:
+        raise ValueError(
+            f"Expected a run with a response field but {run} has none: train one with "
+            "--field one-hot, pixels, pca or hog"
+        )
+    (num_samples, neighbors), dim = state["ids"].shape, state["embeddings"].shape[1]
+    field = ResponseField(num_samples, dim, neighbors=neighbors)
+    field.load_state_dict(state)
+    data = load_data(
+        config["data"],
+        root=root,
+        limit=config["limit"],
+        image_size=config["image_size"],
+    )
+    FieldPairs(data.train, list, field)  # refuses other images than the run's
+    labels = None
+    if data.num_classes > 0:
+        labels = torch.tensor([data.train[i][1] for i in range(num_samples)])
+    return RunField(field, data, labels, config)
+
+
+def _field_state(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+    for key, state in checkpoint.get("callbacks", {}).items():
+        if key.startswith(FieldCallback.__qualname__):
+            saved: dict[str, Any] = state["field"]
+            return saved
+    return None
+
+
+def inspect_field(loaded: RunField, start: bool = True) -> FieldReport:
+    """Compute every figure of a run's field.
+
+    Args:
+        loaded: The field and its images.
+        start: Build p_0 again, to compare with: as slow as it was before training.
+
+    Raises:
+        ValueError: What p_0 was made from is no more; leave out the comparison.
+    """
+    field, data, labels = loaded.field, loaded.data, loaded.labels
+    name = loaded.config["field"]
+    first, knn = _start(loaded) if start else (None, None)
+    return FieldReport(
+        data=data.name,
+        start=name,
+        num_samples=field.num_samples,
+        valid=float(field.valid.float().mean()),
+        row_entropy=float(field.row_entropy().mean()),
+        self_mass=float(field.self_mass.mean()),
+        moved=None if first is None else float(moved_mass(field, first).mean()),
+        chance=None if labels is None else chance_purity(labels),
+        field=None if labels is None else Neighborhoods.of(field, labels),
+        p0=None
+        if first is None or labels is None or name == ONE_HOT
+        else Neighborhoods.of(first, labels),
+        p0_knn=knn,
+        test_images=len(data.test),
+    )
+
+
+def _start(loaded: RunField) -> tuple[ResponseField, float | None]:
+    """p_0 again, and how well its features classify the test images."""
+    field, data, config = loaded.field, loaded.data, loaded.config
+    options = config["field_options"] or {}
+    temperature = options.get("teacher_temperature")
+    first = ResponseField(
+        field.num_samples,
+        dim=1,
+        neighbors=field.neighbors,
+        **({} if temperature is None else {"teacher_temperature": temperature}),
+    )
+    if config["field"] == ONE_HOT:
+        return first, None
+    features, describe = fit_features(config["field"], data)
+    first.initialize(torch.from_numpy(features))
+    if loaded.labels is None or describe is None or len(data.test) == 0:
+        return first, None
+    test_labels = np.array([data.test[i][1] for i in range(len(data.test))])
+    return first, knn_accuracy(
+        features, loaded.labels.numpy(), describe(data.test), test_labels
+    )

@@ -1,0 +1,1 @@
+"""Pictures of runs, maps, clusters and fields."""

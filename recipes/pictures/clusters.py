@@ -1,0 +1,41 @@
+"""A picture of clusters: some images of each, a row a cluster."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from rkdo_plugin.publish import publish
+from rkdo_plugin.recipes.data.images import LabelledImages
+
+IMAGES = 16  # of a cluster
+
+
+def draw_clusters(
+    path: Path, images: LabelledImages, clusters: NDArray[np.integer], count: int
+) -> None:
+    """Write the picture as a PNG.
+
+    Args:
+        path: The file; replaced if it exists.
+        images: N images.
+        clusters: (N,), from 0.
+        count: Number of clusters.
+    """
+    figure = Figure(figsize=(IMAGES * 0.5 + 1, count * 0.55), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels: Any = figure.subplots(count, IMAGES, squeeze=False)
+    generator = np.random.default_rng(0)
+    for cluster, row in enumerate(panels):
+        members = np.flatnonzero(clusters == cluster)
+        chosen = generator.permutation(members)[:IMAGES].tolist()
+        for axes in row:
+            axes.set_axis_off()
+        for axes, index in zip(row, chosen, strict=False):
+            axes.imshow(images[index][0], cmap="gray_r")
+        row[0].set_title(f"{len(members):,}", loc="left", fontsize=8)
+    with publish(path, overwrite=True) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -1,0 +1,7 @@
+"""`python -m rkdo_plugin.cli` is `rkdo`."""
+
+import sys
+
+from rkdo_plugin.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Plugins: the hooks, the host that loads them, and what they make by name."""
