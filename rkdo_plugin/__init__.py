@@ -13,7 +13,8 @@ if TYPE_CHECKING:
         StopWhenFlat,
     )
     from rkdo_plugin.heads import LossHead
-    from rkdo_plugin.losses import IConLoss, RKDOLoss
+    from rkdo_plugin.losses import IConLoss, RecursiveLoss, RKDOLoss
+    from rkdo_plugin.losses.field_target import FieldTargetLoss
     from rkdo_plugin.plugins.create import create_encoder, create_loss, create_recipe
     from rkdo_plugin.plugins.hookspecs import hookimpl
     from rkdo_plugin.swap import SwapLoss, swap_loss
@@ -23,9 +24,11 @@ __all__ = [
     "ConvergenceMonitor",
     "FieldCallback",
     "FieldPairs",
+    "FieldTargetLoss",
     "IConLoss",
     "LossHead",
     "RKDOLoss",
+    "RecursiveLoss",
     "ResponseField",
     "StopWhenFlat",
     "SwapLoss",
@@ -41,9 +44,11 @@ _MODULES = {
     "ConvergenceMonitor": "field",
     "FieldCallback": "field",
     "FieldPairs": "field",
+    "FieldTargetLoss": "losses.field_target",
     "IConLoss": "losses",
     "LossHead": "heads",
     "RKDOLoss": "losses",
+    "RecursiveLoss": "losses",
     "ResponseField": "field",
     "StopWhenFlat": "field",
     "SwapLoss": "swap",

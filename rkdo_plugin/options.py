@@ -1,13 +1,19 @@
 """Checks of options, for losses and fields alike."""
 
-from typing import Any
+from collections.abc import Collection
 
 
-def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise a ValueError unless the value is among the choices."""
-    if value not in choices:
-        known = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
+def choose(name: str, value: str, choices: Collection[str]) -> str:
+    """The choice that a value names; hyphens stand for underscores, too.
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    for spelling in (value, str(value).replace("-", "_")):
+        if spelling in choices:
+            return spelling
+    known = ", ".join(repr(choice) for choice in choices)
+    raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

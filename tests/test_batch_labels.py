@@ -6,7 +6,7 @@ from pytorch_lightning import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from rkdo_plugin import BatchLabels, RKDOLoss, SwapLoss, create_loss, create_recipe
+from rkdo_plugin import BatchLabels, RecursiveLoss, SwapLoss, create_loss, create_recipe
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, 2])
 BATCH = [[torch.rand(6, 1, 28, 28), torch.rand(6, 1, 28, 28)], LABELS]
@@ -71,7 +71,7 @@ def test_labels_that_are_given_stay():
 
 
 @pytest.mark.parametrize(
-    "loss", [lambda: "supcon", lambda: RKDOLoss(over="supcon")], ids=["supcon", "rkdo"]
+    "loss", [lambda: "supcon", lambda: RecursiveLoss("supcon")], ids=["supcon", "rkdo"]
 )
 def test_a_swapped_loss_gets_them_too(loss):
     recipe = create_recipe("simclr", in_channels=1)

@@ -17,7 +17,8 @@ from rkdo_plugin.kernels import (
     PowerLaw,
     StudentT,
 )
-from rkdo_plugin.normalizers import NORMALIZERS, lowest
+from rkdo_plugin.losses.learned import NORMALIZERS
+from rkdo_plugin.supervision.comparison import lowest
 
 SHAPES = st.tuples(
     st.integers(1, 6), st.integers(1, 7), st.integers(1, 5), st.integers(0, 2**31 - 1)

@@ -3,7 +3,7 @@
 import torch
 from torch import distributed as dist
 
-from rkdo_plugin import IConLoss, RKDOLoss
+from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss
 from rkdo_plugin.kernels import Clusters, Dot, StudentT
 from rkdo_plugin.supervision import (
     Classes,
@@ -42,9 +42,9 @@ ROWS = {
     ),
     "tokens": (lambda: Tokens(), MASKED),
     "t-sne": (lambda: t_sne(), FEATURES),
-    "rkdo-t-sne": (lambda: RKDOLoss(over=t_sne()), FEATURES),
+    "rkdo-t-sne": (lambda: RecursiveLoss(t_sne()), FEATURES),
     "cuts": (lambda: cuts(), FEATURES),
-    "rkdo-cuts": (lambda: RKDOLoss(over=cuts()), FEATURES),
+    "rkdo-cuts": (lambda: RecursiveLoss(cuts()), FEATURES),
 }
 
 

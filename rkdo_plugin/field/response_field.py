@@ -15,7 +15,7 @@ from rkdo_plugin.field.embeddings import (
 from rkdo_plugin.field.rows import UNFILLED, Rows, mix_rows
 from rkdo_plugin.field.saved_state import FORMAT, check_saved
 from rkdo_plugin.field.search import exact_neighbors, sampled_neighbors
-from rkdo_plugin.options import check_choice, check_range, check_temperature
+from rkdo_plugin.options import check_range, check_temperature, choose
 
 SEARCHES = ("exact", "sampled")
 INITIAL_CHUNK = 1024  # samples whose first neighbours are searched at a time
@@ -109,14 +109,13 @@ class ResponseField(nn.Module):
         check_range("coupling", coupling, 0, 1)
         check_temperature(teacher_temperature, "teacher_temperature")
         check_range("field_weight", field_weight, 0, 1)
-        check_choice("search", search, SEARCHES)
         self.num_samples = num_samples
         self.dim = dim
         self.neighbors = neighbors
         self.coupling = coupling
         self.teacher_temperature = teacher_temperature
         self.field_weight = field_weight
-        self.search = search
+        self.search = choose("search", search, SEARCHES)
         self.search_samples = search_samples
         self.seed = seed
         self.embeddings_file = embeddings_file

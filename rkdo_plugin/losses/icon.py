@@ -8,17 +8,28 @@ from torch import Tensor, nn
 
 from rkdo_plugin.divergences import DIVERGENCES
 from rkdo_plugin.kernels import KERNELS, Kernel
-from rkdo_plugin.losses.composition import Composition, Problem
 from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
 from rkdo_plugin.losses.key_queue import KeyQueue
-from rkdo_plugin.losses.row_divergences import mean_limit, row_divergence
-from rkdo_plugin.options import check_choice, check_range, check_temperature
-from rkdo_plugin.rowwise import rowwise_mean
-from rkdo_plugin.supervision import SUPERVISIONS, Labels, Pairs, Supervision
-from rkdo_plugin.supervision.comparison import CANDIDATES, SampleIds
-
-OneWay = Callable[[Tensor, Tensor | None, Tensor | None, SampleIds | None], Tensor]
-"""Maps z0, z1, targets and sample_ids to a loss with anchors from z0."""
+from rkdo_plugin.losses.learned import Learned
+from rkdo_plugin.losses.mean_divergence import mean_divergence
+from rkdo_plugin.options import check_range, check_temperature, choose
+from rkdo_plugin.supervision import (
+    SUPERVISIONS,
+    Classes,
+    Labels,
+    Pairs,
+    Supervision,
+    Target,
+)
+from rkdo_plugin.supervision.comparison import (
+    CANDIDATES,
+    Comparison,
+    SampleIds,
+    compare_prototypes,
+    compare_samples,
+    compare_views,
+)
+from rkdo_plugin.supervision.target import debiased
 
 
 class IConLoss(nn.Module):
@@ -90,57 +101,31 @@ class IConLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_temperature(temperature)
-        if isinstance(supervision, str):
-            check_choice("supervision", supervision, SUPERVISIONS)
-            supervision = SUPERVISIONS[supervision]()
-        if isinstance(kernel, str):
-            check_choice("kernel", kernel, KERNELS)
-            kernel = KERNELS[kernel]()
-        check_choice("divergence", divergence, DIVERGENCES)
         check_range("debias", debias, 0, 1)
-        check_choice("candidates", candidates, CANDIDATES)
         check_gather(gather_distributed)
-        if symmetric and candidates != "cross":
-            raise ValueError(
-                f"Expected `symmetric` with candidates='cross' but got {candidates!r}, "
-                "which has anchors from both views already"
-            )
-        if divergence != "kl" and (joint or kernel.normalizer != "softmax"):
-            with_what = "`joint`" if joint else f"{kernel}, a limit"
-            raise ValueError(
-                f"Expected divergence='kl' with {with_what} but got {divergence!r}"
-            )
-        if joint and kernel.normalizer != "softmax":
-            raise ValueError(f"Expected no limit with `joint` but got {kernel}")
-        if learnable_temperature and not kernel.linear:
-            raise ValueError(
-                "Expected a kernel 'cosine', 'dot' or 'gaussian' with "
-                f"`learnable_temperature` but got {kernel}"
-            )
-        queued = memory_bank_size is not None
-        if queued and (not isinstance(supervision, Pairs) or candidates != "cross"):
-            raise ValueError(
-                "Expected supervision='pairs' and candidates='cross' with "
-                f"`memory_bank_size` but got {supervision} and {candidates!r}"
-            )
-        if queued and symmetric:
-            raise ValueError("Expected no `symmetric` with `memory_bank_size`")
+        if isinstance(supervision, str):
+            supervision = SUPERVISIONS[
+                choose("supervision", supervision, SUPERVISIONS)
+            ]()
+        if isinstance(kernel, str):
+            kernel = KERNELS[choose("kernel", kernel, KERNELS)]()
         self.supervision = supervision
         self.kernel = kernel
-        self.divergence = divergence
+        self.divergence = choose("divergence", divergence, DIVERGENCES)
         self.debias = debias
-        self.candidates = candidates
+        self.candidates = choose("candidates", candidates, CANDIDATES)
         self.gather_distributed = gather_distributed
         self.symmetric = symmetric
         self.joint = joint
+        self._temperature = float(temperature)
+        self._check_options(learnable_temperature, memory_bank_size is not None)
+        if learnable_temperature:
+            self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         self.queue = (
             KeyQueue(*memory_bank_size, gather_distributed)
             if memory_bank_size is not None
             else None
         )
-        self._temperature = float(temperature)
-        if learnable_temperature:
-            self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     def forward(
         self,
@@ -150,17 +135,17 @@ class IConLoss(nn.Module):
         *,
         sample_ids: SampleIds | None = None,
     ) -> Tensor:
-        """The loss (scalar, nats) of embeddings; any may be detached.
+        """The loss of embeddings (scalar, nats); any of them may be detached.
 
         Args:
             z0: (B, D), any floating dtype; the arithmetic is float32 or wider.
-            z1: (B, D), the other view; none for methods of one embedding; with
-                supervision "classes", prototypes (C, D) of the classes.
+            z1: (B, D), the other view. None for methods of one embedding. Prototypes
+                (C, D) of the classes with supervision "classes".
             targets: What the supervision reads: labels (B,), features (B, F), or rows
                 of p.
             sample_ids: Which sample each row of `z0` and of `z1` shows, (B,) integers
-                each: other copies of a sample are then no candidates. Views of one
-                sample a row, all different, when not given.
+                each. Other copies of a sample are then no candidates. When not given,
+                the rows are views of different samples.
 
         Raises:
             TypeError: An argument is no tensor, or not of a floating dtype; `targets`
@@ -168,34 +153,74 @@ class IConLoss(nn.Module):
             ValueError: The shapes do not fit, B is below 2, `targets` is out of range,
                 or the samples' ids are not two vectors (B,) of integers.
         """
-        return self.evaluate(self._one_way, z0, z1, targets, sample_ids)
+        return self.mean_over_directions(
+            lambda p, q: mean_divergence(p, q, self.divergence),
+            z0,
+            z1,
+            targets,
+            sample_ids,
+        )
 
-    def evaluate(
+    def mean_over_directions(
         self,
-        one_way: OneWay,
+        divergence: Callable[[Target, Learned], Tensor],
         z0: Tensor,
         z1: Tensor | None,
         targets: Tensor | None,
         sample_ids: SampleIds | None,
     ) -> Tensor:
-        """A loss of a checked batch: both ways if symmetric; then the queue moves on.
+        """The divergence of p and q: of one direction, or the mean of both.
 
-        Args:
-            one_way: The loss of anchors `z0`; it reads the other arguments likewise.
-            z0: As of `forward`, and so are the rest.
-            z1: See there.
-            targets: See there.
-            sample_ids: See there.
+        `divergence` maps p and q to a scalar; the other arguments are those of
+        `forward`, and are checked here. A queue takes the keys in when the result is
+        differentiated.
         """
         with full_precision(z0, z1) as (z0, z1):
             check_sample_ids(sample_ids, len(z0))
-            loss = one_way(z0, z1, targets, sample_ids)
+            loss = divergence(*self.p_and_q(z0, z1, targets, sample_ids))
             if self.symmetric and z1 is not None:
                 swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
-                loss = (loss + one_way(z1, z0, targets, swapped)) / 2
+                other = divergence(*self.p_and_q(z1, z0, targets, swapped))
+                loss = (loss + other) / 2
             if self.queue is not None and z1 is not None:
                 self.queue.enter_after(loss, z1)
             return loss
+
+    def p_and_q(
+        self,
+        z0: Tensor,
+        z1: Tensor | None,
+        targets: Tensor | None,
+        sample_ids: SampleIds | None,
+    ) -> tuple[Target, Learned]:
+        """p(.|i), what should be near each anchor, and q(.|i), what is."""
+        factors = None
+        if self.queue is not None and z1 is not None:
+            pairs, factors = self.queue.compare(z0, z1, self.kernel)
+        else:
+            pairs = self._compare(z0, z1, sample_ids)
+        p = debiased(self.supervision(pairs, targets), pairs, self.debias)
+        anchors, candidates = factors or self.kernel.factors(
+            pairs.anchors, pairs.candidates, p.candidate_weight
+        )
+        tau = self._temperature
+        if (learnt := getattr(self, "log_temperature", None)) is not None:
+            anchors, tau = anchors * torch.exp(-learnt), 1.0
+        q = Learned(pairs, self.kernel, (anchors, candidates), tau, p.candidate_weight)
+        return (p.over_all_pairs(), q.over_all_pairs()) if self.joint else (p, q)
+
+    def _compare(
+        self, z0: Tensor, z1: Tensor | None, sample_ids: SampleIds | None
+    ) -> Comparison:
+        """Who is compared with whom: anchors i and their candidates j."""
+        gather = self.gather_distributed
+        if isinstance(self.supervision, Classes):
+            return compare_prototypes(z0, z1, gather)
+        if z1 is None:
+            return compare_samples(z0, self.candidates, gather)
+        if not isinstance(self.supervision, Pairs):
+            sample_ids = None  # copies of a sample are neighbours by their targets
+        return compare_views(z0, z1, self.candidates, gather, sample_ids)
 
     @property
     def reads_labels(self) -> bool:
@@ -217,52 +242,6 @@ class IConLoss(nn.Module):
             )
         self._temperature = float(temperature)
 
-    def problem(
-        self,
-        z0: Tensor,
-        z1: Tensor | None,
-        targets: Tensor | None,
-        sample_ids: SampleIds | None,
-    ) -> tuple[Problem, float]:
-        """The problem of a batch, and the temperature that its products still need."""
-        problem = Composition(
-            self.supervision,
-            self.kernel,
-            self.candidates,
-            self.debias,
-            self.gather_distributed,
-        ).problem(z0, z1, targets, sample_ids, self.queue)
-        learnt: Tensor | None = getattr(self, "log_temperature", None)
-        if learnt is None:
-            return problem, self._temperature
-        return problem.scaled(torch.exp(-learnt)), 1
-
-    def _one_way(
-        self,
-        z0: Tensor,
-        z1: Tensor | None,
-        targets: Tensor | None,
-        sample_ids: SampleIds | None,
-    ) -> Tensor:
-        problem, temperature = self.problem(z0, z1, targets, sample_ids)
-        if problem.mean_suffices:
-            return mean_limit(problem) / temperature
-        divergence = row_divergence(problem, temperature, self.divergence, self.joint)
-        weight = problem.target.weight
-
-        def objective(products: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-            log_s, derivative = problem.log_similarity(products)
-            value, slope = divergence(problem.logits(log_s, temperature, rows), rows)
-            if derivative is not None:
-                slope.mul_(derivative)
-            if weight is not None:
-                value, slope = value * weight[rows], slope.mul_(weight[rows, None])
-            if temperature != 1:
-                slope.mul_(1 / temperature)
-            return value, slope
-
-        return rowwise_mean(*problem.factors, objective)
-
     def extra_repr(self) -> str:
         """The options, as `print(criterion)` shows them."""
         bank = None if self.queue is None else tuple(self.queue.keys.shape)
@@ -279,3 +258,33 @@ class IConLoss(nn.Module):
             "memory_bank_size": bank,
         }
         return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+    def _check_options(self, learnable_temperature: bool, queued: bool) -> None:
+        """Refuse options that do not go together."""
+        limit = self.kernel.normalizer != "softmax"
+        if self.symmetric and self.candidates != "cross":
+            raise ValueError(
+                "Expected `symmetric` with candidates='cross' but got "
+                f"{self.candidates!r}, which has anchors from both views already"
+            )
+        if self.divergence != "kl" and (self.joint or limit):
+            with_what = "`joint`" if self.joint else f"{self.kernel}, a limit"
+            raise ValueError(
+                f"Expected divergence='kl' with {with_what} but got {self.divergence!r}"
+            )
+        if self.joint and limit:
+            raise ValueError(f"Expected no limit with `joint` but got {self.kernel}")
+        if learnable_temperature and not self.kernel.linear:
+            raise ValueError(
+                "Expected a kernel 'cosine', 'dot' or 'gaussian' with "
+                f"`learnable_temperature` but got {self.kernel}"
+            )
+        pairs = isinstance(self.supervision, Pairs)
+        if queued and (not pairs or self.candidates != "cross"):
+            raise ValueError(
+                "Expected supervision='pairs' and candidates='cross' with "
+                f"`memory_bank_size` but got {self.supervision} and "
+                f"{self.candidates!r}"
+            )
+        if queued and self.symmetric:
+            raise ValueError("Expected no `symmetric` with `memory_bank_size`")

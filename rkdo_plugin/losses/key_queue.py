@@ -3,16 +3,22 @@
 import torch
 from lightly.utils import dist
 from torch import Tensor, nn
+from torch.nn import functional
 
+from rkdo_plugin.kernels import Kernel
 from rkdo_plugin.options import check_count
-from rkdo_plugin.supervision.comparison import of_all_processes
+from rkdo_plugin.supervision.comparison import (
+    Comparison,
+    check_one_shape,
+    of_all_processes,
+)
 
 
 class KeyQueue(nn.Module):
     """The newest keys, first in, first out; part of the criterion's state.
 
-    Keys enter when the loss that read them is differentiated: a second call in the
-    same step does not see those of the first, and an evaluation leaves none.
+    Keys enter when the loss that read them is differentiated. A second call in the same
+    step does not see those of the first, and an evaluation leaves none.
 
     Args:
         size: Number of keys, which start as random directions.
@@ -31,9 +37,38 @@ class KeyQueue(nn.Module):
         check_count("memory_bank_size[0]", size)
         check_count("memory_bank_size[1]", dim)
         self.gather_distributed = gather_distributed
-        keys = nn.functional.normalize(torch.randn(size, dim), dim=1)
+        keys = functional.normalize(torch.randn(size, dim), dim=1)
         self.register_buffer("keys", keys)
         self.register_buffer("next", torch.zeros((), dtype=torch.long))
+
+    def compare(
+        self, query: Tensor, key: Tensor, kernel: Kernel
+    ) -> tuple[Comparison, tuple[Tensor, Tensor]]:
+        """Compare each query (B, D) with its own key (B, D) and the queue's (N, D).
+
+        The own key's product is a component of its query's factor, which the last
+        candidate alone reads: a column (B, 1) instead of B columns.
+
+        Returns:
+            The comparison, and factors of its anchors and candidates for the kernel.
+
+        Raises:
+            ValueError: The shapes differ, or the embeddings are not of the queue's size.
+        """
+        check_one_shape(query, key)
+        if query.shape[1] != self.keys.shape[1]:
+            raise ValueError(
+                f"Expected embeddings of the queue's size {self.keys.shape[1]} but got "
+                f"{query.shape[1]}"
+            )
+        anchors, queued = kernel.factors(query, self.keys.to(query.dtype))
+        own, keys = kernel.factors(query, key)
+        anchors = torch.cat([anchors, (own * keys).sum(dim=1, keepdim=True)], dim=1)
+        candidates = functional.pad(queued, (0, 1, 0, 1))
+        candidates[-1, -1] = 1
+        last = torch.full((len(query), 1), len(queued), device=query.device)
+        comparison = Comparison(query, candidates, positive=last)
+        return comparison, (anchors, candidates)
 
     def enter_after(self, loss: Tensor, keys: Tensor) -> None:
         """Let keys (B, D) enter once the loss is differentiated."""

@@ -1,115 +1,157 @@
-"""The recursion of p by q on a chunk's rows, forward and backward."""
+"""RKDO's recursion of p by q on a chunk of rows, forward and backward."""
 
-import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from rkdo_plugin.losses.composition import Problem, log_sums_of_pairs
-from rkdo_plugin.normalizers import NORMALIZERS
-from rkdo_plugin.rowwise import chunks
-from rkdo_plugin.supervision.target import tiny
+from rkdo_plugin.losses.learned import Learned, Normalizer
+from rkdo_plugin.supervision.target import Target, tiny
 
 
 @dataclass(frozen=True)
 class Recursion:
-    """Values (R,) and derivative (R, C) of rows of products (R, C).
+    """Values (R,) of sum_t KL(p_t || q_t), and their derivative (R, C) by log s.
 
-    Backwards, A_t collects dL/dp_t: A_t = log p_t - log q_t + (1 - a) A_{t+1}, and
-    reaches q_{t-1} with weight a. Constants along a row cancel in softmax's derivative
-    q * (A - <A, q>), so they are left out of A. Over all pairs, q sums to n rather than
-    1 a row, the mean over pairs stands for the row's, and both need a pass beforehand.
+    Forward, for t = 1 ... T, from p_0 and q_0:
+
+        p_t = (1 - a) p_{t-1} + a q_{t-1}
+        q_t = exp(log s / tau_t) / Z_t
+        KL(p_t || q_t) = sum_j p_t (log p_t - log s / tau_t) + log Z_t
+
+    Backward, L is the sum over t, and A_t collects dL / dp_t:
+
+        through q_t:                (q_t - p_t) / tau_t
+        A_t = log p_t - log q_t + (1 - a) A_{t+1}
+        through p_t and q_{t-1}:    a / tau_{t-1} q_{t-1} (A_t - <A_t>)
+
+    <A_t> is the mean of A_t over q_{t-1}. It makes constants along a row cancel, so
+    A_t leaves out log Z_t.
+
+    Attributes:
+        p: p_0.
+        q: Gives log s.
+        coupling: a.
+        temperatures: tau_0 ... tau_T.
+        through_target: Take the gradient through p, too.
+        normalizers: What turns the logits of each temperature into q_t.
+        means: <A_t> for t = 1 ... T (T,), where q sums to 1 over all pairs rather than
+            for each anchor.
     """
 
-    problem: Problem
+    p: Target
+    q: Learned
     coupling: float
-    tau: list[float]
+    temperatures: Sequence[float]
     through_target: bool
-    log_sums: Tensor | None = None
-    centres: Tensor | None = None
+    normalizers: Sequence[Normalizer]
+    means: Tensor | None = None
 
-    def __call__(self, products: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Values (R,) and derivative (R, C) of the products, which it overwrites."""
-        log_s, derivative = self.problem.log_similarity(products)
-        value, slope, _ = self._rows(log_s, rows)
-        if derivative is not None:
-            slope.mul_(derivative)
-        weight = self.problem.target.weight
-        if weight is not None:
-            value, slope = value * weight[rows], slope.mul_(weight[rows, None])
-        return value, slope
+    def __call__(self, log_s: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """Values (R,) and derivative (R, C) of log s (R, C), which it overwrites."""
+        steps = self._forward(log_s, rows)
+        if self.through_target:
+            for t, adjoint in self._adjoints(steps):
+                q, weight = steps.q[t - 1], self.coupling / self.temperatures[t - 1]
+                if self.means is None:
+                    mean = torch.linalg.vecdot(adjoint, q)[:, None]
+                else:
+                    mean = self.means[t - 1]
+                steps.slope.addcmul_(adjoint, q, value=weight)
+                steps.slope.addcmul_(q, mean, value=-weight)
+        return steps.value, steps.slope
 
-    def over_all_pairs(self) -> "Recursion":
-        """The recursion of p and q that sum to 1 over all pairs."""
-        problem = self.problem
-        joint = replace(self, log_sums=log_sums_of_pairs(problem, self.tau))
-        anchors, candidates = (factor.detach() for factor in problem.factors)
+    def with_means(self) -> "Recursion":
+        """The recursion of p and q over all pairs: <A_t> takes a pass beforehand."""
         sums = []
-        for rows in chunks(len(anchors), len(candidates), anchors.device):
-            log_s, _ = problem.log_similarity(anchors[rows] @ candidates.T)
-            sums.append(joint._rows(log_s, rows)[2])
-        n = problem.comparison.num_anchors
-        return replace(
-            joint, centres=problem.comparison.of_all(torch.cat(sums)).sum(0) / n
-        )
+        for log_s, rows in self.q.chunks():
+            steps = self._forward(log_s, rows)
+            of_depths = [
+                torch.linalg.vecdot(adjoint, steps.q[t - 1])
+                for t, adjoint in self._adjoints(steps)
+            ]
+            sums.append(torch.stack(of_depths[::-1], dim=1))
+        comparison = self.q.comparison
+        total = comparison.of_all(torch.cat(sums)).sum(dim=0)
+        return replace(self, means=total / comparison.num_anchors)
 
-    def _rows(self, log_s: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Values (R,), slopes (R, C) and sums of A_t q_{t-1} over the rows (R, T)."""
-        a, tau, problem = self.coupling, self.tau, self.problem
-        depth = len(tau) - 1
-        joint = self.log_sums is not None
-        normalizer = NORMALIZERS[problem.kernel.normalizer]
-        limit = problem.kernel.normalizer != "softmax"
-        problem.comparison.exclude(log_s, rows)
-        if not joint and not limit:
-            # Softmax ignores the shift; log p - log s / tau cancels less with it.
+    def _forward(self, log_s: Tensor, rows: slice) -> "_Steps":
+        self.q.comparison.exclude(log_s, rows)
+        if not self.q.joint and not self.q.limit:
+            # The softmax ignores this shift. log p - log s / tau cancels less with it.
             log_s.sub_(log_s.amax(dim=1, keepdim=True))
-        smallest_normal = torch.finfo(log_s.dtype).tiny
-        p = problem.joint_target(rows) if joint else problem.target.rows(rows)
-        value = log_s.new_zeros(len(log_s))
-        slope = torch.zeros_like(log_s)
-        log_n = math.log(problem.comparison.num_anchors)
-        q: list[Tensor] = []
-        log_ratio: list[Tensor] = []
-        for t in range(depth + 1):
-            logits = log_s * (1 / tau[t])
-            if (weight := problem.target.candidate_weight) is not None:
-                logits += weight.clamp_min(tiny(weight)).log()
+        p = self.p.rows(rows)
+        steps = _Steps(log_s.new_zeros(len(log_s)), torch.zeros_like(log_s), [], [])
+        for t, (tau, normalizer) in enumerate(
+            zip(self.temperatures, self.normalizers, strict=True)
+        ):
+            logits = self.q.weighted(log_s * (1 / tau))
             if t > 0:
-                p.lerp_(q[t - 1], a)
-                # p = 0 meets its logarithm only as 0 log 0 = 0
-                ratio = (
-                    torch.zeros_like(p)
-                    if limit
-                    else p.clamp_min(smallest_normal).log_()
-                )
-                ratio.sub_(logits)
-                log_ratio.append(ratio)
-                value += torch.linalg.vecdot(p, ratio)
-            if self.log_sums is not None:
-                log_q = logits.sub_(self.log_sums[t] - log_n)
-                log_normalizer = p.sum(dim=1) * (self.log_sums[t] - log_n)
-                q.append(log_q.exp_())
-            else:
-                log_normalizer = normalizer(logits)[:, 0]
-                q.append(logits)
+                p.lerp_(steps.q[t - 1], self.coupling)
+                log_ratio = self._log_of(p).sub_(logits)
+                steps.log_ratio.append(log_ratio)
+                steps.value.add_(torch.linalg.vecdot(p, log_ratio))
+            log_z = normalizer(logits)[:, 0]
+            steps.q.append(logits)  # they are q_t by now
             if t > 0:
-                value += log_normalizer
-                slope.add_(q[t], alpha=1 / tau[t]).sub_(p, alpha=1 / tau[t])
-        sums = value.new_zeros(len(value), depth)
-        if not self.through_target or limit:  # whose q does not move
-            return value, slope, sums
-        to_p = log_ratio[-1]
-        for t in range(depth, 0, -1):
-            if t < depth:
-                to_p = log_ratio[t - 1].add_(to_p, alpha=1 - a)
-            sums[:, t - 1] = torch.linalg.vecdot(to_p, q[t - 1])
-            if not joint:
-                to_q = to_p.sub_(sums[:, t - 1, None])
-            elif self.centres is not None:
-                to_q = to_p - self.centres[t - 1]
-            else:  # the pass that finds them
-                continue
-            slope.addcmul_(to_q, q[t - 1], value=a / tau[t - 1])
-        return value, slope, sums
+                steps.value.add_(self.q.mass(p) * log_z)
+                steps.slope.add_(logits, alpha=1 / tau).sub_(p, alpha=1 / tau)
+        return steps
+
+    def _log_of(self, p: Tensor) -> Tensor:
+        """Log p, or 0 in a limit, where p's entropy vanishes beside log q."""
+        if self.q.limit:
+            return torch.zeros_like(p)
+        # p = 0 meets its logarithm only as 0 log 0 = 0.
+        return p.clamp_min(tiny(p)).log_()
+
+    def _adjoints(self, steps: "_Steps") -> Iterator[tuple[int, Tensor]]:
+        """T and A_t (R, C), from t = T down to 1."""
+        adjoint = steps.log_ratio[-1]
+        for t in range(len(steps.log_ratio), 0, -1):
+            if t < len(steps.log_ratio):
+                adjoint = steps.log_ratio[t - 1].add_(adjoint, alpha=1 - self.coupling)
+            yield t, adjoint
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What the forward pass leaves for the backward pass.
+
+    Attributes:
+        value: Sum of the divergences (R,).
+        slope: Derivative (R, C) of the value through q_1 ... q_T.
+        q: q_0 ... q_T, (R, C) each.
+        log_ratio: log p_t - log s / tau_t for t = 1 ... T, (R, C) each.
+    """
+
+    value: Tensor
+    slope: Tensor
+    q: list[Tensor]
+    log_ratio: list[Tensor]
+
+
+def recursive_divergence(
+    p: Target,
+    q: Learned,
+    coupling: float,
+    temperatures: Sequence[float],
+    detach_target: bool,
+) -> Tensor:
+    """1/n sum_i sum_t KL(p_t(.|i) || q_t(.|i)), a scalar with gradient.
+
+    Args:
+        p: p_0.
+        q: Gives the similarities, from which every q_t is made.
+        coupling: a, in [0, 1].
+        temperatures: tau_0 ... tau_T.
+        detach_target: Treat every p_t as given: no gradient through it.
+    """
+    # In a limit the weights q do not move with the embeddings.
+    through_target = coupling > 0 and not detach_target and not q.limit
+    normalizers = q.normalizers(temperatures)
+    recursion = Recursion(p, q, coupling, temperatures, through_target, normalizers)
+    if q.joint and through_target:
+        recursion = recursion.with_means()
+    return q.mean_over_anchors(p, recursion)

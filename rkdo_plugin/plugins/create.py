@@ -1,28 +1,23 @@
 """Create losses, recipes and encoders by the names that plugins contribute."""
 
-import os
-from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rkdo_plugin.plugins.host import DISABLE_VARIABLE, PluginHost
+from rkdo_plugin.plugins.host import host
 
-
-@lru_cache(maxsize=1)
-def host() -> PluginHost:
-    """The host of this process, built on first use."""
-    disabled = os.environ.get(DISABLE_VARIABLE, "")
-    return PluginHost(frozenset(filter(None, map(str.strip, disabled.split(",")))))
+if TYPE_CHECKING:
+    from pytorch_lightning import LightningModule
+    from torch import nn
 
 
-def create_loss(name: str, **options: Any) -> Any:
-    """Create a criterion by its registered name.
+def create_loss(name: str, **options: Any) -> "nn.Module":
+    """Create a loss by its registered name.
 
     Args:
-        name: For example "icon", "rkdo" or "ntxent".
-        options: Arguments of the criterion, for example `temperature=0.2`.
+        name: For example "icon", "rkdo" or "ntxent"; `rkdo plugins` lists all.
+        options: Arguments of the loss, for example `temperature=0.2`.
 
     Returns:
-        The criterion, an `nn.Module` called as `criterion(z0, z1)`.
+        The criterion, called as `criterion(z0, z1)`.
 
     Raises:
         ValueError: The name is unknown (the message lists the known ones), or two
@@ -32,39 +27,43 @@ def create_loss(name: str, **options: Any) -> Any:
         >>> create_loss("rkdo", temperature=0.2).temperature
         0.2
     """
-    return host().factory("loss", name)(**options)
+    criterion: nn.Module = host().factory("loss", name)(**options)
+    return criterion
 
 
-def create_recipe(name: str, **options: Any) -> Any:
+def create_recipe(name: str, **options: Any) -> "LightningModule":
     """Create a recipe by its registered name.
 
     Args:
         name: For example "simclr" or "byol".
-        options: Arguments of the recipe, for example `loss="rkdo"`.
+        options: Fields of the recipe's `Settings`, for example `loss="rkdo"`.
 
     Returns:
-        The recipe, a `LightningModule`.
+        The recipe.
 
     Raises:
+        TypeError: The recipe has no such setting.
         ValueError: The name is unknown, or two plugins contribute it.
 
     Example:
         >>> create_recipe("simclr", encoder="small-convnet", loss="rkdo").criterion
-        RKDOLoss(temperature=0.5, ...)
+        RKDOLoss(...temperature=0.5, ...)
     """
-    return host().factory("recipe", name)(**options)
+    recipe = host().factory("recipe", name)
+    created: LightningModule = recipe(recipe.Settings(**options))  # type: ignore[attr-defined]
+    return created
 
 
-def create_encoder(name: str, **options: Any) -> Any:
+def create_encoder(name: str, **options: Any) -> "nn.Module":
     """Create an encoder by its registered name.
 
     Args:
-        name: For example "resnet18", "small-convnet" or "timm:vit_tiny_patch16_224":
-            what follows a colon is handed to the factory first.
+        name: For example "resnet18", "small-convnet" or "timm:vit_tiny_patch16_224".
+            What follows a colon is the factory's first argument.
         options: Arguments of the encoder, for example `in_channels=1`.
 
     Returns:
-        The encoder, an `nn.Module` from images (B, C, H, W) to features (B, D).
+        A module from images (B, C, H, W) to features (B, D).
 
     Raises:
         ValueError: The name is unknown, or two plugins contribute it.
@@ -75,4 +74,5 @@ def create_encoder(name: str, **options: Any) -> Any:
         torch.Size([2, 96])
     """
     name, *argument = name.split(":", maxsplit=1)
-    return host().factory("encoder", name)(*argument, **options)
+    encoder: nn.Module = host().factory("encoder", name)(*argument, **options)
+    return encoder

@@ -1,8 +1,9 @@
-"""The hooks a plugin may implement.
+"""The hooks that a plugin may implement.
 
-Every hook takes no argument and returns a mapping from name to factory. Mark an
-implementation with `rkdo_plugin.hookimpl` and advertise the module under the
-entry-point group `rkdo_plugin`.
+Each hook takes no argument and returns a mapping from name to factory. A factory is a
+callable, or a string "module:attribute" that names one and is imported on first use.
+Mark an implementation with `rkdo_plugin.hookimpl`, and name its module in your
+`pyproject.toml` under the entry-point group `rkdo_plugin`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,9 +15,9 @@ PROJECT = "rkdo_plugin"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-Factories = Mapping[str, Callable[..., Any]]
+Factories = Mapping[str, Callable[..., Any] | str]
 
-# What `create_*` and `rkdo plugins` call a contribution, and the hook it comes from.
+# Each kind of contribution, and the hook that it comes from.
 KINDS = {
     "loss": "rkdo_losses",
     "bank": "rkdo_banks",
@@ -29,27 +30,44 @@ KINDS = {
 
 @hookspec
 def rkdo_losses() -> Factories:
-    """Criteria: `factory(**options) -> nn.Module` called as `criterion(z0, z1)`."""
+    """Losses: `factory(**options) -> nn.Module`, called as `criterion(z0, z1)`.
+
+    The options need types and defaults: they become options of the command line, as
+    `--loss.temperature 0.2`. A loss with a true attribute `reads_labels` is called as
+    `criterion(z0, z1, targets=labels)`. A loss whose `forward` has an argument
+    `sample_ids` gets the samples' indices from `FieldCallback`. A loss with an option
+    `gather_distributed` gets True for it in a run of several processes.
+    """
     raise AssertionError("a hook specification is never called")
 
 
 @hookspec
 def rkdo_banks() -> Factories:
-    """Memory banks: `factory(num_samples, dim, **options) -> nn.Module`."""
+    """Memory banks: `factory(num_samples, dim, **options) -> ResponseField`.
+
+    `rkdo train --field START --field.bank NAME` uses one. The options are those of
+    `rkdo_plugin.ResponseField`, of which a bank is a subclass.
+    """
     raise AssertionError("a hook specification is never called")
 
 
 @hookspec
 def rkdo_recipes() -> Factories:
-    """Recipes: `factory(encoder=..., loss=..., **options) -> LightningModule`."""
+    """Recipes: subclasses of `rkdo_plugin.recipes.base.recipe.Recipe`.
+
+    That class says what a recipe offers. `rkdo train` calls `factory(settings)`, where
+    `settings` is an instance of the recipe's dataclass `Settings`.
+    """
     raise AssertionError("a hook specification is never called")
 
 
 @hookspec
 def rkdo_encoders() -> Factories:
-    """Encoders: `factory(in_channels=3) -> nn.Module`, images (B, C, H, W) to (B, D).
+    """Encoders: `factory(in_channels=3) -> nn.Module`.
 
-    A name of the form "NAME:ARGUMENT" calls `factory(ARGUMENT, in_channels=3)`.
+    The module maps images (B, C, H, W) to features (B, D) or feature maps
+    (B, D, H', W'). A name of the form "NAME:ARGUMENT" calls
+    `factory(ARGUMENT, in_channels=3)`.
     """
     raise AssertionError("a hook specification is never called")
 
@@ -58,12 +76,14 @@ def rkdo_encoders() -> Factories:
 def rkdo_exporters() -> Factories:
     """Exporters: `factory(encoder, path, *, overwrite, images) -> Report`.
 
-    Options of the command that are not the default are passed on by name.
+    The encoder is a `rkdo_plugin.export.Encoder`, the images are uint8 (N, H, W, C) or
+    None. `rkdo export` prints what the function returns. Options of the command that
+    differ from their defaults are passed by name.
     """
     raise AssertionError("a hook specification is never called")
 
 
 @hookspec
 def rkdo_signers() -> Factories:
-    """Signers of exports: `factory() -> rkdo_plugin.export.Signer`."""
+    """Signers of exported files: `factory() -> rkdo_plugin.export.Signer`."""
     raise AssertionError("a hook specification is never called")

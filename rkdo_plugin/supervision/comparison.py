@@ -6,12 +6,18 @@ import torch
 from lightly.utils import dist
 from torch import Tensor
 
-from rkdo_plugin.normalizers import lowest
-
 CANDIDATES = ("all", "cross", "with_self")
 
 SampleIds = tuple[Tensor, Tensor]
 """Which sample each row of two views (B, D) shows: (B,) and (B,), integers."""
+
+
+def lowest(dtype: torch.dtype) -> float:
+    """The logit of what is no candidate: its probability is 0.
+
+    It is finite, unlike -inf: 0 times it is 0, also after a division by a temperature.
+    """
+    return float(-(torch.finfo(dtype).max ** 0.5))
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def compare_views(
     gather: bool,
     sample_ids: SampleIds | None = None,
 ) -> Comparison:
-    """Compare two views' embeddings, across all processes where asked for.
+    """Compare the embeddings of two views.
 
     Args:
         z0: (B, D), the first view.
@@ -113,8 +119,12 @@ def compare_views(
             view's anchors against the second view (B).
         gather: Take the candidates from all processes.
         sample_ids: Other copies of an anchor's sample, or of its positive's, are no
-            candidates; when not given, every sample is taken to occur once.
+            candidates. When not given, every sample is taken to occur once.
+
+    Raises:
+        ValueError: The shapes differ, or there are fewer than 2 samples.
     """
+    check_one_shape(z0, z1)
     gather = gather and dist.world_size() > 1
     own = _own_columns(z0, gather)
     all_z0, all_z1 = z0, z1
@@ -158,12 +168,15 @@ def compare_views(
 
 
 def compare_samples(z: Tensor, candidates: str, gather: bool) -> Comparison:
-    """Compare one view's embeddings (B, D) with each other.
+    """Compare the embeddings (B, D) of one view with each other.
 
     Args:
         z: (B, D).
         candidates: "all": without the anchor itself (B - 1); "with_self": with it (B).
         gather: Take the candidates from all processes.
+
+    Raises:
+        ValueError: There are fewer than 2 samples, or candidates are "cross".
     """
     if candidates == "cross":
         raise ValueError(
@@ -180,6 +193,37 @@ def compare_samples(z: Tensor, candidates: str, gather: bool) -> Comparison:
         excludes_itself=candidates == "all",
         gathered=gather,
     )
+
+
+def compare_prototypes(
+    features: Tensor, prototypes: Tensor | None, gather: bool
+) -> Comparison:
+    """Compare features (B, D) with prototypes (C, D) of classes.
+
+    Args:
+        features: (B, D).
+        prototypes: (C, D), the same in all processes.
+        gather: Average over the anchors of all processes.
+
+    Raises:
+        ValueError: There are no features or no prototypes.
+    """
+    if prototypes is None or len(features) == 0:
+        got = "no prototypes" if prototypes is None else "no features"
+        raise ValueError(
+            "Expected features (B, D) and prototypes (C, D) of the classes but got "
+            f"{got}"
+        )
+    return Comparison(features, prototypes, gathered=gather and dist.world_size() > 1)
+
+
+def check_one_shape(z0: Tensor, z1: Tensor) -> None:
+    """Raise a ValueError unless two views have one shape."""
+    if z0.shape != z1.shape:
+        raise ValueError(
+            "Expected `z0` and `z1` to have one shape (B, D) but got "
+            f"{tuple(z0.shape)} and {tuple(z1.shape)}"
+        )
 
 
 def of_all_processes(rows: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rkdo_plugin.normalizers import softmax_
 from rkdo_plugin.options import check_count, check_positive
 from rkdo_plugin.supervision.comparison import Comparison
 from rkdo_plugin.supervision.features import (
@@ -151,10 +150,10 @@ class _GaussianRows:
     def rows(self, rows: slice) -> Tensor:
         logits = self._logits(rows)
         if self.log_sum is None:
-            softmax_(logits)
+            p = torch.softmax(logits, dim=1)
         else:
-            logits.sub_(self.log_sum[rows, None]).exp_()
-        return logits.to(self.comparison.anchors.dtype)
+            p = logits.sub_(self.log_sum[rows, None]).exp_()
+        return p.to(self.comparison.anchors.dtype)
 
     def transposed(self, rows: slice) -> Tensor:
         scaled, log_sum = self._transposed

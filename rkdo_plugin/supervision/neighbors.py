@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rkdo_plugin.normalizers import softmax_
 from rkdo_plugin.options import check_count, check_temperature
 from rkdo_plugin.supervision.comparison import Comparison
 from rkdo_plugin.supervision.features import features_of, squared_distances
@@ -69,7 +68,6 @@ class Similarity:
         def rows(rows: slice) -> Tensor:
             logits = (own[rows] @ others.T).mul_(1 / self.temperature)
             comparison.exclude(logits, rows)
-            softmax_(logits)
-            return logits.to(comparison.anchors)
+            return torch.softmax(logits, dim=1).to(comparison.anchors)
 
         return Target(rows)

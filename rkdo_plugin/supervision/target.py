@@ -33,6 +33,24 @@ class Target:
     candidate_weight: Tensor | None = None
     transposed: Rows | None = None
 
+    def over_all_pairs(self) -> "Target":
+        """(p(j|i) + p(i|j)) / 2, which sums to the number of anchors over all pairs.
+
+        Raises:
+            ValueError: p(i|j) is unknown.
+        """
+        transposed = self.transposed
+        if transposed is None:
+            raise ValueError(
+                "Expected one view and supervision 'gaussian' or 'perplexity' with "
+                "`joint`, which reads p(i|j) beside p(j|i), but got another"
+            )
+        return Target(
+            lambda rows: self.rows(rows).add_(transposed(rows)).div_(2),
+            weight=self.weight,
+            candidate_weight=self.candidate_weight,
+        )
+
 
 class Supervision(Protocol):
     """What should be a neighbour of what: makes p from a comparison and `targets`."""

@@ -18,7 +18,6 @@ from rkdo_plugin.kernels import (
     PowerLaw,
     StudentT,
 )
-from rkdo_plugin.losses.composition import Composition
 from rkdo_plugin.supervision import Gaussian as GaussianOf
 from rkdo_plugin.supervision import (
     Given,
@@ -48,9 +47,9 @@ SUPERVISIONS = [
 
 def matrix(supervision, targets, candidates="all", z1=None, debias=0.0) -> Tensor:
     """P as a whole."""
-    composition = Composition(supervision, Dot(), candidates, debias, False)
-    problem = composition.problem(Z0, z1, targets, None, None)
-    return problem.target.rows(slice(0, len(problem.comparison.anchors)))
+    criterion = IConLoss(1.0, supervision, Dot(), debias=debias, candidates=candidates)
+    target, learned = criterion.p_and_q(Z0, z1, targets, None)
+    return target.rows(slice(0, len(learned.comparison.anchors)))
 
 
 def squares(x, i, j):

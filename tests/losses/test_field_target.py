@@ -4,8 +4,7 @@ import torch
 from oracles import field_target_loss
 from tiny_recipes import DIM, Recipe, filled_field, loader_of, trainer
 
-from rkdo_plugin import FieldCallback, IConLoss, ResponseField, RKDOLoss
-from rkdo_plugin.losses import field_target
+from rkdo_plugin import FieldCallback, FieldTargetLoss, IConLoss, ResponseField, rowwise
 
 IDS = torch.tensor([0, 1, 2, 3, 4]), torch.tensor([1, 1, 4, 9, 0])
 
@@ -29,7 +28,7 @@ def seen_field(samples=range(12), **options):
 def test_value_is_the_naive_loops(candidates, samples, weight):
     field = seen_field(samples, field_weight=weight)
     z0, z1 = batch()
-    loss = RKDOLoss(0.3, candidates=candidates, field=field)(z0, z1, sample_ids=IDS)
+    loss = FieldTargetLoss(field, 0.3, candidates=candidates)(z0, z1, sample_ids=IDS)
     ids = tuple(i.tolist() for i in IDS)
     expected = field_target_loss(z0, z1, ids, field, 0.3, candidates)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
@@ -41,7 +40,7 @@ def test_gradient_is_the_naive_loops(detached):
     views = [z.double() for z in batch()]
     for side, z in enumerate(views):
         z.requires_grad_(side != detached)
-    RKDOLoss(0.3, candidates="all", field=field)(*views, sample_ids=IDS).backward()
+    FieldTargetLoss(field, 0.3, candidates="all")(*views, sample_ids=IDS).backward()
     ids = tuple(i.tolist() for i in IDS)
     for side, z in enumerate(views):
         if side == detached:
@@ -62,7 +61,7 @@ def test_a_one_hot_field_is_icon(options):
     field = ResponseField(12, DIM, neighbors=2)
     samples = torch.arange(5)
     z0, z1 = (z.requires_grad_() for z in batch())
-    ours = RKDOLoss(0.3, field=field, **options)(z0, z1, sample_ids=(samples, samples))
+    ours = FieldTargetLoss(field, 0.3, **options)(z0, z1, sample_ids=(samples, samples))
     icon = IConLoss(0.3, candidates=options.get("candidates", "cross"))
     expected = icon(z0, z1)
     if "symmetric" in options:
@@ -75,15 +74,15 @@ def test_a_one_hot_field_is_icon(options):
 
 def test_chunks_change_nothing(monkeypatch):
     field = seen_field()
-    loss = RKDOLoss(0.3, candidates="all", field=field)
+    loss = FieldTargetLoss(field, 0.3, candidates="all")
     whole = loss(*batch(), sample_ids=IDS)
-    monkeypatch.setattr(field_target, "CHUNK", 25)
+    monkeypatch.setattr(rowwise, "CPU_CHUNK", 25)
     torch.testing.assert_close(loss(*batch(), sample_ids=IDS), whole)
 
 
 def test_it_trains_through_the_callback_and_is_saved_once():
     field = filled_field(coupling=0.5)
-    recipe = Recipe(RKDOLoss(field=field))
+    recipe = Recipe(FieldTargetLoss(field))
     before = recipe.encoder.weight.clone()
     trainer(FieldCallback(field)).fit(recipe, loader_of(field))
     assert all(np.isfinite(recipe.losses))
@@ -93,12 +92,4 @@ def test_it_trains_through_the_callback_and_is_saved_once():
 
 def test_samples_must_be_named():
     with pytest.raises(ValueError, match="add FieldCallback"):
-        RKDOLoss(field=seen_field())(*batch())
-
-
-@pytest.mark.parametrize(
-    "option", [{"depth": 2}, {"coupling": 0.1}, {"detach_target": True}]
-)
-def test_the_batchs_own_recursion_is_refused_beside_a_field(option):
-    with pytest.raises(ValueError, match="beside `field`"):
-        RKDOLoss(field=seen_field(), **option)
+        FieldTargetLoss(seen_field())(*batch())

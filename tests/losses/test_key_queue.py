@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightly.loss import NTXentLoss
 
-from rkdo_plugin import IConLoss, RKDOLoss, create_loss
+from rkdo_plugin import IConLoss, RecursiveLoss, create_loss
 
 
 def views(seed, rows=4, dim=3):
@@ -68,7 +68,7 @@ def test_evaluation_leaves_the_queue_alone():
 def test_a_checkpoint_holds_the_queue(over):
     def create():
         row = create_loss("moco", memory_bank_size=(8, 3))
-        return RKDOLoss(over=row) if over else row
+        return RecursiveLoss(row) if over else row
 
     criterion, resumed = create(), create()
     query, key = views(0)

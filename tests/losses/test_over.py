@@ -6,7 +6,7 @@ import pytest
 import torch
 from table_rows import CALLS, call, create
 
-from rkdo_plugin import IConLoss, RKDOLoss, create_loss, rowwise
+from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss, create_loss, rowwise
 from rkdo_plugin.losses.presets import PRESETS
 
 
@@ -22,7 +22,7 @@ def test_every_row_is_called():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_coupling_is_the_row_itself(name):
-    over = RKDOLoss(over=create(name), coupling=0, depth=1, temperature_decay=0)
+    over = RecursiveLoss(create(name), coupling=0, depth=1, temperature_decay=0)
     torch.testing.assert_close(
         value_and_gradients(over, name),
         value_and_gradients(create(name), name),
@@ -36,7 +36,7 @@ def test_no_coupling_is_the_row_itself(name):
 def test_the_gradient_goes_through_p(name):
     """Against differences of the value, at the published settings."""
     leaves = [z.clone().requires_grad_() for z in CALLS[name].views]
-    criterion = RKDOLoss(over=create(name))
+    criterion = RecursiveLoss(create(name))
     assert torch.autograd.gradcheck(functools.partial(call, criterion, name), leaves)
 
 
@@ -44,19 +44,21 @@ def dense(row, name, coupling, depth, decay, detach):
     """The recursion by autograd on whole matrices."""
     leaves = [z.clone().requires_grad_() for z in CALLS[name].views]
     z1 = leaves[1] if len(leaves) > 1 else CALLS[name].other
-    problem, tau0 = row.problem(leaves[0], z1, CALLS[name].targets, None)
-    everything = slice(0, len(problem.comparison.anchors))
-    products = problem.factors[0] @ problem.factors[1].T
-    p = problem.target.rows(everything)
+    target, learned = row.p_and_q(leaves[0], z1, CALLS[name].targets, None)
+    tau0 = learned.temperature
+    everything = slice(0, len(learned.comparison.anchors))
+    products = learned.factors[0] @ learned.factors[1].T
+    p = target.rows(everything)
     if row.joint:
-        p = (p + p.T) / 2 / len(p)
-    limit = problem.kernel.normalizer
-    weight = problem.target.weight
+        torch.testing.assert_close(p, p.T)
+        p = p / len(p)
+    limit = learned.kernel.normalizer
+    weight = target.weight
     log_w = 0
-    if problem.target.candidate_weight is not None:
-        log_w = problem.target.candidate_weight.log()
-    allowed = problem.comparison.allowed(everything) > 0
-    log_s = similarity(problem.kernel, products)
+    if target.candidate_weight is not None:
+        log_w = target.candidate_weight.log()
+    allowed = learned.comparison.allowed(everything) > 0
+    log_s = similarity(learned.kernel, products)
 
     def log_q(tau):
         logits = (log_s / tau + log_w).masked_fill(~allowed, -1e12)
@@ -106,8 +108,8 @@ def similarity(kernel, products):
 @pytest.mark.parametrize("name", [n for n in PRESETS if n not in ("clip", "cmc")])
 def test_the_recursion_is_that_of_whole_matrices(name, detach, monkeypatch):
     monkeypatch.setattr(rowwise, "CPU_CHUNK", 50)  # a few rows at a time
-    over = RKDOLoss(
-        over=create(name),
+    over = RecursiveLoss(
+        create(name),
         coupling=0.3,
         depth=2,
         temperature_decay=0.2,
@@ -123,7 +125,7 @@ def test_the_recursion_is_that_of_whole_matrices(name, detach, monkeypatch):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_chunk_size_gives_the_dense_result(name, monkeypatch):
-    for criterion in (create(name), RKDOLoss(over=create(name))):
+    for criterion in (create(name), RecursiveLoss(create(name))):
         expected = value_and_gradients(criterion, name)
         for elements in (1, 30, 64, 1000):
             monkeypatch.setattr(rowwise, "CPU_CHUNK", elements)
@@ -135,27 +137,25 @@ def test_every_chunk_size_gives_the_dense_result(name, monkeypatch):
 
 def again(criterion, name):
     fresh = create(name)
-    return RKDOLoss(over=fresh) if isinstance(criterion, RKDOLoss) else fresh
+    return RecursiveLoss(fresh) if isinstance(criterion, RecursiveLoss) else fresh
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"over": "supcon", "temperature": 0.1}, "defaults of `temperature`"),
-        ({"over": "supcon", "candidates": "all"}, "defaults of `temperature`"),
         ({"over": "ntxent"}, "`over` to be one of 'clip', .* but got 'ntxent'"),
         ({"over": IConLoss(divergence="js")}, "divergence 'kl'"),
     ],
 )
 def test_what_it_cannot_be_over_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        RKDOLoss(**options)
+        RecursiveLoss(**options)
 
 
 def test_a_second_row_needs_its_targets():
     with pytest.raises(TypeError, match="`targets` to be labels"):
-        RKDOLoss(over="supcon")(torch.randn(4, 2), torch.randn(4, 2))
-    with pytest.raises(ValueError, match="two views but got one; `over` names"):
+        RecursiveLoss("supcon")(torch.randn(4, 2), torch.randn(4, 2))
+    with pytest.raises(ValueError, match="two views with candidates='cross'"):
         RKDOLoss()(torch.randn(4, 2))
 
 
@@ -163,7 +163,7 @@ def test_the_learnt_temperature_gets_its_gradient():
     torch.manual_seed(0)
     z0, z1 = torch.randn(2, 9, 3, dtype=torch.float64).unbind()
     clip = create_loss("clip", temperature=0.3).double()
-    criterion = RKDOLoss(over=clip)
+    criterion = RecursiveLoss(clip)
     (grad,) = torch.autograd.grad(criterion(z0, z1), clip.log_temperature)
     step = 1e-6
     values = []
