@@ -5,6 +5,8 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from rkdo_plugin.criterion import find_criterion
+
 
 class BatchLabels(Callback):
     """Gives a criterion such as SupCon's the labels of each Lightly batch.
@@ -13,7 +15,11 @@ class BatchLabels(Callback):
     the views' embeddings only. A criterion that reads no labels is left alone.
 
     Args:
-        attribute: The recipe's attribute that holds the criterion.
+        attribute: Where the recipe holds its criterion; with dots for modules within
+            modules, as "criterion.criterion".
+
+    Raises:
+        AttributeError: The recipe holds no criterion there.
 
     Example:
         >>> recipe = create_recipe("simclr", loss="supcon")
@@ -27,9 +33,8 @@ class BatchLabels(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen to the calls of the criterion, if it reads labels."""
-        criterion = getattr(pl_module, self.attribute, None)
+        criterion = find_criterion(pl_module, self.attribute)
         if getattr(criterion, "reads_labels", False) and criterion is not self._told:
-            assert isinstance(criterion, nn.Module)
             criterion.register_forward_pre_hook(self._tell, with_kwargs=True)
             self._told = criterion
 

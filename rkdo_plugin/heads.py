@@ -24,6 +24,11 @@ class LossHead(nn.Module):
         self.projection = projection
         self.criterion = criterion
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether the criterion reads the samples' labels as `targets`."""
+        return bool(getattr(self.criterion, "reads_labels", False))
+
     def forward(
         self, f0: Tensor, f1: Tensor | None = None, targets: Tensor | None = None
     ) -> Tensor:

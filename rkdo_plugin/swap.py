@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from rkdo_plugin.batch_labels import BatchLabels
+from rkdo_plugin.criterion import find_criterion, replace_criterion
 from rkdo_plugin.plugins.create import create_loss
 
 SUPPORTED = (
@@ -29,7 +30,8 @@ def swap_loss(
         module: The recipe.
         name_or_module: A registered loss name, or a criterion called as
             `criterion(z0, z1)`.
-        attribute: The recipe's attribute that holds the criterion.
+        attribute: Where the recipe holds its criterion; with dots for modules within
+            modules, as "criterion.criterion" or "losses.0".
         options: Arguments of the named loss.
 
     Returns:
@@ -47,18 +49,11 @@ def swap_loss(
         0.2
     """
     recipe = type(module).__name__
-    replaced = getattr(module, attribute, None)
-    if not isinstance(replaced, nn.Module):
-        modules = ", ".join(name for name, _ in module.named_children()) or "none"
-        raise AttributeError(
-            f"Expected {recipe}.{attribute} to be the criterion's module but got "
-            f"{type(replaced).__name__}; pass attribute= with one of its modules: "
-            f"{modules}"
-        )
+    replaced = find_criterion(module, attribute)
     call = _TwoTensorCall(recipe, attribute, two_tensor_names(recipe, replaced))
     criterion = _criterion(name_or_module, options)
     criterion.register_forward_pre_hook(call, with_kwargs=True)
-    setattr(module, attribute, criterion)
+    replace_criterion(module, attribute, criterion)
     return module
 
 
@@ -70,7 +65,8 @@ class SwapLoss(BatchLabels):
     Args:
         name_or_module: A registered loss name, or a criterion called as
             `criterion(z0, z1)`.
-        attribute: The recipe's attribute that holds the criterion.
+        attribute: Where the recipe holds its criterion; with dots for modules within
+            modules, as "criterion.criterion" or "losses.0".
         options: Arguments of the named loss.
 
     Raises:
@@ -92,7 +88,7 @@ class SwapLoss(BatchLabels):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Swap, before weights are moved, restored or given to an optimizer."""
-        if getattr(pl_module, self.attribute, None) is not self.criterion:
+        if find_criterion(pl_module, self.attribute) is not self.criterion:
             swap_loss(pl_module, self.criterion, self.attribute)
         super().setup(trainer, pl_module, stage)
 

@@ -173,9 +173,9 @@ def test_other_calls_are_refused_at_the_first_step(call, shown):
     assert torch.equal(recipe.encoder.weight, before)
 
 
-def test_a_missing_attribute_names_those_there_are():
+def test_a_missing_attribute_names_what_looks_like_a_criterion():
     with pytest.raises(
-        AttributeError, match=r"Recipe\.loss .* pass attribute= .*: encoder, predictor"
+        AttributeError, match=r"Recipe\.loss .* pass attribute= .*: criterion$"
     ):
         swap_loss(Recipe(NTXentLoss(), both), "rkdo", attribute="loss")
 

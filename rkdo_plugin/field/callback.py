@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from rkdo_plugin.criterion import find_criterion
 from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
 from rkdo_plugin.field.response_field import ResponseField
@@ -35,8 +36,8 @@ class FieldCallback(Callback):
         final_coupling: Let the coupling go along a cosine from `field.coupling`, which
             keeps its value, to this one; constant when not given. The paper advises
             from large to small.
-        attribute: The recipe's attribute that holds the criterion; of a `LossHead` in
-            `criterion` it is "criterion.criterion".
+        attribute: Where the recipe holds its criterion; with dots for modules within
+            modules, as "criterion.criterion" for that of a `LossHead`.
 
     Raises:
         ValueError: An option is outside its range.
@@ -83,13 +84,7 @@ class FieldCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Watch the criterion, which `SwapLoss` has replaced by now."""
-        try:
-            criterion = pl_module.get_submodule(self.attribute)
-        except AttributeError as error:
-            raise AttributeError(
-                f"Expected {type(pl_module).__name__}.{self.attribute} to be the "
-                "criterion's module but there is none"
-            ) from error
+        criterion = find_criterion(pl_module, self.attribute)
         self.field.to(pl_module.device)
         self._unwatch()
         self._calls = CriterionCalls(criterion)
@@ -190,12 +185,7 @@ class FieldCallback(Callback):
         if trainer.world_size > 1:
             index = trainer.strategy.all_gather(index).flatten()
             embeddings = trainer.strategy.all_gather(embeddings).flatten(0, 1)
-        coupling = self.field.coupling
-        self.field.coupling = self._coupling(trainer)
-        try:
-            self.field.update(index, embeddings)
-        finally:
-            self.field.coupling = coupling
+        self.field.update(index, embeddings, coupling=self._coupling(trainer))
 
     def _coupling(self, trainer: Trainer) -> float:
         """A of this step; 0 as long as the warm-up leaves the rows alone."""

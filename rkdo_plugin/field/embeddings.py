@@ -1,6 +1,7 @@
 """Embeddings as the response field keeps them: unit vectors, one a sample."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,45 @@ def check_finite(name: str, values: Tensor) -> None:
             f"Expected `{name}` to be finite but got {values[row, column].item()} in "
             f"row {row}"
         )
+
+
+def checked_features(features: Any, num_samples: int) -> Tensor:
+    """Features (N, F) as a float32 tensor, on their own device.
+
+    Raises:
+        ValueError: The shape is not (N, F), or a value is not finite.
+    """
+    features = torch.as_tensor(features)
+    fits = features.ndim == 2 and len(features) == num_samples
+    if not fits or features.shape[1] == 0:
+        raise ValueError(
+            f"Expected `features` to have shape ({num_samples}, F) but got "
+            f"{tuple(features.shape)}"
+        )
+    numbers: Tensor = features.float()
+    check_finite("features", numbers)
+    return numbers
+
+
+def checked_index(index: Tensor, num_samples: int) -> Tensor:
+    """Samples (B,) as int64 on the CPU.
+
+    Raises:
+        ValueError: The index holds no integers, or one outside [0, num_samples).
+    """
+    if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
+        raise ValueError(
+            "Expected `index` to hold integers (B,) but got "
+            f"{tuple(index.shape)} of {index.dtype}"
+        )
+    index = index.to("cpu", torch.int64)
+    outside = index[(index < 0) | (index >= num_samples)]
+    if len(outside) > 0:
+        raise ValueError(
+            f"Expected `index` to hold values in [0, {num_samples}) but got "
+            f"{int(outside[0])}"
+        )
+    return index
 
 
 def mean_of_samples(index: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,12 +76,19 @@ def mean_of_samples(index: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
     return samples[directed], functional.normalize(sums[directed], dim=1)
 
 
-def map_file(path: Path, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    """A tensor (rows, columns) in a file, which is created where there is none.
+def stored_embeddings(
+    shape: tuple[int, int], dtype: torch.dtype, file: str | Path | None
+) -> Tensor:
+    """A tensor (N, D) of zeros in memory, or that of a file, memory-mapped.
+
+    The file is created where there is none.
 
     Raises:
         ValueError: The file is of another size.
     """
+    if file is None:
+        return torch.zeros(shape, dtype=dtype)
+    path, (rows, columns) = Path(file), shape
     size = rows * columns * dtype.itemsize
     if path.exists() and path.stat().st_size != size:
         raise ValueError(

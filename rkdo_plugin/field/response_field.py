@@ -9,16 +9,20 @@ from torch import Tensor, nn
 from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.embeddings import (
     check_finite,
-    map_file,
+    checked_features,
+    checked_index,
     mean_of_samples,
+    stored_embeddings,
 )
-from rkdo_plugin.field.rows import UNFILLED, Rows, mix_rows
+from rkdo_plugin.field.rows import UNFILLED, Rows, mix_rows, response
 from rkdo_plugin.field.saved_state import FORMAT, check_saved
-from rkdo_plugin.field.search import exact_neighbors, sampled_neighbors
-from rkdo_plugin.options import check_range, check_temperature, choose
-
-SEARCHES = ("exact", "sampled")
-INITIAL_CHUNK = 1024  # samples whose first neighbours are searched at a time
+from rkdo_plugin.field.search import (
+    SEARCHES,
+    exact_neighbors,
+    neighbors_of_all,
+    sampled_neighbors,
+)
+from rkdo_plugin.options import check_count, check_range, check_temperature, choose
 
 
 class ResponseField(nn.Module):
@@ -91,16 +95,12 @@ class ResponseField(nn.Module):
         embeddings_file: str | Path | None = None,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"Expected `dim` to be at least 1 but got {dim}")
+        check_count("dim", dim)
+        check_count("search_samples", search_samples)
         if not 1 <= neighbors < num_samples:
             raise ValueError(
                 "Expected `neighbors` to be at least 1 and less than `num_samples`, "
                 f"{num_samples}, but got {neighbors}"
-            )
-        if search_samples < 1:
-            raise ValueError(
-                f"Expected `search_samples` to be at least 1 but got {search_samples}"
             )
         if not embedding_dtype.is_floating_point:
             raise ValueError(
@@ -120,21 +120,12 @@ class ResponseField(nn.Module):
         self.seed = seed
         self.embeddings_file = embeddings_file
         self.fingerprint: str | None = None
-        shape = (num_samples, neighbors)
-        rows = {
-            "ids": torch.full(shape, UNFILLED, dtype=torch.int32),
-            "weights": torch.zeros(shape),
-            "self_mass": torch.ones(num_samples),
-            "active_weight": torch.tensor(float(field_weight)),
-        }
-        for name, row in rows.items():
-            self.register_buffer(name, row.share_memory_())  # type: ignore[no-untyped-call]
-        self.register_buffer(
-            "embeddings",
-            torch.zeros(num_samples, dim, dtype=embedding_dtype)
-            if embeddings_file is None
-            else map_file(Path(embeddings_file), num_samples, dim, embedding_dtype),
-        )
+        rows = Rows.one_hot(num_samples, neighbors, field_weight)
+        for name, row in vars(rows).items():
+            self.register_buffer(name, row)
+        shape = (num_samples, dim)
+        stored = stored_embeddings(shape, embedding_dtype, embeddings_file)
+        self.register_buffer("embeddings", stored)
         self.register_buffer("valid", torch.zeros(num_samples, dtype=torch.bool))
         self.register_buffer("updates", torch.tensor(0))
 
@@ -158,28 +149,10 @@ class ResponseField(nn.Module):
             ValueError: The shape is not (N, F), or a value is not finite; the field is
                 left as it was.
         """
-        features = torch.as_tensor(features)
-        if (
-            features.ndim != 2
-            or len(features) != self.num_samples
-            or features.shape[1] == 0
-        ):
-            raise ValueError(
-                f"Expected `features` to have shape ({self.num_samples}, F) but got "
-                f"{tuple(features.shape)}"
-            )
-        features = features.float()
-        check_finite("features", features)
-        unit = unit_rows(features)
+        unit = unit_rows(checked_features(features, self.num_samples))
         directed = unit.any(dim=1)
-        found = [
-            exact_neighbors(unit[own], unit, directed, own, self.neighbors)
-            for own in torch.split(
-                torch.arange(len(unit), device=unit.device), INITIAL_CHUNK
-            )
-        ]
-        ids = torch.cat([ids for ids, _ in found])
-        weights = self._response(torch.cat([similarities for _, similarities in found]))
+        ids, similarities = neighbors_of_all(unit, directed, self.neighbors)
+        weights = response(similarities, self.teacher_temperature)
         alone = ~directed | (ids[:, 0] == UNFILLED)
         self.ids.copy_(ids.masked_fill(alone[:, None], UNFILLED))
         self.weights.copy_(weights.masked_fill(alone[:, None], 0))
@@ -200,7 +173,7 @@ class ResponseField(nn.Module):
         Raises:
             ValueError: The index holds no integers, or one outside [0, N).
         """
-        return self.rows.sample(self._checked_index(index), generator)
+        return self.rows.sample(checked_index(index, self.num_samples), generator)
 
     def target(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The raw rows of samples.
@@ -216,11 +189,13 @@ class ResponseField(nn.Module):
         Raises:
             ValueError: The index holds no integers, or one outside [0, N).
         """
-        index = self._checked_index(index)
+        index = checked_index(index, self.num_samples)
         return self.ids[index].long(), self.weights[index], self.self_mass[index]
 
     @torch.no_grad()
-    def update(self, index: Tensor, embeddings: Tensor) -> None:
+    def update(
+        self, index: Tensor, embeddings: Tensor, coupling: float | None = None
+    ) -> None:
         """Store embeddings, and move the rows of their samples: equation (3), one step.
 
         Call it once an optimizer step, after `backward`. A sample that occurs several
@@ -230,12 +205,15 @@ class ResponseField(nn.Module):
         Args:
             index: (B,) integers.
             embeddings: (B, D), any floating dtype; normalised here.
+            coupling: a of this update, in [0, 1]; the field's own when not given.
 
         Raises:
             ValueError: The index holds no integers, or one outside [0, N), a shape is
                 wrong or an embedding is not finite; the field is left as it was.
         """
-        index = self._checked_index(index)
+        coupling = self.coupling if coupling is None else coupling
+        check_range("coupling", coupling, 0, 1)
+        index = checked_index(index, self.num_samples)
         if embeddings.shape != (len(index), self.dim):
             raise ValueError(
                 f"Expected `embeddings` to have shape ({len(index)}, {self.dim}), one "
@@ -250,25 +228,20 @@ class ResponseField(nn.Module):
         self.updates += 1
         self.embeddings[samples] = latest.to(self.embeddings.dtype)
         self.valid[samples] = True
-        if self.coupling > 0 and len(samples) > 0:
-            self._move_rows(samples, latest)
+        if coupling > 0 and len(samples) > 0:
+            self._move_rows(samples, latest, coupling)
 
-    def _move_rows(self, samples: Tensor, latest: Tensor) -> None:
-        """P <- (1 - a) p + a q for the rows of unique samples (B,)."""
+    def _move_rows(self, samples: Tensor, latest: Tensor, coupling: float) -> None:
+        """p <- (1 - a) p + a q for the rows of unique samples (B,)."""
         ids, weights, self_mass = self.target(samples)
         new_ids, similarities = self._neighbors(samples, latest, ids)
         # Without any neighbour there is no q, and the row waits for one.
         found = (new_ids[:, 0] != UNFILLED).cpu()
         samples = samples.cpu()[found]
-        new_weights = self._response(similarities).cpu()[found]
-        ids, weights, self_mass = mix_rows(
-            ids[found],
-            weights[found],
-            self_mass[found],
-            new_ids.cpu()[found],
-            new_weights,
-            self.coupling,
-        )
+        new_weights = response(similarities, self.teacher_temperature).cpu()[found]
+        row = ids[found], weights[found], self_mass[found]
+        new_row = new_ids.cpu()[found], new_weights
+        ids, weights, self_mass = mix_rows(*row, *new_row, coupling)
         self.ids[samples] = ids.int()
         self.weights[samples] = weights
         self.self_mass[samples] = self_mass
@@ -283,23 +256,13 @@ class ResponseField(nn.Module):
         # From the number of the update, so that a resumed run, and every process of a
         # distributed one, draws the same candidates.
         generator = torch.Generator().manual_seed(self.seed * 2**32 + int(self.updates))
-        sampled = torch.randint(
-            self.num_samples, (self.search_samples,), generator=generator
-        )
-        return sampled_neighbors(
-            *known, sampled.to(latest.device), current.to(latest.device)
-        )
-
-    def _response(self, similarities: Tensor) -> Tensor:
-        """q: softmax of similarities (B, k); zeros where there is no neighbour."""
-        q = torch.softmax(similarities / self.teacher_temperature, dim=1)
-        return q.masked_fill(similarities == -torch.inf, 0)
+        size = (self.search_samples,)
+        sampled = torch.randint(self.num_samples, size, generator=generator)
+        return sampled_neighbors(*known, sampled.to(latest.device), current)
 
     def row_entropy(self) -> Tensor:
         """Entropy (N,) of each row in nats, its self mass included."""
-        of_neighbors: Tensor = torch.special.entr(self.weights).sum(dim=1)
-        of_itself: Tensor = torch.special.entr(self.self_mass)
-        return of_neighbors + of_itself
+        return self.rows.entropy()
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a saved field must agree with when it is loaded."""
@@ -329,27 +292,8 @@ class ResponseField(nn.Module):
         self.embeddings = self.embeddings.to(self.valid.device)
         return self
 
-    def _checked_index(self, index: Tensor) -> Tensor:
-        """The index on the CPU as (B,) int64."""
-        if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
-            raise ValueError(
-                "Expected `index` to hold integers (B,) but got "
-                f"{tuple(index.shape)} of {index.dtype}"
-            )
-        index = index.to("cpu", torch.int64)
-        outside = index[(index < 0) | (index >= self.num_samples)]
-        if len(outside) > 0:
-            raise ValueError(
-                f"Expected `index` to hold values in [0, {self.num_samples}) but got "
-                f"{int(outside[0])}"
-            )
-        return index
-
     def extra_repr(self) -> str:
         """The options, as `print(field)` shows them."""
-        return (
-            f"num_samples={self.num_samples}, dim={self.dim}, "
-            f"neighbors={self.neighbors}, coupling={self.coupling}, "
-            f"teacher_temperature={self.teacher_temperature}, "
-            f"field_weight={self.field_weight}, search={self.search!r}"
-        )
+        options = "num_samples dim neighbors coupling teacher_temperature field_weight"
+        names = [*options.split(), "search"]
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

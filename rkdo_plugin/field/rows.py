@@ -28,6 +28,25 @@ class Rows:
     self_mass: Tensor
     active_weight: Tensor
 
+    @classmethod
+    def one_hot(cls, num_samples: int, neighbors: int, weight: float) -> "Rows":
+        """Rows in shared memory whose samples are their own only neighbour."""
+        rows = cls(
+            ids=torch.full((num_samples, neighbors), UNFILLED, dtype=torch.int32),
+            weights=torch.zeros(num_samples, neighbors),
+            self_mass=torch.ones(num_samples),
+            active_weight=torch.tensor(float(weight)),
+        )
+        for part in vars(rows).values():
+            part.share_memory_()
+        return rows
+
+    def entropy(self) -> Tensor:
+        """Entropy (N,) of each row in nats, its self mass included."""
+        of_neighbors: Tensor = torch.special.entr(self.weights).sum(dim=1)
+        of_itself: Tensor = torch.special.entr(self.self_mass)
+        return of_neighbors + of_itself
+
     def sample(self, index: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw j ~ (1 - w (1 - m)) onehot(i) + w (1 - m) row / |row| for each i.
 
@@ -47,6 +66,17 @@ class Rows:
         # Another process may be writing the row: an unfilled slot is never followed.
         moves &= partner != UNFILLED
         return torch.where(moves, partner, index)
+
+
+def response(similarities: Tensor, temperature: float) -> Tensor:
+    """q = softmax(similarities / tau) (B, k); 0 where there is no neighbour.
+
+    Args:
+        similarities: (B, k), -inf where there is no neighbour.
+        temperature: tau.
+    """
+    q = torch.softmax(similarities / temperature, dim=1)
+    return q.masked_fill(similarities == -torch.inf, 0)
 
 
 def mix_rows(

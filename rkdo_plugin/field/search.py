@@ -5,7 +5,9 @@ from torch import Tensor
 
 from rkdo_plugin.field.rows import UNFILLED
 
+SEARCHES = ("exact", "sampled")
 CHUNK = 2**22  # similarities in memory at a time
+QUERIES = 1024  # samples of all that are searched at a time
 GROUP = 16  # similarities of which only the largest is ranked at first
 
 
@@ -41,6 +43,26 @@ def exact_neighbors(
     return _merge(torch.cat(ids, dim=1), torch.cat(similarities, dim=1), neighbors)
 
 
+def neighbors_of_all(
+    unit: Tensor, valid: Tensor, neighbors: int
+) -> tuple[Tensor, Tensor]:
+    """The most similar samples of every sample.
+
+    Args:
+        unit: (N, D) float32 unit vectors.
+        valid: (N,) bool, the samples that count.
+        neighbors: k, less than N.
+
+    Returns:
+        ids (N, k) and similarities (N, k), as `exact_neighbors` gives them.
+    """
+    found = [
+        exact_neighbors(unit[own], unit, valid, own, neighbors)
+        for own in torch.split(torch.arange(len(unit), device=unit.device), QUERIES)
+    ]
+    return torch.cat([ids for ids, _ in found]), torch.cat([s for _, s in found])
+
+
 def sampled_neighbors(
     queries: Tensor,
     bank: Tensor,
@@ -72,6 +94,7 @@ def sampled_neighbors(
     products[torch.arange(len(own), device=own.device), itself] = -torch.inf
     similarities, column = _largest(products, neighbors)
 
+    current = current.to(queries.device)
     rows = current.clamp_min(0)
     counts = (current != UNFILLED) & valid[rows] & ~torch.isin(rows, shared)
     stored = bank.index_select(0, rows.flatten()).view(*rows.shape, -1)

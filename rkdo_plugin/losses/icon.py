@@ -104,9 +104,8 @@ class IConLoss(nn.Module):
         check_range("debias", debias, 0, 1)
         check_gather(gather_distributed)
         if isinstance(supervision, str):
-            supervision = SUPERVISIONS[
-                choose("supervision", supervision, SUPERVISIONS)
-            ]()
+            name = choose("supervision", supervision, SUPERVISIONS)
+            supervision = SUPERVISIONS[name]()
         if isinstance(kernel, str):
             kernel = KERNELS[choose("kernel", kernel, KERNELS)]()
         self.supervision = supervision

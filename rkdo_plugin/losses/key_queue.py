@@ -53,7 +53,7 @@ class KeyQueue(nn.Module):
             The comparison, and factors of its anchors and candidates for the kernel.
 
         Raises:
-            ValueError: The shapes differ, or the embeddings are not of the queue's size.
+            ValueError: The shapes differ, or D is not the queue's.
         """
         check_one_shape(query, key)
         if query.shape[1] != self.keys.shape[1]:

@@ -336,9 +336,9 @@ def test_the_coupling_goes_along_a_cosine_and_the_field_keeps_its_own():
     seen, history = [], History()
     update = field.update
 
-    def watched(index, embeddings):
-        seen.append(field.coupling)
-        update(index, embeddings)
+    def watched(index, embeddings, coupling):
+        seen.append(coupling)
+        update(index, embeddings, coupling)
 
     field.update = watched
     trainer(FieldCallback(field, final_coupling=0.2), logger=history).fit(
