@@ -15,8 +15,10 @@ from tempfile import TemporaryDirectory
 from sklearn.cluster import KMeans
 
 from rkdo_plugin.recipes.cluster import Cluster, agreement
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import train
 
+QUIET = Execution(workers=0, progress=False)
 EPOCHS = {"digits": 60, "fashion-mnist": 20}
 LIMIT = {"digits": None, "fashion-mnist": 10_000}
 
@@ -26,8 +28,8 @@ def scores(
 ) -> dict[str, float]:
     """Hungarian accuracy and NMI of clusters and of k-means, on training images."""
     with TemporaryDirectory() as folder:
-        run = train(
-            "cluster",
+        settings = RunSettings(
+            recipe="cluster",
             data=data,
             field=field,
             loss_options={"debias": debias},
@@ -35,10 +37,8 @@ def scores(
             epochs=EPOCHS[data],
             limit=LIMIT[data],
             seed=seed,
-            out=str(Path(folder, "run")),
-            workers=0,
-            progress=False,
         )
+        run = train(settings, Path(folder, "run"), QUIET)
     assert isinstance(run.recipe, Cluster)
     features, clusters, labels = run.recipe.embed(run.data.train, run.data)
     k_means = KMeans(len(run.recipe.sizes), n_init=10, random_state=seed)

@@ -24,9 +24,11 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from rkdo_plugin.recipes.data.images import ImageData, as_arrays, load_data
+from rkdo_plugin.export import freeze
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import ImageData, as_arrays
 from rkdo_plugin.recipes.evaluation.accuracy import NEIGHBORS, TEMPERATURE, evaluate
-from rkdo_plugin.recipes.evaluation.model import load_model
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import train
 
 CONFIDENCE = 0.95
@@ -43,7 +45,7 @@ class Arm:
         name: In the table.
         epochs: Lengths; each is a run of its own.
         seeds: Number of seeds.
-        settings: Arguments of `train`.
+        settings: Fields of `RunSettings`.
         rivals: Pairs of own epochs and of "other arm, epochs" to compare with.
         first_seed: Later than 0 where the settings were chosen on the first seeds.
     """
@@ -216,16 +218,10 @@ def run_one(arm: Arm, epochs: int, seed: int) -> Row:
     """One complete run's accuracies on the test images."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        run = train(
-            out=folder,
-            epochs=epochs,
-            seed=seed,
-            workers=0,
-            progress=False,
-            **arm.settings,
-        )
+        settings = RunSettings(epochs=epochs, seed=seed, **arm.settings)
+        run = train(settings, folder, Execution(workers=0, progress=False))
         seconds = time.process_time() - started
-        embed = load_model(run.folder).embed
+        embed = freeze(run.checkpoint).embed
     data = load_data(arm.settings["data"], limit=arm.settings.get("limit"))
     scores = evaluate(embed, data)
     if arm.settings["data"] == "digits":  # 360 test images tell little apart

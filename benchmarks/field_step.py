@@ -23,12 +23,13 @@ import torch
 
 from rkdo_plugin import FieldCallback, FieldPairs, ResponseField
 from rkdo_plugin.plugins.create import create_recipe
-from rkdo_plugin.recipes.data.images import ImageData, load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.field.features import features_by_name
 from rkdo_plugin.recipes.simclr import OUTPUT_DIM
+from rkdo_plugin.recipes.training.batches import TwoViews
 from rkdo_plugin.recipes.training.loader import StepLoader
 from rkdo_plugin.recipes.training.logs import quiet_lightning
-from rkdo_plugin.recipes.training.samples import TwoViews
 from rkdo_plugin.recipes.views.transforms import two_views
 
 IMAGES = 10_000

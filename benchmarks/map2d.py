@@ -13,16 +13,18 @@ from pathlib import Path
 
 from sklearn.manifold import TSNE
 
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
-from rkdo_plugin.recipes.evaluation.recipe import load_recipe
-from rkdo_plugin.recipes.map2d import map_accuracy
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
+from rkdo_plugin.recipes.evaluation.trained import load_trained
+from rkdo_plugin.recipes.map2d import Map2D, map_accuracy
 
 
 def main(run: str) -> None:
     """Print a line each."""
-    recipe = load_recipe(Path(run))
-    assert recipe is not None
-    data = load_data(recipe.trained_on, limit=recipe.trained_limit)
+    trained = load_trained(Path(run))
+    recipe = trained.recipe
+    assert isinstance(recipe, Map2D) and trained.data is not None
+    data = load_data(trained.data, limit=trained.limit)
     images, labels = as_arrays(data.train, data.image_size)
     test_images, test_labels = as_arrays(data.test, data.image_size)
     started = time.perf_counter()

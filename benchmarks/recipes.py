@@ -23,7 +23,7 @@ import torch
 
 from rkdo_plugin.export import freeze
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate
-from rkdo_plugin.recipes.evaluation.model import torch_embed
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import train
 
 TAU = {"temperature": 0.1}
@@ -74,19 +74,17 @@ def run(recipe: str, options: dict[str, Any], seed: int) -> dict[str, Any]:
     """Train and score once."""
     folder = Path(tempfile.mkdtemp())
     start = time.perf_counter()
-    done = train(
-        recipe,
+    settings = RunSettings(
+        recipe=recipe,
         data="fashion-mnist",
         limit=10_000,
-        out=str(folder / "run"),
-        workers=0,
         augment="batches",
-        progress=False,
         seed=seed,
         **options,
     )
+    done = train(settings, folder / "run", Execution(workers=0, progress=False))
     seconds = (time.perf_counter() - start) / 10
-    scores = evaluate(torch_embed(freeze(done.checkpoint)), done.data)
+    scores = evaluate(freeze(done.checkpoint).embed, done.data)
     accuracy = ""
     if hasattr(done.recipe, "classifiers"):
         accuracy = done.recipe.report(done.data, folder).split()[2]

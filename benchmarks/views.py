@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rkdo_plugin.recipes.data.images import ImageData, load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import ImageData
+from rkdo_plugin.recipes.training.batches import TwoViews
 from rkdo_plugin.recipes.training.loader import StepLoader
-from rkdo_plugin.recipes.training.samples import TwoViews
 from rkdo_plugin.recipes.views.transforms import batched_two_views, raw_image, two_views
 
 COUNT = 5120

@@ -4,21 +4,20 @@
 """
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.metrics.cluster import contingency_matrix
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_count
-from rkdo_plugin.recipes.base.recipe import Recipe, build_encoder
+from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages
-from rkdo_plugin.recipes.encoders.torchvision import feature_dim
+from rkdo_plugin.recipes.evaluation.clusters import agreement
 from rkdo_plugin.recipes.pictures.clusters import draw_clusters
 from rkdo_plugin.recipes.views.plain import plain_view
 from rkdo_plugin.recipes.views.transforms import Views
@@ -29,64 +28,60 @@ MOMENTUM = (
 COLLAPSED = 0.9  # share of the images in one cluster that is worth a warning
 
 
+@dataclass(frozen=True)
+class ClusterSettings(RecipeSettings):
+    """Settings of `Cluster`.
+
+    Args:
+        clusters: Number of clusters.
+        heads: Number of heads to choose from.
+        hidden: Width of a head's hidden layer.
+    """
+
+    encoder: str | nn.Module = "pixels"
+    loss: str | nn.Module = "pmi-clustering"
+    learning_rate: float = 3e-3
+    clusters: int = 10
+    heads: int = 4
+    hidden: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("clusters", "heads", "hidden"):
+            check_count(name, getattr(self, name))
+        if self.clusters < 2:
+            raise ValueError(
+                f"Expected `clusters` to be at least 2 but got {self.clusters}"
+            )
+
+
 class Cluster(Recipe):
     """Assigns images to clusters by their frozen features.
 
-    Several heads are trained beside each other, and the one of the least loss is used:
-    what restarts are to k-means. Partners come from a response field.
-
-    Args:
-        encoder: What gives the features: "pixels", "run:FOLDER" for the encoder of a
-            trained run, any other registered encoder, or a module. It stays as it is.
-        loss: A registered loss's name, or a criterion called as
-            `criterion(logits0, logits1)`.
-        loss_options: Arguments of a loss given by name.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images in pixels.
-        clusters: Their number.
-        heads: Number of heads to choose from.
-        hidden: Width of a head's hidden layer.
-        optimizer: "adamw", "sgd" or "lars".
-        learning_rate: Its peak.
-        weight_decay: Of matrices and kernels.
+    The encoder stays as it is. Several heads are trained beside each other, and the one
+    of the least loss is used, as k-means uses the best of its restarts. Partners come
+    from a response field. The criterion is called as `criterion(logits0, logits1)`.
 
     Example:
-        >>> recipe = Cluster(clusters=10, in_channels=1, image_size=28)
+        >>> recipe = create_recipe("cluster", in_channels=1, image_size=28)
         >>> recipe(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
 
-    own_field = "pixels"  # --field says whose neighbours
-    field_stays = True
+    Settings = ClusterSettings
+    settings: ClusterSettings
+    default_field = "pixels"
+    updates_field = False
+    reports = True
 
-    def __init__(
-        self,
-        encoder: str | nn.Module = "pixels",
-        loss: str | nn.Module = "pmi-clustering",
-        loss_options: dict[str, Any] | None = None,
-        in_channels: int = 3,
-        image_size: int = 32,
-        clusters: int = 10,
-        heads: int = 4,
-        hidden: int = 256,
-        optimizer: str = "adamw",
-        learning_rate: float = 3e-3,
-        weight_decay: float = 0.01,
-    ) -> None:
-        for name, value in {
-            "clusters": clusters,
-            "heads": heads,
-            "hidden": hidden,
-        }.items():
-            check_count(name, value)
-        if clusters < 2:
-            raise ValueError(f"Expected `clusters` to be at least 2 but got {clusters}")
-        super().__init__(
-            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
-        )
-        self.backbone = build_encoder(encoder, in_channels)
+    head_loss: Tensor
+    sizes: Tensor
+
+    def __init__(self, settings: SettingsLike = None) -> None:
+        super().__init__(settings)
+        clusters, hidden = self.settings.clusters, self.settings.hidden
+        heads = self.settings.heads
+        self.backbone, dim = self.build_encoder()
         self.backbone.eval().requires_grad_(False)
-        dim = feature_dim(self.backbone, in_channels, image_size)
         self.scale = Scale(dim)
         self.heads = nn.ModuleList(
             nn.Sequential(
@@ -96,9 +91,6 @@ class Cluster(Recipe):
         )
         self.register_buffer("head_loss", torch.zeros(heads))
         self.register_buffer("sizes", torch.full((clusters,), 1 / clusters))
-
-    head_loss: Tensor
-    sizes: Tensor
 
     def views(self, data: ImageData) -> Views:
         """The image as it is."""
@@ -144,7 +136,7 @@ class Cluster(Recipe):
             share = logits[best][0].softmax(dim=1).mean(dim=0)
             self.sizes.lerp_(share, 1.0 if first else 1 - MOMENTUM)
             used = logits[best][0].argmax(dim=1).unique().numel()
-        self.log("train_loss", losses[best], prog_bar=True, batch_size=size)
+        self.log_loss(losses[best], size)
         self.log("largest_cluster", self.sizes.max(), batch_size=size)
         self.log("used_clusters", float(used), batch_size=size)
         return losses.sum()
@@ -246,29 +238,3 @@ class Scale(nn.Module):
             variance = (features - self.mean).square().mean()
             self.variance.lerp_(variance, share)
         return (features - self.mean) * torch.rsqrt(self.variance + 1e-12)
-
-
-def agreement(
-    labels: np.ndarray[Any, Any], clusters: np.ndarray[Any, Any]
-) -> dict[str, float]:
-    """How well clusters agree with classes.
-
-    Args:
-        labels: Classes (N,).
-        clusters: Clusters (N,).
-
-    Returns:
-        "accuracy" under the best one-to-one map of clusters to classes (Hungarian
-        algorithm), "nmi" and "ari".
-
-    Example:
-        >>> agreement(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 5]))["accuracy"]
-        0.75
-    """
-    counts = contingency_matrix(labels, clusters)
-    matched = counts[linear_sum_assignment(counts, maximize=True)].sum()
-    return {
-        "accuracy": float(matched / len(labels)),
-        "nmi": float(normalized_mutual_info_score(labels, clusters)),
-        "ari": float(adjusted_rand_score(labels, clusters)),
-    }

@@ -4,6 +4,7 @@
 [1] t-SimCNE, 2022, https://arxiv.org/abs/2210.09879
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from rkdo_plugin.plugins.create import create_encoder
 from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 from rkdo_plugin.recipes.data.images import ImageData, as_arrays
 from rkdo_plugin.recipes.pictures.map import draw_map
 from rkdo_plugin.recipes.views.plain import plain_view
@@ -25,57 +27,55 @@ NEIGHBORS = 10  # that vote for the class of a place
 BATCH_SIZE = 512  # images in the network at a time
 
 
+@dataclass(frozen=True)
+class Map2DSettings(RecipeSettings):
+    """Settings of `Map2D`.
+
+    Args:
+        features: The registered encoder whose features t-SNE reads: "pixels", or
+            "run:FOLDER" for that of a trained run. It stays as it is.
+    """
+
+    loss: str | nn.Module = "t-sne"
+    features: str = "pixels"
+
+
 class Map2D(Recipe):
     """Parametric t-SNE, or t-SimCNE, with any encoder.
 
-    A criterion that reads features, such as t-SNE's, is called as
-    `criterion(places, targets=features)` on images as they are. One of pairs, such as
-    "t-simclr", is called as `criterion(places0, places1)` on two augmented views.
-
-    Args:
-        encoder: A registered encoder's name, before the layers that end in the plane;
-            or a module from images (B, C, H, W) to places (B, 2).
-        loss: A registered loss's name, or a criterion.
-        loss_options: Arguments of a loss given by name.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images in pixels.
-        features: The registered encoder whose features t-SNE reads: "pixels",
-            "run:FOLDER" for that of a trained run. It stays as it is.
-        optimizer: "adamw", "sgd" or "lars".
-        learning_rate: Its peak.
-        weight_decay: Of matrices and kernels.
+    An encoder given by name gets layers that end in the plane; a module maps images
+    (B, C, H, W) to places (B, 2) itself. A criterion that reads features, such as
+    t-SNE's, is called as `criterion(places, targets=features)` on images as they are. A
+    criterion of pairs, such as "t-simclr", is called as `criterion(places0, places1)`
+    on two augmented views.
 
     Example:
-        >>> recipe = Map2D(in_channels=1, image_size=28)
+        >>> recipe = create_recipe("map2d", in_channels=1, image_size=28)
         >>> recipe(torch.rand(5, 1, 28, 28)).shape
         torch.Size([5, 2])
     """
 
+    Settings = Map2DSettings
+    settings: Map2DSettings
     normalize = False  # places are no directions
+    reports = True
 
-    def __init__(
-        self,
-        encoder: str | nn.Module = "small-convnet",
-        loss: str | nn.Module = "t-sne",
-        loss_options: dict[str, Any] | None = None,
-        in_channels: int = 3,
-        image_size: int = 32,
-        features: str = "pixels",
-        optimizer: str = "adamw",
-        learning_rate: float = 4e-3,
-        weight_decay: float = 0.01,
-    ) -> None:
-        super().__init__(
-            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
+    def __init__(self, settings: SettingsLike = None) -> None:
+        super().__init__(settings)
+        encoder, channels = self.settings.encoder, self.settings.in_channels
+        self.backbone = (
+            encoder
+            if isinstance(encoder, nn.Module)
+            else create_encoder(f"plane:{encoder}", in_channels=channels)
         )
-        self.exported_encoder = f"plane:{encoder}" if isinstance(encoder, str) else None
-        self.backbone: nn.Module = (
-            create_encoder(f"plane:{encoder}", in_channels=in_channels)
-            if isinstance(encoder, str)
-            else encoder
-        )
-        self.features = create_encoder(features, in_channels=in_channels)
+        self.features = create_encoder(self.settings.features, in_channels=channels)
         self.features.eval().requires_grad_(False)
+
+    @property
+    def encoder_name(self) -> str | None:
+        """The registered encoder that `backbone` is; None where it is a module."""
+        encoder = self.settings.encoder
+        return f"plane:{encoder}" if isinstance(encoder, str) else None
 
     @property
     def augmented(self) -> bool:
@@ -112,8 +112,7 @@ class Map2D(Recipe):
             with torch.no_grad():
                 features = self.features(view0).flatten(start_dim=1)
             loss = self.criterion(self(view0), targets=features)
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(view0))
-        return loss
+        return self.log_loss(loss, len(view0))
 
     def report(self, data: ImageData, folder: Path) -> str:
         """Draw the map; the accuracy of nearest neighbours in the plane, in words.

@@ -3,86 +3,64 @@
 [0] Mean teachers are better role models, 2017, https://arxiv.org/abs/1703.01780
 """
 
-import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_momentum
-from rkdo_plugin.recipes.base.recipe import build_encoder
-from rkdo_plugin.recipes.base.semi_supervised import SemiSupervised
-from rkdo_plugin.recipes.encoders.torchvision import feature_dim
+from rkdo_plugin.recipes.base.momentum import momentum_copy, move_copies
+from rkdo_plugin.recipes.base.settings import SettingsLike
+from rkdo_plugin.recipes.semi_supervised import (
+    SemiSupervised,
+    SemiSupervisedSettings,
+)
+
+
+@dataclass(frozen=True)
+class MeanTeacherSettings(SemiSupervisedSettings):
+    """Settings of `MeanTeacher`.
+
+    Args:
+        momentum: Momentum of the moving average, in [0, 1). It is lower in the first
+            steps.
+    """
+
+    consistency: float = 3.0
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_momentum(self.momentum)
 
 
 class MeanTeacher(SemiSupervised):
-    """Mean Teacher with any encoder and any two-tensor criterion.
+    """Mean Teacher with any encoder and any criterion of two tensors.
 
-    `student_backbone` is trained; `teacher_backbone`, its moving average, is the better
-    encoder, and the one that is evaluated and exported.
-
-    Args:
-        encoder: A registered encoder's name, or a module from images (B, C, H, W) to
-            features (B, F) or (B, F, 1, 1).
-        loss: A registered loss's name, or a criterion called as `criterion(student,
-            teacher)` on probabilities (B, C), the teacher's without gradient.
-        loss_options: Arguments of a loss given by name.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images in pixels.
-        num_classes: C.
-        labelled: Share of the training images whose label is seen, in (0, 1].
-        consistency: Weight of the criterion after its rise; 0 is the supervised
-            baseline.
-        momentum: Of the moving average, in [0, 1); less in the first steps.
-        optimizer: "adamw", "sgd" or "lars".
-        learning_rate: Its peak.
-        weight_decay: Of matrices and kernels.
+    `student_backbone` is trained. `teacher_backbone`, its moving average, is the better
+    encoder, and the one that is evaluated and exported. The criterion is called as
+    `criterion(student, teacher)` on probabilities (B, C). The teacher's carry no
+    gradient.
 
     Example:
-        >>> recipe = MeanTeacher(num_classes=5)
+        >>> recipe = create_recipe("mean-teacher", num_classes=5)
         >>> recipe(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 5])
     """
 
-    def __init__(
-        self,
-        encoder: str | nn.Module = "small-convnet",
-        loss: str | nn.Module = "consistency",
-        loss_options: dict[str, Any] | None = None,
-        in_channels: int = 3,
-        image_size: int = 32,
-        num_classes: int = 10,
-        labelled: float = 0.1,
-        consistency: float = 3.0,
-        momentum: float = 0.9,
-        optimizer: str = "adamw",
-        learning_rate: float = 4e-3,
-        weight_decay: float = 0.01,
-    ) -> None:
-        check_momentum(momentum)
-        super().__init__(
-            encoder,
-            loss,
-            loss_options,
-            num_classes,
-            labelled,
-            consistency,
-            optimizer,
-            learning_rate,
-            weight_decay,
-        )
-        self.momentum = momentum
-        self.student_backbone = build_encoder(encoder, in_channels)
-        dim = feature_dim(self.student_backbone, in_channels, image_size)
-        self.student_head = nn.Linear(dim, num_classes)
-        self.teacher_backbone = copy.deepcopy(self.student_backbone)
-        self.teacher_head = copy.deepcopy(self.student_head)
-        deactivate_requires_grad(self.teacher_backbone)
-        deactivate_requires_grad(self.teacher_head)
+    Settings = MeanTeacherSettings
+    settings: MeanTeacherSettings
+
+    def __init__(self, settings: SettingsLike = None) -> None:
+        super().__init__(settings)
+        self.student_backbone, dim = self.build_encoder()
+        self.student_head = nn.Linear(dim, self.settings.num_classes)
+        self.teacher_backbone = momentum_copy(self.student_backbone)
+        self.teacher_head = momentum_copy(self.student_head)
 
     @property
-    def backbone(self) -> nn.Module:
+    def backbone(self) -> nn.Module:  # type: ignore[override]
         """The encoder to use: the teacher's."""
         return self.teacher_backbone
 
@@ -98,24 +76,26 @@ class MeanTeacher(SemiSupervised):
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """Student's logits (B, C) of images (B, C, H, W)."""
+        """The student's logits (B, C) of images (B, C, H, W)."""
         features = self.student_backbone(images).flatten(start_dim=1)
         logits: Tensor = self.student_head(features)
         return logits
 
     @torch.no_grad()
     def teacher(self, images: Tensor) -> Tensor:
-        """Teacher's probabilities (B, C) of images (B, C, H, W)."""
+        """The teacher's probabilities (B, C) of images (B, C, H, W)."""
         features = self.teacher_backbone(images).flatten(start_dim=1)
         logits: Tensor = self.teacher_head(features)
         return logits.softmax(dim=1)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a Lightly batch: two views, then labels, -1 where hidden."""
-        if self.begins_step(batch_idx):
-            step = self.trainer.global_step
-            momentum = min(1 - 1 / (step + 1), self.momentum)
-            update_momentum(self.student_backbone, self.teacher_backbone, momentum)
-            update_momentum(self.student_head, self.teacher_head, momentum)
+        move_copies(
+            self,
+            batch_idx,
+            min(1 - 1 / (self.trainer.global_step + 1), self.settings.momentum),
+            (self.student_backbone, self.teacher_backbone),
+            (self.student_head, self.teacher_head),
+        )
         view0, view1 = batch[0]
         return self.loss_of(self(view0), self.teacher(view1), batch[1])

@@ -3,66 +3,48 @@
 [0] SimSiam, 2020, https://arxiv.org/abs/2011.10566
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from lightly.models.modules.heads import SimSiamPredictionHead, SimSiamProjectionHead
 from torch import Tensor, nn
 
-from rkdo_plugin.recipes.base.recipe import Recipe, build_encoder
-from rkdo_plugin.recipes.encoders.torchvision import feature_dim
+from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 
 HIDDEN_DIM = 512  # width of the projection head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads
 BOTTLENECK_DIM = 64  # width of the prediction head
 
 
-class SimSiam(Recipe):
-    """SimSiam with any encoder and any two-tensor criterion.
+@dataclass(frozen=True)
+class SimSiamSettings(RecipeSettings):
+    """Settings of `SimSiam`."""
 
-    Args:
-        encoder: A registered encoder's name, or a module from images (B, C, H, W) to
-            features (B, F) or (B, F, 1, 1).
-        loss: A registered loss's name, or a criterion called twice a step, as
-            `criterion(target, prediction)` where the target carries no gradient.
-        loss_options: Arguments of a loss given by name.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images in pixels.
-        optimizer: "adamw", "sgd" or "lars".
-        learning_rate: Its peak.
-        weight_decay: Of matrices and kernels.
+    loss: str | nn.Module = "negative-cosine"
+
+
+class SimSiam(Recipe):
+    """SimSiam with any encoder and any criterion of two tensors.
+
+    The criterion is called twice a step, as `criterion(target, prediction)`. The target
+    carries no gradient.
 
     Example:
-        >>> recipe = SimSiam()
+        >>> recipe = create_recipe("simsiam")
         >>> recipe(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 128])
     """
 
-    def __init__(
-        self,
-        encoder: str | nn.Module = "small-convnet",
-        loss: str | nn.Module = "negative-cosine",
-        loss_options: dict[str, Any] | None = None,
-        in_channels: int = 3,
-        image_size: int = 32,
-        optimizer: str = "adamw",
-        learning_rate: float = 4e-3,
-        weight_decay: float = 0.01,
-    ) -> None:
-        super().__init__(
-            encoder, loss, loss_options, optimizer, learning_rate, weight_decay
-        )
-        self.backbone = build_encoder(encoder, in_channels)
-        dim = feature_dim(self.backbone, in_channels, image_size)
+    Settings = SimSiamSettings
+
+    def __init__(self, settings: SettingsLike = None) -> None:
+        super().__init__(settings)
+        self.backbone, dim = self.build_encoder()
         self.projection_head = SimSiamProjectionHead(dim, HIDDEN_DIM, OUTPUT_DIM)
         self.prediction_head = SimSiamPredictionHead(
             OUTPUT_DIM, BOTTLENECK_DIM, OUTPUT_DIM
         )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D) of images (B, C, H, W)."""
-        features = self.backbone(images).flatten(start_dim=1)
-        embeddings: Tensor = self.projection_head(features)
-        return embeddings
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a Lightly batch: two views, then labels and more, unread."""
@@ -72,5 +54,4 @@ class SimSiam(Recipe):
         loss: Tensor = 0.5 * (
             self.criterion(z0.detach(), p1) + self.criterion(z1.detach(), p0)
         )
-        self.log("train_loss", loss, prog_bar=True, batch_size=len(view0))
-        return loss
+        return self.log_loss(loss, len(view0))

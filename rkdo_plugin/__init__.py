@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rkdo_plugin.losses.field_target import FieldTargetLoss
     from rkdo_plugin.plugins.create import create_encoder, create_loss, create_recipe
     from rkdo_plugin.plugins.hookspecs import hookimpl
+    from rkdo_plugin.recipes.base.recipe import Recipe
+    from rkdo_plugin.recipes.base.settings import RecipeSettings
     from rkdo_plugin.swap import SwapLoss, swap_loss
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "IConLoss",
     "LossHead",
     "RKDOLoss",
+    "Recipe",
+    "RecipeSettings",
     "RecursiveLoss",
     "ResponseField",
     "StopWhenFlat",
@@ -48,6 +52,8 @@ _MODULES = {
     "IConLoss": "losses",
     "LossHead": "heads",
     "RKDOLoss": "losses",
+    "Recipe": "recipes.base.recipe",
+    "RecipeSettings": "recipes.base.settings",
     "RecursiveLoss": "losses",
     "ResponseField": "field",
     "StopWhenFlat": "field",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch import nn
 
-from rkdo_plugin.recipes.training.train import train
+from runs import train
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.05}
 SLOW = {"optimizer": "sgd", "learning_rate": 0.002}  # for gradients of the order of 100

@@ -7,7 +7,7 @@ import torch
 from lightly.utils.lars import LARS
 from lightly.utils.scheduler import CosineWarmupScheduler
 
-from rkdo_plugin.options import check_choice
+from rkdo_plugin.options import choose
 
 WARMUP = 0.1  # fraction of the steps during which the learning rate rises
 MOMENTUM = 0.9  # of SGD and LARS
@@ -35,7 +35,7 @@ def optimize(
     Raises:
         ValueError: There is no such optimizer.
     """
-    check_choice("optimizer", name, OPTIMIZERS)
+    name = choose("optimizer", name, OPTIMIZERS)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     matrices = {"params": [p for p in parameters if p.ndim > 1]}
     others = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}

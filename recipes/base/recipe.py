@@ -1,63 +1,126 @@
-"""What every recipe shares: its settings, its criterion and its optimizer."""
+"""What a recipe is: the protocol between a method and everything that trains it."""
 
 import inspect
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
-from lightly.utils.scheduler import cosine_schedule
-from torch import nn
+from torch import Tensor, nn
 
 from rkdo_plugin.batch_labels import BatchLabels
+from rkdo_plugin.export import Encoder
 from rkdo_plugin.plugins.create import create_encoder, create_loss
 from rkdo_plugin.recipes.base.optimization import optimize
+from rkdo_plugin.recipes.base.settings import (
+    RecipeSettings,
+    SettingsLike,
+    as_settings,
+)
 from rkdo_plugin.recipes.data.images import ImageData
+from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
 from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
 from rkdo_plugin.swap import two_tensor_names
 
 
 class Recipe(pl.LightningModule):
-    """A `LightningModule` whose criterion goes by name, with an optimizer.
+    """A `LightningModule` with a named encoder, a named criterion and an optimizer.
 
-    `augment` makes the views of a batch on the device that trains; None where the
-    loader makes them. A recipe adds its networks, `training_step`, and `forward`, which
-    gives the embeddings that the criterion reads.
+    `rkdo train`, `rkdo evaluate` and `rkdo export` use the members below. A recipe of
+    your own derives from this class, sets `backbone` and `projection_head`, and defines
+    `training_step`. It overrides the other members where it differs from SimCLR.
 
     Args:
-        encoder: Recorded where it goes by name.
-        loss: A registered loss's name, or a criterion.
-        loss_options: Arguments of a loss given by name.
-        optimizer: "adamw", "sgd" or "lars".
-        learning_rate: Its peak.
-        weight_decay: Of matrices and kernels.
+        settings: An instance of the recipe's `Settings`, or a mapping of its fields, as
+            a checkpoint holds them.
+
+    Attributes:
+        Settings: The dataclass of the recipe's options.
+        settings: This recipe's settings.
+        backbone: The encoder that is evaluated and exported.
+        projection_head: The head between the features and the criterion.
+        criterion: The loss.
+        augment: Makes the views of a batch on the training device; None where the
+            loader's workers make them.
+        normalize: Embeddings are directions: exports divide them by their norm.
+        updates_field: The criterion reads embeddings of pairs, from which a response
+            field can be updated. Otherwise the field's rows stay as they start.
+        default_field: The start of the response field when none is asked for; None for
+            no field.
+        labelled: The share of the training images whose labels are shown, in (0, 1];
+            None for all labels.
+        reports: `rkdo evaluate` calls `report` instead of scoring frozen features.
+
+    Raises:
+        TypeError: A setting is unknown, or the criterion is called in another way.
     """
 
-    def __init__(
-        self,
-        encoder: str | nn.Module,
-        loss: str | nn.Module,
-        loss_options: dict[str, Any] | None,
-        optimizer: str,
-        learning_rate: float,
-        weight_decay: float,
-    ) -> None:
-        super().__init__()
-        modules = {"encoder": encoder, "loss": loss}
-        # Those of the recipe's own constructor are found as well.
-        self.save_hyperparameters(
-            logger=False,
-            ignore=[name for name in modules if isinstance(modules[name], nn.Module)],
-        )
-        self.criterion: nn.Module = (
-            create_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
-        )
-        self._check_criterion()
-        self.augment: nn.Module | None = None
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
+    Settings: ClassVar[type[RecipeSettings]] = RecipeSettings
+    normalize: ClassVar[bool] = True
+    updates_field: ClassVar[bool] = True
+    default_field: ClassVar[str | None] = None
+    reports: ClassVar[bool] = False
 
-    def _check_criterion(self) -> None:
-        """Refuse, before anything is trained, what a step could not call."""
+    settings: RecipeSettings
+    backbone: nn.Module
+    projection_head: nn.Module
+    criterion: nn.Module
+    augment: nn.Module | None
+    labelled: float | None = None
+
+    def __init__(self, settings: SettingsLike = None) -> None:
+        super().__init__()
+        self.settings = settings = as_settings(settings, self.Settings)
+        # Lightning's `load_from_checkpoint` hands this mapping back to the constructor.
+        self.save_hyperparameters({"settings": settings.plain()}, logger=False)
+        self.criterion = (
+            create_loss(settings.loss, **self.loss_options())
+            if isinstance(settings.loss, str)
+            else settings.loss
+        )
+        self.check_criterion()
+        self.augment = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The embeddings (B, D) of images (B, C, H, W) that the criterion reads."""
+        features = self.backbone(images).flatten(start_dim=1)
+        embeddings: Tensor = self.projection_head(features)
+        return embeddings
+
+    def views(self, data: ImageData) -> Views:
+        """The transform from an image to the views that a step reads."""
+        return two_views(data)
+
+    def batched_views(self, data: ImageData) -> nn.Module:
+        """The transform from whole batches, (B, C, H, W) uint8, to the same views."""
+        return batched_two_views(data)
+
+    def report(self, data: ImageData, folder: Path) -> str:
+        """What the trained recipe has to say of a data set, if `reports` is true.
+
+        Args:
+            data: The images.
+            folder: Where pictures appear.
+        """
+        raise NotImplementedError
+
+    def frozen(self, data: ImageData) -> Encoder:
+        """A copy of the encoder as it is now, with the data's preprocessing."""
+        return Encoder(
+            self.backbone, image_size=data.image_size, mean=data.mean, std=data.std
+        )
+
+    @property
+    def encoder_name(self) -> str | None:
+        """The registered encoder that `backbone` is; None where it is a module."""
+        encoder = self.settings.encoder
+        return encoder if isinstance(encoder, str) else None
+
+    def loss_options(self) -> dict[str, Any]:
+        """The arguments of a criterion given by name."""
+        return self.settings.loss_options or {}
+
+    def check_criterion(self) -> None:
+        """Refuse, before anything is trained, a criterion that no step could call."""
         recipe, criterion = type(self).__name__, self.criterion
         try:
             two_tensor_names(recipe, criterion)
@@ -68,48 +131,40 @@ class Recipe(pl.LightningModule):
                 f"{inspect.signature(criterion.forward)}"
             ) from None
 
-    def views(self, data: ImageData) -> Views:
-        """The transform from an image to the views that a step reads."""
-        return two_views(data)
+    def build_encoder(self) -> tuple[nn.Module, int]:
+        """The encoder of the settings, and the number of its features."""
+        settings, encoder = self.settings, self.settings.encoder
+        if isinstance(encoder, str):
+            encoder = create_encoder(encoder, in_channels=settings.in_channels)
+        return encoder, feature_dim(encoder, settings.in_channels, settings.image_size)
 
-    def batched_views(self, data: ImageData) -> nn.Module:
-        """The same of whole batches, from images (B, C, H, W) uint8."""
-        return batched_two_views(data)
+    def log_loss(self, loss: Tensor, batch_size: int) -> Tensor:
+        """Log a step's loss, and return it."""
+        self.log("train_loss", loss, prog_bar=True, batch_size=batch_size)
+        return loss
+
+    def begins_step(self, batch_idx: int) -> bool:
+        """Whether a batch is the first whose gradient an optimizer step takes.
+
+        What goes along with the steps, such as a moving average of the weights, then
+        moves once a step where gradients are accumulated.
+        """
+        return batch_idx % self.trainer.accumulate_grad_batches == 0
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Make a batch's views here, where the loader leaves that to the recipe."""
+        """Make a batch's views on the device, where the loader leaves that to it."""
         if self.augment is None:
             return batch
         sources, *rest = batch
         return [self.augment(sources), *rest]
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Criteria that read labels, such as SupCon's, get those of each batch."""
+        """Give a criterion that reads labels, such as SupCon's, those of each batch."""
         return [BatchLabels()]
-
-    def begins_step(self, batch_idx: int) -> bool:
-        """Whether a batch is the first whose gradient an optimizer step takes.
-
-        What goes along with the steps, such as a moving average of the weights, then
-        does so once a step where gradients are accumulated.
-        """
-        return batch_idx % self.trainer.accumulate_grad_batches == 0
 
     def configure_optimizers(self) -> Any:
         """The chosen optimizer, with a warm-up and a cosine decay."""
-        return optimize(self, self.optimizer, self.learning_rate, self.weight_decay)
-
-
-def build_encoder(encoder: str | nn.Module, in_channels: int) -> nn.Module:
-    """A registered encoder by name, or the module itself."""
-    if isinstance(encoder, nn.Module):
-        return encoder
-    network: nn.Module = create_encoder(encoder, in_channels=in_channels)
-    return network
-
-
-def rising_momentum(recipe: pl.LightningModule, start: float) -> float:
-    """Momentum of a moving average of weights: along a cosine from `start` to 1."""
-    trainer = recipe.trainer
-    steps = int(trainer.estimated_stepping_batches)
-    return float(cosine_schedule(trainer.global_step, steps, start, 1.0))
+        settings = self.settings
+        return optimize(
+            self, settings.optimizer, settings.learning_rate, settings.weight_decay
+        )

@@ -1,19 +1,12 @@
-"""Image data by name: scikit-learn's digits, torchvision's data sets, a folder."""
+"""What a data set is to a recipe: labelled images, and what an encoder must know."""
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import Subset
 from torchvision.transforms.v2 import functional
-
-DATA_VARIABLE = "RKDO_DATA"
-"""Environment variable that names the folder in which data sets are looked for."""
 
 
 class LabelledImages(Protocol):
@@ -47,74 +40,6 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     num_classes: int
-
-
-def load_data(
-    name: str,
-    *,
-    root: str | None = None,
-    limit: int | None = None,
-    image_size: int | None = None,
-) -> ImageData:
-    """Load a data set; nothing is ever downloaded.
-
-    Args:
-        name: "digits", "fashion-mnist", "cifar10", "cifar100", "stl10" or the path of
-            a folder of images (`rkdo_plugin.recipes.data.folder`).
-        root: Folder that holds the data sets. Without it they are looked for in the
-            folder that `RKDO_DATA` names, in Debian's /usr/share/datasets and in
-            ./data.
-        limit: Keep the first so many training images only.
-        image_size: Height and width in pixels that the encoder reads, when it is not
-            the data's own: a vision transformer fixes its size.
-
-    Raises:
-        ValueError: The name is neither known nor a folder, or `limit` is not positive.
-        FileNotFoundError: The files are in none of the places looked at, or the
-            folder holds no images.
-
-    Example:
-        >>> data = load_data("digits", limit=1000)
-        >>> len(data.train), len(data.test), data.image_size, data.num_classes
-        (1000, 360, 28, 10)
-    """
-    from rkdo_plugin.recipes.data import folder, named
-
-    known: dict[str, Callable[[list[Path]], ImageData]] = {
-        "digits": named.digits,
-        "fashion-mnist": named.fashion_mnist,
-        "cifar10": named.cifar10,
-        "cifar100": named.cifar100,
-        "stl10": named.stl10,
-    }
-    if limit is not None and limit < 1:
-        raise ValueError(f"expected `limit` to be at least 1 but got {limit}")
-    if name in known:
-        data = known[name](_places(root))
-    elif Path(name).is_dir():
-        data = folder.load_folder(Path(name))
-    else:
-        raise ValueError(
-            f"no data named '{name}', and no folder there either; known: "
-            + ", ".join(sorted(known))
-        )
-    if limit is not None and limit < len(data.train):
-        data = replace(data, train=_first(data.train, limit))
-    return data if image_size is None else replace(data, image_size=image_size)
-
-
-def _places(root: str | None) -> list[Path]:
-    """Where data sets are looked for; an explicit root is the only place."""
-    if root is not None:
-        return [Path(root)]
-    places = [Path("/usr/share/datasets"), Path("data")]
-    variable = os.environ.get(DATA_VARIABLE)
-    return [Path(variable), *places] if variable else places
-
-
-def _first(images: LabelledImages, count: int) -> LabelledImages:
-    subset: Subset[tuple[Image.Image, int]] = Subset(images, range(count))  # type: ignore[arg-type]
-    return subset
 
 
 def as_arrays(

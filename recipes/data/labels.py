@@ -31,7 +31,7 @@ class PartlyLabelled:
         ValueError: A class would lose all its labels.
 
     Example:
-        >>> from rkdo_plugin.recipes.data.images import load_data
+        >>> from rkdo_plugin.recipes.data import load_data
         >>> images = PartlyLabelled(load_data("digits").train, 0.1, seed=0)
         >>> len(images.labelled), len(images)
         (143, 1437)

@@ -1,6 +1,7 @@
 """The data sets that `load_data` knows by name; files are read, never downloaded."""
 
 import gzip
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from rkdo_plugin.recipes.data.images import DATA_VARIABLE, ImageData, LabelledImages
+from rkdo_plugin.recipes.data.images import ImageData
+
+DATA_VARIABLE = "RKDO_DATA"
+"""Environment variable that names the folder in which data sets are looked for."""
 
 
 class GrayImages:
@@ -123,64 +127,91 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     return values.reshape(shape)
 
 
-def cifar10(places: list[Path]) -> ImageData:
-    """CIFAR-10: 50,000 and 10,000 colour images of 32 x 32 pixels."""
-    return ImageData(
-        "cifar10",
-        *_torchvision(torchvision.datasets.CIFAR10, places, train=(True, False)),
+@dataclass(frozen=True)
+class _Published:
+    """A data set of torchvision, and what its images are like.
+
+    Attributes:
+        dataset: torchvision's class.
+        part: The argument of the class that chooses training or test images.
+        values: Its value for either.
+        image_size: Height and width in pixels.
+        mean: Mean of each channel, of intensities in [0, 1].
+        std: Standard deviation of each channel, of intensities in [0, 1].
+        num_classes: Number of classes.
+    """
+
+    dataset: Any
+    part: str
+    values: tuple[Any, Any]
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    num_classes: int
+
+
+PUBLISHED = {
+    # 50,000 and 10,000 colour images each
+    "cifar10": _Published(
+        torchvision.datasets.CIFAR10,
+        part="train",
+        values=(True, False),
         image_size=32,
-        channels=3,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
         num_classes=10,
-    )
-
-
-def cifar100(places: list[Path]) -> ImageData:
-    """CIFAR-100: 50,000 and 10,000 colour images of 32 x 32 pixels."""
-    return ImageData(
-        "cifar100",
-        *_torchvision(torchvision.datasets.CIFAR100, places, train=(True, False)),
+    ),
+    "cifar100": _Published(
+        torchvision.datasets.CIFAR100,
+        part="train",
+        values=(True, False),
         image_size=32,
-        channels=3,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
         num_classes=100,
-    )
-
-
-def stl10(places: list[Path]) -> ImageData:
-    """STL-10: the 5,000 and 8,000 labelled colour images of 96 x 96 pixels."""
-    return ImageData(
-        "stl10",
-        *_torchvision(torchvision.datasets.STL10, places, split=("train", "test")),
+    ),
+    # the 5,000 and 8,000 labelled colour images
+    "stl10": _Published(
+        torchvision.datasets.STL10,
+        part="split",
+        values=("train", "test"),
         image_size=96,
-        channels=3,
         mean=(0.4467, 0.4398, 0.4066),
         std=(0.2603, 0.2566, 0.2713),
         num_classes=10,
-    )
+    ),
+}
 
 
-def _torchvision(
-    dataset: Any, places: list[Path], **parts: tuple[Any, Any]
-) -> tuple[LabelledImages, LabelledImages]:
-    """The training and the test part of a torchvision data set, from the first place.
+def published(name: str, places: list[Path]) -> ImageData:
+    """A data set of torchvision, from the first place that has it.
 
-    `parts` is the argument that chooses the part, with its value for either.
+    Args:
+        name: Key of `PUBLISHED`.
+        places: Folders to look in.
     """
-    ((argument, values),) = parts.items()
+    known = PUBLISHED[name]
     for place in places:
         try:
             train, test = (
-                dataset(
-                    place, target_transform=int, download=False, **{argument: value}
+                known.dataset(
+                    place, target_transform=int, download=False, **{known.part: value}
                 )
-                for value in values
+                for value in known.values
             )
         except RuntimeError:  # "Dataset not found or corrupted."
             continue
-        return train, test
+        return ImageData(
+            name,
+            train,
+            test,
+            image_size=known.image_size,
+            channels=3,
+            mean=known.mean,
+            std=known.std,
+            num_classes=known.num_classes,
+        )
+    dataset = known.dataset
     raise _not_found(
         dataset.__name__,
         dataset.base_folder,

@@ -19,16 +19,21 @@ QUERIES = 1024  # rows of the similarity matrix that are in memory at once
 
 Features = NDArray[np.floating]
 Labels = NDArray[np.integer]
+Embed = Callable[[NDArray[np.uint8]], Features]
+"""From images (N, H, W, C) uint8 to features (N, D)."""
 
 
-def evaluate(
-    embed: Callable[[NDArray[np.uint8]], Features], data: ImageData
-) -> dict[str, float]:
+def raw_pixels(images: NDArray[np.uint8]) -> Features:
+    """The pixels themselves (N, H * W * C): what any encoder should improve on."""
+    return images.reshape(len(images), -1).astype(np.float32)
+
+
+def evaluate(embed: Embed, data: ImageData) -> dict[str, float]:
     """Accuracy on the test images of classifiers that see the training features.
 
     Args:
-        embed: From images (N, H, W, C) uint8 to features (N, D): an
-            `EmbeddingSession`'s `embed`, or `features.torch_embed` of an encoder.
+        embed: From images (N, H, W, C) uint8 to features (N, D), such as the method
+            `embed` of an `Encoder` or of an `EmbeddingSession`.
         data: The labelled images.
 
     Returns:
@@ -38,7 +43,7 @@ def evaluate(
         ValueError: The images have no classes.
 
     Example:
-        >>> from rkdo_plugin.recipes.data.images import load_data
+        >>> from rkdo_plugin.recipes.data import load_data
         >>> embed = lambda images: images.reshape(len(images), -1).astype(np.float32)
         >>> scores = evaluate(embed, load_data("digits"))  # raw pixels
         >>> sorted(scores)

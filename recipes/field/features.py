@@ -9,7 +9,7 @@ from skimage.feature import hog
 from sklearn.decomposition import PCA
 
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
-from rkdo_plugin.recipes.evaluation.model import load_model
+from rkdo_plugin.recipes.evaluation.trained import load_trained
 
 SMALL = 32  # pixels: larger images are reduced to it for descriptors of whole images
 CELL = 4  # pixels of a cell, each a histogram of nine orientations
@@ -37,7 +37,7 @@ def features_by_name(name: str, data: ImageData) -> Features:
             or a file's features are not of N images.
 
     Example:
-        >>> from rkdo_plugin.recipes.data.images import load_data
+        >>> from rkdo_plugin.recipes.data import load_data
         >>> features_by_name("hog", load_data("digits")).shape  # 7 x 7 cells
         (1437, 441)
     """
@@ -137,9 +137,9 @@ def _of_file(path: Path, num_images: int) -> Features:
 
 
 def _of_model(path: Path, data: ImageData) -> tuple[Features, Describe]:
-    model = load_model(path)
+    encoder = load_trained(path).encoder
 
     def describe(images: LabelledImages) -> Features:
-        return model.embed(as_arrays(images, model.image_size)[0])
+        return encoder.embed(as_arrays(images, encoder.image_size)[0])
 
     return describe(data.train), describe

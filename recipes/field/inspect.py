@@ -9,20 +9,21 @@ import torch
 from torch import Tensor
 
 from rkdo_plugin.field import FieldCallback, FieldPairs, ResponseField
-from rkdo_plugin.recipes.data.images import ImageData, load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.evaluation.accuracy import knn_accuracy
-from rkdo_plugin.recipes.field.features import fit_features
-from rkdo_plugin.recipes.field.neighborhoods import (
-    Neighborhoods,
-    chance_purity,
-    moved_mass,
-)
-from rkdo_plugin.recipes.field.open import ONE_HOT
-from rkdo_plugin.recipes.training.run_folder import (
+from rkdo_plugin.recipes.evaluation.run_folder import (
     CHECKPOINT,
     CONFIG,
-    read_checkpoint,
     read_config,
+    read_run,
+)
+from rkdo_plugin.recipes.field.create import ONE_HOT
+from rkdo_plugin.recipes.field.features import fit_features
+from rkdo_plugin.recipes.field.purity import (
+    FieldPurity,
+    chance_purity,
+    moved_mass,
 )
 
 
@@ -54,8 +55,8 @@ class FieldReport:
     self_mass: float
     moved: float | None
     chance: float | None
-    field: Neighborhoods | None
-    p0: Neighborhoods | None
+    field: FieldPurity | None
+    p0: FieldPurity | None
     p0_knn: float | None
     test_images: int
 
@@ -143,7 +144,7 @@ def load_run_field(run: Path, root: str | None = None) -> RunField:
     if not (run / CHECKPOINT).is_file():
         raise FileNotFoundError(f"Expected a run folder but {run} has no {CHECKPOINT}")
     config = read_config(run / CONFIG)
-    state = _field_state(read_checkpoint(run / CHECKPOINT))
+    state = _field_state(read_run(run / CHECKPOINT))
     if state is None:
         raise ValueError(
             f"Expected a run with a response field but {run} has none: train one with "
@@ -195,10 +196,10 @@ def inspect_field(loaded: RunField, start: bool = True) -> FieldReport:
         self_mass=float(field.self_mass.mean()),
         moved=None if first is None else float(moved_mass(field, first).mean()),
         chance=None if labels is None else chance_purity(labels),
-        field=None if labels is None else Neighborhoods.of(field, labels),
+        field=None if labels is None else FieldPurity.of(field, labels),
         p0=None
         if first is None or labels is None or name == ONE_HOT
-        else Neighborhoods.of(first, labels),
+        else FieldPurity.of(first, labels),
         p0_knn=knn,
         test_images=len(data.test),
     )

@@ -4,12 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rkdo_plugin.publish import publish
 from rkdo_plugin.recipes.data.images import LabelledImages
+from rkdo_plugin.recipes.pictures.palette import new_figure, save
 
 IMAGES = 16  # of a cluster
 
@@ -25,8 +23,7 @@ def draw_clusters(
         clusters: (N,), from 0.
         count: Number of clusters.
     """
-    figure = Figure(figsize=(IMAGES * 0.5 + 1, count * 0.55), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(IMAGES * 0.5 + 1, count * 0.55, layout="constrained")
     panels: Any = figure.subplots(count, IMAGES, squeeze=False)
     generator = np.random.default_rng(0)
     for cluster, row in enumerate(panels):
@@ -37,5 +34,4 @@ def draw_clusters(
         for axes, index in zip(row, chosen, strict=False):
             axes.imshow(images[index][0], cmap="gray_r")
         row[0].set_title(f"{len(members):,}", loc="left", fontsize=8)
-    with publish(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save(figure, path)

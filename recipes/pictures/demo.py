@@ -4,29 +4,20 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-# Ten classes that stay apart in print and for most kinds of colour blindness.
-COLORS = [
-    "#4477aa",
-    "#ee6677",
-    "#228833",
-    "#b8a038",
-    "#2a9fbf",
-    "#aa3377",
-    "#777777",
-    "#994f00",
-    "#5d3a9b",
-    "#e66100",
-]
+from rkdo_plugin.recipes.pictures.palette import (
+    CLASSES,
+    class_color,
+    new_figure,
+    save,
+)
 
 
-def draw(
+def draw_demo(
     path: Path,
     losses: dict[str, NDArray[np.float64]],
     embeddings: NDArray[np.float32],
@@ -44,13 +35,12 @@ def draw(
         labels: Classes (N,), 0 to 9.
         encoder: What computed the embeddings.
     """
-    figure = Figure(figsize=(15, 9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15, 9, layout="constrained")
     halves = figure.add_gridspec(1, 2, width_ratios=(1, 2.2))
     curves, map_ = (figure.add_subfigure(halves[side]) for side in (0, 1))
     panels = curves.subplots(len(losses), 1, sharex=True)
     for panel, (name, values), color in zip(
-        panels, losses.items(), COLORS, strict=False
+        panels, losses.items(), CLASSES, strict=False
     ):
         panel.plot(values[:, 0], values[:, 1], color=color, linewidth=2)
         panel.set_title(name, loc="left", fontsize=12)
@@ -64,7 +54,7 @@ def draw(
         "embeddings)",
         fontsize=13,
     )
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def _draw_map(
@@ -82,7 +72,7 @@ def _draw_map(
     axes.set_axis_off()
     for place, image, label in zip(places, images, labels, strict=True):
         ink = np.empty((*image.shape[:2], 4))
-        ink[..., :3] = to_rgb(COLORS[label])
+        ink[..., :3] = to_rgb(class_color(int(label)))
         ink[..., 3] = image[..., 0] / 255
         axes.add_artist(
             AnnotationBbox(OffsetImage(ink, zoom=0.62), place, frameon=False)

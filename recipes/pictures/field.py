@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from rkdo_plugin.field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
-from rkdo_plugin.publish import publish
 from rkdo_plugin.recipes.data.images import LabelledImages, as_arrays
+from rkdo_plugin.recipes.pictures.palette import INK, new_figure, save
 
 COLUMNS = 8  # neighbours of a sample that are shown
 TAIL = 0.02  # fraction of the rows that count as the surest, and as the least sure
@@ -22,7 +20,6 @@ GROUPS = (f"surest\n{TAIL:.0%}", "typical", f"least\nsure\n{TAIL:.0%}")
 IMAGE_SIZE = 96  # pixels: larger images are reduced to it
 
 # Told apart with any kind of colour vision; the frames' dashes say the same.
-INK = "#222222"
 SAME = ("#0072b2", "solid")
 OTHER = ("#d55e00", "dashed")
 PLAIN = ("#888888", "solid")
@@ -93,8 +90,7 @@ def draw_field(
     # No narrower than its header.
     width = FIRST + max(columns, COLUMNS) - (1 - TILE) + MARGIN
     height = HEADER + ROW * samples + 2 * MARGIN
-    figure = Figure(figsize=(9, 9 * height / width))
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 9 * height / width)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     _draw_header(axes, title, labels is not None)
@@ -106,8 +102,7 @@ def draw_field(
         top += ROW * len(group) + MARGIN
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
-    with publish(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=200, format="png")
+    save(figure, path, dpi=200)
 
 
 def _draw_header(axes: Axes, title: str, labelled: bool) -> None:

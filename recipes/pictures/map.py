@@ -4,18 +4,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from numpy.typing import NDArray
 
-from rkdo_plugin.publish import publish
-from rkdo_plugin.recipes.pictures.demo import COLORS
+from rkdo_plugin.recipes.pictures.palette import INK, class_color, new_figure, save
 
 CELLS = 32  # places a side at which an image may be shown
-INK = "#222222"
-UNLABELLED = "#4477aa"
 
 
 def draw_map(
@@ -32,8 +27,7 @@ def draw_map(
         images: (N, H, W, C) uint8, C = 1 or 3.
         labels: Classes (N,), -1 where there is none.
     """
-    figure = Figure(figsize=(18, 9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(18, 9, layout="constrained")
     points, pictures = figure.subplots(1, 2)
     # A few far places would shrink all others.
     low, high = np.quantile(places, [0.001, 0.999], axis=0)
@@ -45,24 +39,19 @@ def draw_map(
     _draw_points(points, places, labels)
     _draw_images(pictures, places, images, labels, low, high)
     figure.suptitle(f"{len(places):,} images, and some of them at their places")
-    with publish(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-
-
-def _color(label: int) -> str:
-    return UNLABELLED if label < 0 else COLORS[label % len(COLORS)]
+    save(figure, path)
 
 
 def _draw_points(
     axes: Axes, places: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> None:
-    colors = [_color(label) for label in labels.tolist()]
+    colors = [class_color(label) for label in labels.tolist()]
     axes.scatter(places[:, 0], places[:, 1], c=colors, s=4, linewidths=0)
     if labels.min() < 0:
         return
     for label in np.unique(labels).tolist():
         x, y = np.median(places[labels == label], axis=0)
-        style = {"boxstyle": "circle", "fc": "white", "ec": _color(label), "lw": 2}
+        style = {"boxstyle": "circle", "fc": "white", "ec": class_color(label), "lw": 2}
         axes.text(x, y, str(label), color=INK, fontsize=12, bbox=style, ha="center")
 
 
@@ -99,6 +88,6 @@ def _in_color(image: NDArray[np.uint8], label: int) -> NDArray[np.floating]:
         colored: NDArray[np.floating] = image / 255
         return colored
     ink = np.empty((*image.shape[:2], 4))
-    ink[..., :3] = to_rgb(_color(label))
+    ink[..., :3] = to_rgb(class_color(label))
     ink[..., 3] = image[..., 0] / 255
     return ink

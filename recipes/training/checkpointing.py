@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 
 from rkdo_plugin.options import check_count
 from rkdo_plugin.publish import publish
+from rkdo_plugin.recipes.evaluation.run_folder import Record
 from rkdo_plugin.recipes.training.loader import StepLoader
 
 
@@ -27,7 +28,7 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
 
     Args:
         path: The checkpoint file; replaced whole.
-        metadata: Plain values stored under "rkdo": what the export needs to know.
+        record: Stored under "rkdo": what the export needs to know.
         loader: Its position is stored under "loader".
         every: Save after every so many optimizer steps as well.
     """
@@ -35,7 +36,7 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
     def __init__(
         self,
         path: Path,
-        metadata: dict[str, Any],
+        record: Record,
         loader: StepLoader,
         every: int | None = None,
     ) -> None:
@@ -43,7 +44,7 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
             check_count("checkpoint_every", every)
         self.every = every
         self.path = path
-        self.metadata = metadata
+        self.record = record
         self.loader = loader
         self.stop_requested = False
         self.stop_after_epoch = False
@@ -60,7 +61,7 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         checkpoint: dict[str, Any],
     ) -> None:
         """Add what an exported encoder, and a resumed run, must know."""
-        checkpoint["rkdo"] = self.metadata
+        checkpoint["rkdo"] = self.record
         checkpoint["loader"] = self.loader.state_dict()
 
     def on_train_batch_end(

@@ -7,12 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from rkdo_plugin.export import EmbeddingSession, Encoder, export_onnx, freeze, verify
-from rkdo_plugin.plugins.create import create_recipe
-from rkdo_plugin.recipes.data.images import ImageData, as_arrays, load_data
-from rkdo_plugin.recipes.evaluation.accuracy import evaluate, knn_accuracy
-from rkdo_plugin.recipes.evaluation.model import Embed, pixels, torch_embed
-from rkdo_plugin.recipes.pictures.demo import draw
+from rkdo_plugin.recipes.base.settings import RecipeSettings
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import ImageData, as_arrays
+from rkdo_plugin.recipes.evaluation.accuracy import (
+    Embed,
+    evaluate,
+    knn_accuracy,
+    raw_pixels,
+)
+from rkdo_plugin.recipes.pictures.demo import draw_demo
+from rkdo_plugin.recipes.simclr import SimCLR
 from rkdo_plugin.recipes.training.loader import seed_generators
+from rkdo_plugin.recipes.training.settings import RunSettings
 from rkdo_plugin.recipes.training.train import Run, train
 
 BATCH_SIZE = 128  # 11 steps an epoch
@@ -25,7 +32,7 @@ ARMS = {
 }
 
 
-def run(out: Path, epochs: int, seed: int) -> None:
+def run_demo(out: Path, epochs: int, seed: int) -> None:
     """Train one encoder a loss at equal steps, export the best, and embed with it.
 
     Args:
@@ -47,22 +54,22 @@ def run(out: Path, epochs: int, seed: int) -> None:
     for name, (loss, options) in ARMS.items():
         print(name)
         started = time.perf_counter()
-        runs[name] = train(
+        settings = RunSettings(
             loss=loss,
             loss_options=options,
-            out=str(out / loss),
             epochs=epochs,
             batch_size=BATCH_SIZE,
             seed=seed,
         )
+        runs[name] = train(settings, out / loss)
         seconds[name] = time.perf_counter() - started
     encoders = {name: freeze(run.checkpoint) for name, run in runs.items()}
 
     print(f"\n{'test accuracy':20}{'kNN':>8}{'linear':>8}{'seconds':>9}")
-    _row("raw pixels", pixels, data)
-    _row("untrained encoder", torch_embed(_untrained(data, seed)), data)
+    _row("raw pixels", raw_pixels, data)
+    _row("untrained encoder", _untrained(data, seed).embed, data)
     scores = {
-        name: _row(name, torch_embed(encoder), data, seconds[name])
+        name: _row(name, encoder.embed, data, seconds[name])
         for name, encoder in encoders.items()
     }
     print("one seed: differences of a point or less mean nothing\n")
@@ -73,7 +80,7 @@ def run(out: Path, epochs: int, seed: int) -> None:
     test, labels = as_arrays(data.test, data.image_size)
     embeddings = EmbeddingSession(out / "encoder.onnx").embed(test)
     losses = {name: _losses(run) for name, run in runs.items()}
-    draw(figure, losses, embeddings, test, labels, best)
+    draw_demo(figure, losses, embeddings, test, labels, best)
     print(f"picture: {figure}")
 
 
@@ -89,12 +96,8 @@ def _row(
 def _untrained(data: ImageData, seed: int) -> Encoder:
     """The encoder as every arm starts from it."""
     seed_generators(seed)
-    recipe = create_recipe(
-        "simclr", in_channels=data.channels, image_size=data.image_size
-    )
-    return Encoder(
-        recipe.backbone, image_size=data.image_size, mean=data.mean, std=data.std
-    )
+    settings = RecipeSettings(in_channels=data.channels, image_size=data.image_size)
+    return SimCLR(settings).frozen(data)
 
 
 def _export(encoder: Encoder, path: Path, data: ImageData, name: str) -> None:
@@ -110,7 +113,7 @@ def _export(encoder: Encoder, path: Path, data: ImageData, name: str) -> None:
             embed(train_images), train_labels, embed(test_images), test_labels
         )
         for runtime, embed in (
-            ("PyTorch", torch_embed(encoder)),
+            ("PyTorch", encoder.embed),
             ("onnxruntime", session.embed),
         )
     }

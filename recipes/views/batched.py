@@ -11,10 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rkdo_plugin.recipes.views.colour import (
+    blur,
+    brightness,
+    contrast,
+    hue,
+    luma,
+    saturation,
+)
+
 RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
 ATTEMPTS = 10  # at a crop that fits, before the largest one in the middle
 JITTERED = 0.8  # share of the images whose colours change
-GRAY = (0.2989, 0.587, 0.114)  # luma of red, green and blue, as torchvision's
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def augment(images: Tensor, view: View) -> Tensor:
     images[jittered] = jitter(images[jittered], view)
     if images.shape[1] == 3 and view.grayscale:
         gray = _chosen(images, view.grayscale)
-        images[gray] = _gray(images[gray]).expand(-1, 3, -1, -1)
+        images[gray] = luma(images[gray]).expand(-1, 3, -1, -1)
     if view.blur:
         blurred = _chosen(images, view.blur)
         low, high = view.sigmas
@@ -187,63 +195,6 @@ def _change(images: Tensor, change: int, view: View) -> Tensor:
     if change == 2:
         return saturation(images, factor)
     return hue(images, factor)
-
-
-def brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Intensities times a factor (B, 1, 1, 1), clipped to [0, 1]."""
-    return (images * factor).clamp_(0, 1)
-
-
-def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Distances from the mean luma times a factor (B, 1, 1, 1), clipped."""
-    mean = _gray(images).mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(mean, images, factor).clamp_(0, 1)
-
-
-def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Distances from the luma times a factor (B, 1, 1, 1), clipped."""
-    return torch.lerp(_gray(images), images, factor).clamp_(0, 1)
-
-
-def hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Colours turned by a part (B, 1, 1, 1) of the wheel; value and chroma stay."""
-    red, green, blue = images.unbind(dim=1)
-    value, chroma = images.amax(dim=1), images.amax(dim=1) - images.amin(dim=1)
-    safe = chroma.clamp_min(1e-12)
-    sector = torch.where(
-        value == red,
-        (green - blue) / safe,
-        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    sector = sector + 6 * shift[:, 0]
-    channels = []
-    for offset in (5.0, 3.0, 1.0):
-        k = (sector + offset).remainder_(6)
-        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
-    return torch.stack(channels, dim=1)
-
-
-def blur(images: Tensor, sigmas: Tensor) -> Tensor:
-    """Gaussian blur of images (B, C, H, W), each with its own sigma (B,) in pixels."""
-    batch, channels, height, width = images.shape
-    # As Pillow's, the kernel fades within three standard deviations.
-    radius = min(6, height - 1, width - 1)
-    offsets = torch.arange(-radius, radius + 1, device=images.device)
-    kernel = torch.exp(-0.5 * (offsets / sigmas[:, None]).square())
-    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, 0)
-    flat = images.reshape(1, batch * channels, height, width)
-    padded = functional.pad(flat, (radius,) * 4, mode="replicate")
-    rows = functional.conv2d(padded, kernel[:, None, :, None], groups=len(kernel))
-    both = functional.conv2d(rows, kernel[:, None, None, :], groups=len(kernel))
-    return both.reshape(images.shape)
-
-
-def _gray(images: Tensor) -> Tensor:
-    """Luma (B, 1, H, W); of one channel, that channel."""
-    if images.shape[1] != 3:
-        return images
-    weights = torch.tensor(GRAY, device=images.device)[:, None, None]
-    return (images * weights).sum(dim=1, keepdim=True)
 
 
 def _chosen(images: Tensor, probability: float) -> Tensor:

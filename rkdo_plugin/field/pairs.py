@@ -40,7 +40,7 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
 
     Example:
         >>> from lightly.transforms import SimCLRTransform
-        >>> from rkdo_plugin.recipes.data.images import load_data
+        >>> from rkdo_plugin.recipes.data import load_data
         >>> images = load_data("digits").train
         >>> field = ResponseField(num_samples=len(images), dim=128)
         >>> pairs = FieldPairs(images, SimCLRTransform(input_size=28), field)

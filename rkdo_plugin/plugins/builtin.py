@@ -85,7 +85,7 @@ def rkdo_encoders() -> Factories:
         "resnet18-small": f"{ENCODERS}.torchvision:resnet18_small",
         "resnet50": f"{ENCODERS}.torchvision:resnet50",
         "resnet50-small": f"{ENCODERS}.torchvision:resnet50_small",
-        "run": f"{ENCODERS}.trained:encoder_of_run",
+        "run": f"{RECIPES}.evaluation.trained:encoder_of_run",
         "small-convnet": f"{ENCODERS}.small:SmallConvNet",
         "timm": f"{ENCODERS}.timm:timm_encoder",
         "torchvision": f"{ENCODERS}.torchvision:torchvision_encoder",

@@ -53,7 +53,7 @@ def rkdo_banks() -> Factories:
 
 @hookspec
 def rkdo_recipes() -> Factories:
-    """Recipes: subclasses of `rkdo_plugin.recipes.base.recipe.Recipe`.
+    """Recipes: subclasses of `rkdo_plugin.Recipe`.
 
     That class says what a recipe offers. `rkdo train` calls `factory(settings)`, where
     `settings` is an instance of the recipe's dataclass `Settings`.

@@ -117,15 +117,16 @@ class PluginHost:
 
         Args:
             kind: "loss", "bank", "recipe", "encoder", "exporter" or "signer".
-            name: The contributed name. Underscores stand for hyphens, too.
+            name: The contributed name; hyphens and underscores are the same.
 
         Raises:
             ImportError: The module that the plugin names for it does not import.
             ValueError: The name is unknown, or two plugins contribute it.
         """
         contributions = self.contributions(kind)
+        spelled = {known.replace("_", "-"): known for known in contributions}
         if name not in contributions:
-            name = name.replace("_", "-")
+            name = spelled.get(name.replace("_", "-"), name)
         if name not in contributions:
             known = ", ".join(sorted(contributions)) or "none"
             raise ValueError(f"no {kind} named '{name}'; known: {known}")

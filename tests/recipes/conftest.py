@@ -1,6 +1,5 @@
 import pytest
-
-from rkdo_plugin.recipes.training.train import train
+from runs import train
 
 
 @pytest.fixture(scope="session")

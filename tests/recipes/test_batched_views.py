@@ -10,8 +10,9 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
-from rkdo_plugin.recipes.views import batched
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
+from rkdo_plugin.recipes.views import batched, colour
 from rkdo_plugin.recipes.views.batched import View
 from rkdo_plugin.recipes.views.transforms import (
     batched_multi_crop,
@@ -31,10 +32,10 @@ def factors(low, high):
 @pytest.mark.parametrize(
     ("ours", "theirs", "low", "high"),
     [
-        (batched.brightness, functional.adjust_brightness, 0.2, 1.8),
-        (batched.contrast, functional.adjust_contrast, 0.2, 1.8),
-        (batched.saturation, functional.adjust_saturation, 0.2, 1.8),
-        (batched.hue, functional.adjust_hue, -0.5, 0.5),
+        (colour.brightness, functional.adjust_brightness, 0.2, 1.8),
+        (colour.contrast, functional.adjust_contrast, 0.2, 1.8),
+        (colour.saturation, functional.adjust_saturation, 0.2, 1.8),
+        (colour.hue, functional.adjust_hue, -0.5, 0.5),
     ],
 )
 def test_colours_change_as_torchvisions_do(ours, theirs, low, high):
@@ -47,7 +48,7 @@ def test_colours_change_as_torchvisions_do(ours, theirs, low, high):
 
 def test_hue_leaves_grays_alone():
     gray = torch.full((16, 3, 4, 4), 0.3)
-    torch.testing.assert_close(batched.hue(gray, factors(-0.5, 0.5)), gray)
+    torch.testing.assert_close(colour.hue(gray, factors(-0.5, 0.5)), gray)
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
@@ -82,7 +83,7 @@ def test_boxes_are_distributed_as_torchvisions():
 
 def test_blur_is_torchvisions():
     sigmas = torch.linspace(0.3, 1.9, len(IMAGES))
-    found = batched.blur(IMAGES, sigmas)
+    found = colour.blur(IMAGES, sigmas)
     for image, sigma, blurred in zip(IMAGES, sigmas, found, strict=True):
         expected = functional.gaussian_blur(image, [13, 13], [float(sigma)])
         inside = (slice(None), slice(6, -6), slice(6, -6))  # they reflect at borders

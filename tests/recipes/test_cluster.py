@@ -8,14 +8,16 @@ import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import train
 from sklearn.cluster import KMeans
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.plugins.create import create_encoder, create_recipe
-from rkdo_plugin.recipes.cluster import Cluster, Scale, agreement
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
-from rkdo_plugin.recipes.evaluation.recipe import load_recipe
-from rkdo_plugin.recipes.training.train import train
+from rkdo_plugin.recipes.cluster import Scale
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
+from rkdo_plugin.recipes.evaluation.clusters import agreement
+from rkdo_plugin.recipes.evaluation.trained import load_trained
 
 SETTINGS = {"epochs": 2, "limit": 256, "batch_size": 64, "progress": False}
 
@@ -84,7 +86,9 @@ def test_features_stay_frozen_and_heads_learn():
 
 def test_the_head_of_the_least_loss_answers():
     torch.manual_seed(0)
-    recipe = Cluster(in_channels=1, image_size=4, heads=3, clusters=5).eval()
+    recipe = create_recipe(
+        "cluster", in_channels=1, image_size=4, heads=3, clusters=5
+    ).eval()
     images = torch.rand(6, 1, 4, 4)
     recipe.head_loss.copy_(torch.tensor([2.0, 1.0, 3.0]))
     expected = recipe.heads[1](recipe.scale(images.flatten(1)))
@@ -107,7 +111,7 @@ def test_evaluate_compares_with_k_means_and_draws(run, capsys):
 
 
 def test_a_collapse_is_said():
-    recipe = Cluster(in_channels=1, image_size=4, clusters=4)
+    recipe = create_recipe("cluster", in_channels=1, image_size=4, clusters=4)
     recipe.sizes.copy_(torch.tensor([0.97, 0.01, 0.01, 0.01]))
     with pytest.warns(
         UserWarning, match=r"collapsed: one of 4 holds 97% of the images"
@@ -122,18 +126,18 @@ def test_sizes_are_positive(name):
     with pytest.raises(
         ValueError, match=f"`{name}` to be a positive integer but got 0"
     ):
-        Cluster(**{name: 0})
+        create_recipe("cluster", **{name: 0})
 
 
 def test_one_cluster_is_refused():
     with pytest.raises(ValueError, match=r"`clusters` to be at least 2 but got 1"):
-        Cluster(clusters=1)
+        create_recipe("cluster", clusters=1)
 
 
 @pytest.mark.parametrize(
     ("field", "options", "message"),
     [
-        ("one-hot", None, "stays as it is with Cluster, but got --field one-hot"),
+        ("one-hot", None, "stay as they start, with Cluster but got --field one-hot"),
         (None, {"coupling": 0.5}, "but got a coupling of 0.5"),
     ],
 )
@@ -155,7 +159,7 @@ def test_recipe_options_on_the_command_line_are_recorded(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*words.split(), str(out)]) == 0
     assert "recipe_options:\n  clusters: 7" in (out / "config.yaml").read_text()
-    assert load_recipe(out).sizes.shape == (7,)
+    assert load_trained(out).recipe.sizes.shape == (7,)
     resume = ["train", "--resume", "--out", str(out), "--workers", "0"]
     assert main([*resume, "--recipe.clusters", "8"]) == 1
     assert "its 'recipe_options' is {'clusters': 7}" in capsys.readouterr().err

@@ -9,7 +9,8 @@ import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
 
 RANDOM = np.random.default_rng(0)
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
 from rkdo_plugin.recipes.evaluation.accuracy import (
     evaluate,
     knn_accuracy,

@@ -12,18 +12,19 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from runs import train
 from torch import nn
 
 from rkdo_plugin import create_recipe
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import freeze
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
 from rkdo_plugin.recipes.data.labels import PartlyLabelled
 from rkdo_plugin.recipes.evaluation.accuracy import knn_accuracy
-from rkdo_plugin.recipes.evaluation.model import torch_embed
-from rkdo_plugin.recipes.evaluation.recipe import load_recipe, recipe_report
+from rkdo_plugin.recipes.evaluation.report import evaluation_report
+from rkdo_plugin.recipes.evaluation.trained import load_trained
 from rkdo_plugin.recipes.training.health import TrainingHealth, TrainingLostError
-from rkdo_plugin.recipes.training.train import train
 
 RECIPES = {
     "simclr": {},
@@ -225,6 +226,7 @@ def test_options_outside_their_range(name, options, message, tmp_path, settings)
 KILLED = """
 import json, os, signal, sys
 import pytorch_lightning as pl
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import train
 
 class Kill(pl.Callback):
@@ -232,20 +234,21 @@ class Kill(pl.Callback):
         if trainer.global_step == 7:
             os.kill(os.getpid(), signal.SIGKILL)
 
-settings = json.loads(sys.argv[2])
-train(out=sys.argv[1], checkpoint_every=2, callbacks=[Kill()], **settings)
+settings = RunSettings(**json.loads(sys.argv[2]))
+execution = Execution(workers=0, checkpoint_every=2, progress=False)
+train(settings, sys.argv[1], execution, callbacks=[Kill()])
 """
 
 
 def test_killed_mid_epoch_loses_no_more_than_the_steps_since(
     uninterrupted, tmp_path, settings
 ):
-    run = {**settings, "workers": 0}
+    run = {k: v for k, v in settings.items() if k != "progress"}
     command = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(run)]
     killed = subprocess.run(command, capture_output=True, cwd=tmp_path.parent)
     assert killed.returncode == -signal.SIGKILL
     assert state(tmp_path)["global_step"] == 6  # of 4 an epoch
-    train(out=str(tmp_path), resume=True, **run)
+    train(out=str(tmp_path), resume=True, workers=0, **run)
     assert_equal(state(tmp_path), state(uninterrupted["simclr"]))
     assert_same_losses(tmp_path, uninterrupted["simclr"])
 
@@ -328,7 +331,7 @@ def test_nearest_neighbours_on_the_way_change_nothing(
     with (tmp_path / "metrics.csv").open() as file:
         logged = [row["knn"] for row in csv.DictReader(file) if row["knn"]]
     assert len(logged) == 1  # after the second of three epochs
-    embed = torch_embed(freeze(run.checkpoint))
+    embed = freeze(run.checkpoint).embed
     images, labels = as_arrays(run.data.test, 28)
     (tensors,) = (tmp_path / "tensorboard").rglob("tensors.tsv")
     shown = [line.split("\t") for line in tensors.read_text().splitlines()]
@@ -346,8 +349,8 @@ def test_nearest_neighbours_on_the_way_change_nothing(
 def test_classifiers_are_reported(tmp_path, settings):
     options = {"recipe_options": {"labelled": 0.5}, "epochs": 4}
     run = train("mean_teacher", out=str(tmp_path), workers=0, **(settings | options))
-    recipe = load_recipe(tmp_path)
-    lines = recipe_report(recipe, tmp_path, None, None, None).splitlines()
+    report = evaluation_report(load_trained(tmp_path), None, None, None)
+    lines = report.splitlines()
     assert [line.split()[0] for line in lines] == ["teacher", "student", "features"]
     images, labels = as_arrays(run.data.test, 28)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import nn
 
 from rkdo_plugin.export import Encoder
-from rkdo_plugin.recipes.evaluation.model import (
+from rkdo_plugin.recipes.data.spread import (
     calibration_images,
     labelled_images,
     parity_images,

@@ -12,10 +12,10 @@ from sklearn.decomposition import PCA
 
 from rkdo_plugin.export import EmbeddingSession, export_onnx, freeze
 from rkdo_plugin.field import ResponseField
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
-from rkdo_plugin.recipes.evaluation.model import torch_embed
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
 from rkdo_plugin.recipes.field.features import features_by_name, fit_features
-from rkdo_plugin.recipes.field.neighborhoods import purity
+from rkdo_plugin.recipes.field.purity import purity
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_neighbours_by_features_share_the_class_far_above_chance(name, measured)
 def test_features_of_a_run_are_its_encoders(uninterrupted, digits):
     images, _ = as_arrays(digits.train, 28)
     folder = uninterrupted["simclr"]
-    expected = centred(torch_embed(freeze(folder / "last.ckpt"))(images))
+    expected = centred(freeze(folder / "last.ckpt").embed(images))
     for path in (folder, folder / "last.ckpt"):
         features = features_by_name(str(path), digits)
         np.testing.assert_allclose(features, expected, atol=1e-6)

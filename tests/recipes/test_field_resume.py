@@ -7,8 +7,7 @@ import signal
 import pytest
 import pytorch_lightning as pl
 import torch
-
-from rkdo_plugin.recipes.training.train import train
+from runs import train
 
 FIELDS = {
     # One epoch of warm-up, whose rows are filled from the first step on.

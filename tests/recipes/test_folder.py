@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from PIL import Image
+from runs import train
 
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate
-from rkdo_plugin.recipes.training.train import train
 
 
 def write_images(folder, count, size=(40, 30), level=0):

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from runs import train
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from rkdo_plugin.field import ResponseField
-from rkdo_plugin.recipes.data.images import load_data
+from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.field.inspect import inspect_field, load_run_field
 from rkdo_plugin.recipes.pictures.field import choose_samples, draw_field
-from rkdo_plugin.recipes.training.train import train
 
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 

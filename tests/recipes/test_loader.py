@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from rkdo_plugin.recipes.data.images import load_data
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.training.batches import TwoViews
 from rkdo_plugin.recipes.training.loader import StepLoader
-from rkdo_plugin.recipes.training.samples import TwoViews
 from rkdo_plugin.recipes.views.transforms import two_views
 
 

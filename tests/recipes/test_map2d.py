@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from runs import train
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from rkdo_plugin import create_loss
+from rkdo_plugin import create_loss, create_recipe
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import (
     EmbeddingSession,
@@ -15,10 +16,10 @@ from rkdo_plugin.export import (
     export_onnx,
     freeze,
 )
-from rkdo_plugin.recipes.data.images import as_arrays, load_data
-from rkdo_plugin.recipes.evaluation.recipe import load_recipe
-from rkdo_plugin.recipes.map2d import Map2D, map_accuracy
-from rkdo_plugin.recipes.training.train import train
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.images import as_arrays
+from rkdo_plugin.recipes.evaluation.trained import load_trained
+from rkdo_plugin.recipes.map2d import map_accuracy
 
 SETTINGS = {"epochs": 2, "limit": 256, "batch_size": 64, "progress": False}
 
@@ -36,7 +37,9 @@ def views(rows=40):
 
 def test_t_sne_reads_the_features_of_the_images_as_they_are():
     torch.manual_seed(0)
-    recipe = Map2D(in_channels=1, image_size=28, loss_options={"perplexity": 5.0})
+    recipe = create_recipe(
+        "map2d", in_channels=1, image_size=28, loss_options={"perplexity": 5.0}
+    )
     recipe.log = lambda *args, **kwargs: None
     assert not recipe.augmented
     view0, view1 = views()
@@ -49,7 +52,7 @@ def test_t_sne_reads_the_features_of_the_images_as_they_are():
 
 def test_a_loss_of_pairs_reads_two_augmented_views():
     torch.manual_seed(0)
-    recipe = Map2D(in_channels=1, image_size=28, loss="t-simclr")
+    recipe = create_recipe("map2d", in_channels=1, image_size=28, loss="t-simclr")
     recipe.log = lambda *args, **kwargs: None
     assert recipe.augmented
     view0, view1 = views()
@@ -78,7 +81,7 @@ def test_a_map_goes_to_onnx_place_by_place(run, tmp_path, capsys):
     assert "norm" not in capsys.readouterr().out
     data = load_data("digits", limit=50)
     images, _ = as_arrays(data.train, data.image_size)
-    places = load_recipe(run).places(images, data)
+    places = load_trained(run).recipe.places(images, data)
     session = EmbeddingSession(path)
     np.testing.assert_allclose(session.embed(images), places, rtol=1e-4, atol=1e-4)
     assert session.metadata["rkdo.normalize"] == "false"
@@ -93,8 +96,8 @@ def test_evaluate_draws_the_map(run, capsys):
 
 
 def test_features_of_a_trained_run_are_frozen(uninterrupted):
-    recipe = Map2D(
-        in_channels=1, image_size=28, features=f"run:{uninterrupted['simclr']}"
+    recipe = create_recipe(
+        "map2d", in_channels=1, image_size=28, features=f"run:{uninterrupted['simclr']}"
     )
     recipe.train()
     assert not recipe.features.training

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rkdo_plugin.field import ResponseField
-from rkdo_plugin.recipes.field.neighborhoods import (
-    Neighborhoods,
+from rkdo_plugin.recipes.field.purity import (
+    FieldPurity,
     chance_purity,
     moved_mass,
     purity,
@@ -67,10 +67,10 @@ def test_a_row_without_neighbours_has_no_purity_and_leaves_means_alone():
     field.weights[0] = torch.tensor([0.6, 0.2])
     field.self_mass[0] = 0.2
     labels = torch.tensor([5, 5, 7])
-    assert Neighborhoods.of(field, labels) == Neighborhoods(
+    assert FieldPurity.of(field, labels) == FieldPurity(
         purity=pytest.approx(0.75), nearest=1.0
     )
-    nobody = Neighborhoods.of(ResponseField(3, dim=2, neighbors=2), labels)
+    nobody = FieldPurity.of(ResponseField(3, dim=2, neighbors=2), labels)
     assert math.isnan(nobody.purity)
     assert math.isnan(nobody.nearest)
 

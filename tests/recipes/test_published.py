@@ -19,7 +19,7 @@ from lightly.utils.scheduler import cosine_schedule
 from torch.utils.data import DataLoader
 
 from rkdo_plugin import IConLoss, create_loss, create_recipe
-from rkdo_plugin.recipes.base.semi_supervised import ramp_up
+from rkdo_plugin.recipes.semi_supervised import ramp_up
 
 STEPS = 4
 LEARNING_RATE = 0.05

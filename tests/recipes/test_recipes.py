@@ -8,9 +8,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from rkdo_plugin.plugins.create import create_encoder, create_recipe
-from rkdo_plugin.recipes.byol import BYOL
-from rkdo_plugin.recipes.encoders.torchvision import feature_dim
-from rkdo_plugin.recipes.simclr import SimCLR
+from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
 
 VIEWS = [torch.rand(8, 3, 32, 32), torch.rand(8, 3, 32, 32)]
 LABELS = torch.zeros(8)
@@ -56,7 +54,7 @@ def test_every_trainable_parameter_learns_the_criterions_too(name):
 
 def test_simclr_reads_two_views():
     criterion = Scaled()
-    recipe = SimCLR(loss=criterion).eval()
+    recipe = create_recipe("simclr", loss=criterion).eval()
     recipe.log = lambda *args, **kwargs: None
     loss = recipe.training_step([VIEWS, LABELS], 0)
     embeddings = [recipe.projection_head(recipe.backbone(view)) for view in VIEWS]
@@ -66,7 +64,7 @@ def test_simclr_reads_two_views():
 
 def test_byol_calls_its_criterion_twice_with_targets_detached():
     criterion = Scaled()
-    fit(BYOL(loss=criterion), [[VIEWS, LABELS]])
+    fit(create_recipe("byol", loss=criterion), [[VIEWS, LABELS]])
     assert len(criterion.calls) == 2
     for prediction, target in criterion.calls:
         assert prediction.requires_grad
@@ -75,7 +73,7 @@ def test_byol_calls_its_criterion_twice_with_targets_detached():
 
 def test_byol_targets_are_a_moving_average():
     torch.manual_seed(0)
-    recipe = BYOL()
+    recipe = create_recipe("byol")
     history = [recipe.backbone.layers[0][0].weight.detach().clone()]
 
     class Record(pl.Callback):
@@ -92,21 +90,21 @@ def test_byol_targets_are_a_moving_average():
 
 
 def test_loss_by_name_with_options():
-    recipe = SimCLR(loss="ntxent", loss_options={"temperature": 0.07})
+    recipe = create_recipe("simclr", loss="ntxent", loss_options={"temperature": 0.07})
     assert isinstance(recipe.criterion, NTXentLoss)
     assert recipe.criterion.temperature == 0.07
 
 
 def test_unknown_names():
     with pytest.raises(ValueError, match="no loss named 'nt-xent'"):
-        SimCLR(loss="nt-xent")
+        create_recipe("simclr", loss="nt-xent")
     with pytest.raises(ValueError, match="no encoder named 'resnet'"):
-        BYOL(encoder="resnet")
+        create_recipe("byol", encoder="resnet")
 
 
 def test_an_unflattened_backbone_as_in_lightlys_examples():
     backbone = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1))
-    assert SimCLR(encoder=backbone)(VIEWS[0]).shape == (8, 128)
+    assert create_recipe("simclr", encoder=backbone)(VIEWS[0]).shape == (8, 128)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import sys
 import pytest
 import pytorch_lightning as pl
 import torch
-
-from rkdo_plugin.recipes.training.train import train
+from runs import train
 
 
 def assert_same_run(folder, other):
@@ -101,8 +100,10 @@ def test_a_crash_resumes_from_the_last_epoch(uninterrupted, tmp_path, settings):
 
 SCRIPT = """
 import sys
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import train
-train(out=sys.argv[1], epochs=2000, batch_size=64, limit=256, workers=2, progress=False)
+settings = RunSettings(epochs=2000, batch_size=64, limit=256)
+train(settings, sys.argv[1], Execution(workers=2, progress=False))
 """
 
 

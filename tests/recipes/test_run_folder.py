@@ -1,7 +1,6 @@
 import pytest
 import torch
-
-from rkdo_plugin.recipes.training.train import train
+from runs import train
 
 
 def weights(folder):

@@ -3,14 +3,13 @@ import csv
 import pytest
 import torch
 import yaml
+from runs import train
 
 from rkdo_plugin.export import Encoder, freeze
 from rkdo_plugin.plugins.create import create_encoder
-from rkdo_plugin.recipes.data.images import load_data
+from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate
-from rkdo_plugin.recipes.evaluation.model import torch_embed
 from rkdo_plugin.recipes.simclr import SimCLR
-from rkdo_plugin.recipes.training.train import train
 
 
 def weights(checkpoint):
@@ -29,6 +28,18 @@ def test_run_folder(uninterrupted):
     digits = load_data("digits")
     assert saved["rkdo"] == {
         "recipe": "simclr",
+        "settings": {
+            "encoder": "small-convnet",
+            "loss": "ntxent",
+            "loss_options": None,
+            "in_channels": 1,
+            "image_size": 28,
+            "num_classes": 10,
+            "num_samples": 256,
+            "optimizer": "adamw",
+            "learning_rate": 4e-3,
+            "weight_decay": 0.01,
+        },
         "encoder": "small-convnet",
         "normalize": True,
         "in_channels": 1,
@@ -64,7 +75,7 @@ def test_training_improves_features(tmp_path):
         std=run.data.std,
     )
     before, after = (
-        evaluate(torch_embed(encoder), run.data)
+        evaluate(encoder.embed, run.data)
         for encoder in (untrained, freeze(run.checkpoint))
     )
     # Untrained: about .85 and .94.
@@ -85,7 +96,7 @@ def test_ten_epochs_of_fashion_mnist_reach_the_measured_accuracy(tmp_path):
         loss_options={"temperature": 0.1},
         progress=False,
     )
-    scores = evaluate(torch_embed(freeze(run.checkpoint)), run.data)
+    scores = evaluate(freeze(run.checkpoint).embed, run.data)
     # Three seeds of an independent prototype: .8007 +- .0044.
     assert scores["knn"] > 0.79
 

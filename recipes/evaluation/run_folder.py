@@ -2,13 +2,46 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import yaml
 
 CONFIG = "config.yaml"
 CHECKPOINT = "last.ckpt"
+
+
+class Record(TypedDict):
+    """What a run's checkpoint records under "rkdo", for exports and reports.
+
+    Attributes:
+        recipe: The registered recipe.
+        settings: Its settings, as plain values.
+        encoder: The registered encoder that is exported; None for a module.
+        normalize: Exports divide embeddings by their norm.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images in pixels.
+        mean: Mean of each channel, of intensities in [0, 1].
+        std: Standard deviation of each channel.
+        data: Name of the data that the run was trained on.
+        limit: Number of training images; None for all.
+    """
+
+    recipe: str
+    settings: dict[str, Any]
+    encoder: str | None
+    normalize: bool
+    in_channels: int
+    image_size: int
+    mean: list[float]
+    std: list[float]
+    data: str
+    limit: int | None
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint of a run folder; any other path as it is."""
+    return path / CHECKPOINT if path.is_dir() else path
 
 
 def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
@@ -61,8 +94,8 @@ def read_config(path: Path) -> dict[str, Any]:
     return saved
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of tensors and plain values; no code in it is ever run.
+def read_run(path: Path) -> dict[str, Any]:
+    """Read a run's whole checkpoint: tensors and plain values, no code is ever run.
 
     Raises:
         ValueError: The file is truncated, or is no such checkpoint.

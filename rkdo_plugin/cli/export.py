@@ -1,4 +1,4 @@
-"""The commands of `rkdo` about exported encoders."""
+"""`rkdo export`, `rkdo verify` and `rkdo triton`."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +48,7 @@ def export(
         overwrite: Replace an older file at `output`.
     """
     from rkdo_plugin.export.serving.triton.config import require_name
-    from rkdo_plugin.plugins.create import host
+    from rkdo_plugin.plugins.host import host
     from rkdo_plugin.recipes.evaluation import model as features
 
     if triton is not None:
@@ -133,7 +133,7 @@ def verify(
     require_places(Path(model), folder)
     if signer is not None:
         from rkdo_plugin.export import check_signature
-        from rkdo_plugin.plugins.create import host
+        from rkdo_plugin.plugins.host import host
 
         check_signature(model, host().factory("signer", signer)())
     named = None
@@ -167,34 +167,6 @@ def verify(
     if not report.passed:
         raise ParityError(report)
     print(report)
-
-
-def embed(
-    model: str,
-    folder: str,
-    output: str,
-    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto",
-    batch_size: int = 64,
-    overwrite: bool = False,
-) -> None:
-    """Embed a folder of images into a Parquet file of paths and vectors.
-
-    Args:
-        model: The ONNX file.
-        folder: Searched recursively for images.
-        output: The Parquet file to write.
-        provider: What computes; anything but auto is an error where it does not load.
-        batch_size: Images in memory at a time.
-        overwrite: Replace an older file at `output`.
-    """
-    from rkdo_plugin.export import EmbeddingSession, embed_folder
-
-    session = EmbeddingSession(model, provider)
-    print(
-        embed_folder(
-            session, folder, output, batch_size=batch_size, overwrite=overwrite
-        )
-    )
 
 
 def triton(
@@ -238,20 +210,6 @@ def triton(
         serve_versions=serve_versions,
     )
     print(version)
-
-
-def doctor(provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto") -> None:
-    """Say what a GPU needs and what of it is missing here; an error if it is needed.
-
-    Args:
-        provider: What has to load; the CPU is enough for auto.
-    """
-    from rkdo_plugin.export import examine
-
-    diagnosis = examine(provider)
-    print(diagnosis)
-    if not diagnosis.healthy:
-        raise RuntimeError(f"Expected provider '{provider}' to load but it does not")
 
 
 def _encoder(

@@ -63,7 +63,7 @@ def moved_mass(field: ResponseField, start: ResponseField) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Neighborhoods:
+class FieldPurity:
     """What labels say of a field.
 
     Attributes:
@@ -75,7 +75,7 @@ class Neighborhoods:
     nearest: float
 
     @classmethod
-    def of(cls, field: ResponseField, labels: Tensor) -> "Neighborhoods":
+    def of(cls, field: ResponseField, labels: Tensor) -> "FieldPurity":
         """Means over the rows that have neighbours; NaN where none has."""
         rows = (field.ids, field.ids[:, :1]), (field.weights, field.weights[:, :1])
         return cls(

@@ -1,0 +1,71 @@
+"""The settings that every recipe shares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class RecipeSettings:
+    """Settings of a recipe.
+
+    A recipe with more options has a dataclass `Settings` of its own, derived from this
+    one. `rkdo train` fills in what the data decides: `in_channels`, `image_size`,
+    `num_classes` and `num_samples`. All other fields are options of the command line,
+    as `--recipe.learning-rate 0.01`.
+
+    Args:
+        encoder: A registered encoder's name, or a module from images (B, C, H, W) to
+            features (B, F) or (B, F, 1, 1).
+        loss: A registered loss's name, or a criterion.
+        loss_options: Arguments of a loss given by name.
+        in_channels: Channels C of the images.
+        image_size: Height and width of the images in pixels.
+        num_classes: Number of classes; 0 where there are no labels.
+        num_samples: Number of training images.
+        optimizer: "adamw", "sgd" or "lars".
+        learning_rate: The highest learning rate, reached after the warm-up.
+        weight_decay: Weight decay of matrices and kernels.
+
+    Example:
+        >>> RecipeSettings(loss="rkdo", loss_options={"temperature": 0.2}).loss
+        'rkdo'
+    """
+
+    encoder: str | nn.Module = "small-convnet"
+    loss: str | nn.Module = "ntxent"
+    loss_options: dict[str, Any] | None = None
+    in_channels: int = 3
+    image_size: int = 32
+    num_classes: int = 0
+    num_samples: int = 0
+    optimizer: str = "adamw"
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.01
+
+    def plain(self) -> dict[str, Any]:
+        """The fields without modules, as a checkpoint records them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: v for k, v in values.items() if not isinstance(v, nn.Module)}
+
+
+SettingsLike = RecipeSettings | Mapping[str, Any] | None
+"""Settings, a mapping of their fields as a checkpoint holds them, or the defaults."""
+
+
+def as_settings(settings: SettingsLike, kind: type[RecipeSettings]) -> RecipeSettings:
+    """The settings, from an instance, from a mapping of its fields, or the defaults.
+
+    Raises:
+        TypeError: They are of another kind, or the mapping has other names.
+    """
+    if isinstance(settings, RecipeSettings):
+        if not isinstance(settings, kind):
+            raise TypeError(
+                f"Expected `settings` to be {kind.__qualname__} but got "
+                f"{type(settings).__qualname__}"
+            )
+        return settings
+    return kind(**(settings or {}))

@@ -1,0 +1,81 @@
+"""Images of a data set for an export: to verify it with, and to calibrate it on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rkdo_plugin.export import ImageEmbedder
+from rkdo_plugin.export.encoder.images import resize
+from rkdo_plugin.export.verification.side_by_side import BATCHES
+from rkdo_plugin.recipes.data.images import LabelledImages
+from rkdo_plugin.recipes.data.load import load_data
+
+INTEGER_IMAGES = 500  # compared where a file computes in integers
+CALIBRATION_IMAGES = 256  # more change the ranges of activations little
+
+
+def parity_images(
+    name: str, root: str | None, encoder: ImageEmbedder, *, integers: bool = False
+) -> NDArray[np.uint8]:
+    """Test images of named data to verify an export with.
+
+    Args:
+        name: The data set's name, or a folder.
+        root: Folder that holds the data sets.
+        encoder: Says the size and the channels of the images.
+        integers: Take more images, for a file that computes in integers: its effect on
+            neighbours and on the worst image shows on many images.
+
+    Returns:
+        uint8 (N, H, W, C); training images where there are no test images.
+    """
+    count = INTEGER_IMAGES if integers else sum(BATCHES)
+    return labelled_images(name, root, encoder, count)[0]
+
+
+def labelled_images(
+    name: str, root: str | None, encoder: ImageEmbedder, limit: int
+) -> tuple[NDArray[np.uint8], NDArray[np.integer] | None]:
+    """Test images of named data, with their classes.
+
+    Args:
+        name: The data set's name, or a folder.
+        root: Folder that holds the data sets.
+        encoder: Says the size and the channels of the images.
+        limit: The largest number of images.
+
+    Returns:
+        uint8 (N, H, W, C), and classes (N,); None where there are no classes. Training
+        images where there are no test images.
+
+    Raises:
+        ValueError: `limit` is below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"Expected `limit` to be at least 1 but got {limit}")
+    data = load_data(name, root=root)
+    part = data.test if len(data.test) else data.train
+    images, labels = _spread(part, limit, encoder)
+    return images, labels if data.num_classes > 1 else None
+
+
+def calibration_images(
+    name: str, root: str | None, encoder: ImageEmbedder
+) -> NDArray[np.uint8]:
+    """Training images of named data, to calibrate an integer file on."""
+    return _spread(load_data(name, root=root).train, CALIBRATION_IMAGES, encoder)[0]
+
+
+def _spread(
+    part: LabelledImages, limit: int, encoder: ImageEmbedder
+) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+    """At most `limit` images, evenly over all: folders lie in the order of classes.
+
+    They are brought to the encoder's size and channels as `embed_folder` does.
+    """
+    places = np.linspace(0, len(part) - 1, min(limit, len(part))).astype(int).tolist()
+    images, labels = zip(*(part[place] for place in places), strict=True)
+    size, channels = encoder.image_size, encoder.channels
+    return (
+        np.stack([resize(image, size, channels) for image in images]),
+        np.asarray(labels, dtype=np.int64),
+    )

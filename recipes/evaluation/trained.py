@@ -1,0 +1,79 @@
+"""Read what a run or an export left: its encoder, and the recipe if it reports."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from rkdo_plugin.export import EmbeddingSession, ImageEmbedder, freeze
+from rkdo_plugin.export.encoder.checkpoint import read_weights
+from rkdo_plugin.export.encoder.freeze import encoder_of
+from rkdo_plugin.plugins.host import host
+from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained encoder, however it is stored.
+
+    Attributes:
+        path: The checkpoint or the ONNX file.
+        encoder: The encoder.
+        data: Name of the data that it was trained on; None where that is not recorded.
+        limit: Number of training images; None for all.
+        recipe: The trained recipe, if it reports on itself.
+    """
+
+    path: Path
+    encoder: ImageEmbedder
+    data: str | None = None
+    limit: int | None = None
+    recipe: Recipe | None = None
+
+
+def load_trained(path: Path) -> Trained:
+    """Load an ONNX file, or the encoder of a run folder or a checkpoint.
+
+    Args:
+        path: A run folder, a checkpoint, or an ONNX file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or was not written by this package.
+    """
+    if path.suffix == ".onnx":
+        return Trained(path, EmbeddingSession(path))
+    path = checkpoint_of(path)
+    checkpoint = read_weights(path)
+    record = checkpoint.record
+    recipe: Recipe | None = None
+    if "recipe" in record:
+        factory: Any = host().factory("recipe", record["recipe"])
+        if factory.reports:
+            recipe = factory(record["settings"])
+            recipe.load_state_dict(checkpoint.weights)
+            recipe.eval()
+    encoder = encoder_of(checkpoint)
+    return Trained(path, encoder, record.get("data"), record.get("limit"), recipe)
+
+
+def encoder_of_run(run: str, in_channels: int = 3) -> nn.Module:
+    """The trained encoder of a run folder or a checkpoint.
+
+    Args:
+        run: The folder or the file.
+        in_channels: Channels of the images.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The checkpoint records no encoder, or one for other images.
+    """
+    encoder = freeze(checkpoint_of(Path(run)))
+    if encoder.channels != in_channels:
+        raise ValueError(
+            f"Expected an encoder of images of {in_channels} channels but that of "
+            f"{run} reads {encoder.channels}"
+        )
+    return encoder.backbone.requires_grad_(True)

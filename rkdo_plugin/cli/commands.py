@@ -1,0 +1,22 @@
+"""Every command of `rkdo` by its name."""
+
+from rkdo_plugin.cli import benchmark, embed, export, field, machine, train
+from rkdo_plugin.cli.parser import Commands
+
+COMMANDS: Commands = {
+    "demo": train.demo,
+    "train": train.train,
+    "evaluate": train.evaluate,
+    "inspect-field": field.inspect_field,
+    "export": export.export,
+    "verify": export.verify,
+    "embed": embed.embed,
+    "triton": export.triton,
+    "benchmark": {
+        "loss": benchmark.loss,
+        "field": benchmark.field,
+        "export": benchmark.export,
+    },
+    "doctor": machine.doctor,
+    "plugins": machine.plugins,
+}

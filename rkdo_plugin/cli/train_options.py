@@ -1,0 +1,134 @@
+"""Options of `rkdo train` that depend on the recipe, the loss and the field named."""
+
+import argparse
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+# Settings of a recipe that the run, or the data, decides.
+DECIDED = {
+    "encoder",
+    "loss",
+    "loss_options",
+    "in_channels",
+    "image_size",
+    "num_classes",
+    "num_samples",
+}
+
+
+def add_named_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    """Add the options of the recipe, the loss and the field that the words name.
+
+    The settings of a file, or of the run to be resumed, become the defaults.
+
+    Args:
+        parser: Of the command `train`.
+        words: The words after `rkdo`.
+    """
+    from rkdo_plugin.plugins.host import host
+    from rkdo_plugin.recipes.field.create import FieldSettings
+
+    named = _named(words)
+    saved = _saved_settings(named)
+    recipe_name = _choose("recipe", named.recipe, saved, "simclr")
+    recipe: Any = host().factory("recipe", recipe_name)
+    own_loss = _settings_of(recipe, recipe_name).loss
+    loss_name = _choose("loss", named.loss, saved, own_loss)
+    loss = host().factory("loss", loss_name)
+    parts: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+        ("recipe", recipe_name, recipe.Settings),
+        ("loss", loss_name, loss),
+        ("field", "START", FieldSettings),
+    )
+    for part, name, signature in parts:
+        group = parser.add_argument_group(f"{part}: --{part} {name}")
+        group.add_function_arguments(
+            signature, f"{part}_options", as_group=False, skip=set(DECIDED)
+        )
+        for option, value in (saved.pop(f"{part}_options", None) or {}).items():
+            parser.set_defaults({f"{part}_options.{option}": value})
+    parser.set_defaults({**saved, "recipe": recipe_name, "loss": loss_name})
+
+
+def chosen_options(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The fields of a run's settings, as the run records them.
+
+    Args:
+        values: The parsed values of a dataclass's fields.
+        words: The words after `rkdo`.
+
+    Raises:
+        ValueError: There are options of a field but no field.
+    """
+    if "field" in values and values["field"] is None:
+        for word in words:
+            if word.startswith("--field_options."):
+                option = word.partition("=")[0].replace("_options.", ".")
+                raise ValueError(f"Expected --field beside {option}")
+        values["field_options"] = None
+    if "recipe" in values:
+        values["recipe_options"] = _changed(values["recipe"], values["recipe_options"])
+    return values
+
+
+def _named(words: Sequence[str]) -> argparse.Namespace:
+    """The values of the options that decide which other options there are."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("recipe", "loss", "config", "out"):
+        first.add_argument(f"--{name}")
+    first.add_argument("--resume", action="store_true")
+    return first.parse_known_args(words)[0]
+
+
+def _choose(part: str, named: str | None, saved: dict[str, Any], own: Any) -> str:
+    """The name of a part; options that were saved for another one are dropped."""
+    default = saved.get(part) or own
+    if named is not None and named != default:
+        saved.pop(f"{part}_options", None)
+    name: str = named or default
+    return name
+
+
+def _settings_of(recipe: Any, name: str) -> Any:
+    """A recipe's default settings."""
+    if not hasattr(recipe, "Settings"):
+        raise TypeError(
+            f"Expected recipe '{name}' to be a subclass of rkdo_plugin.Recipe but got "
+            f"{recipe!r}"
+        )
+    return recipe.Settings
+
+
+def _saved_settings(named: argparse.Namespace) -> dict[str, Any]:
+    """Settings of a file, or of the run to resume, that need not be typed again."""
+    from rkdo_plugin.recipes.evaluation.run_folder import CONFIG, read_config
+    from rkdo_plugin.recipes.training.settings import Execution, RunSettings, names_of
+
+    if named.resume and named.out:
+        return read_config(Path(named.out) / CONFIG)
+    if named.config is None:
+        return {}
+    settings = read_config(Path(named.config))
+    unknown = sorted(settings.keys() - names_of(RunSettings) - names_of(Execution))
+    if unknown:
+        raise ValueError(
+            f"Expected {named.config} to hold options of train, as a run's {CONFIG} "
+            f"does, but got {', '.join(unknown)}"
+        )
+    return settings
+
+
+def _changed(recipe: str, options: dict[str, Any]) -> dict[str, Any] | None:
+    """The options that differ from the recipe's own: a run records what was chosen."""
+    from rkdo_plugin.plugins.host import host
+
+    factory: Any = host().factory("recipe", recipe)
+    own = inspect.signature(factory.Settings).parameters
+    changed = {
+        name: value for name, value in options.items() if value != own[name].default
+    }
+    return changed or None
