@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from rkdo_plugin import IConLoss, create_loss
+from rkdo_plugin.plugins.builtin import rkdo_losses
 
 B, D, C = 12, 3, 5
+PRESETS = [name for name, place in rkdo_losses().items() if ".presets." in place]
 GENERATOR = torch.manual_seed(0)
 
 

@@ -14,6 +14,7 @@ import docstring_parser
 from jsonargparse import ArgumentParser
 
 from rkdo_plugin.cli.train_options import add_named_options, chosen_options
+from rkdo_plugin.recipes.training.settings import RunSettings
 
 Command = Callable[..., None]
 Commands = Mapping[str, Command | Mapping[str, Command]]
@@ -41,16 +42,16 @@ def parse(words: Sequence[str], commands: Commands) -> tuple[Command, dict[str, 
     for name, command in commands.items():
         if callable(command):
             subparser = _of_command(command, words if words[:1] == [name] else None)
-            summary = _summary(command)
-        else:
-            summary = f"Run one of: {', '.join(command)}."
-            subparser = ArgumentParser(description=summary)
-            group = subparser.add_subcommands(dest="command")
-            for member, function in command.items():
-                group.add_subcommand(
-                    member, _of_command(function, None), help=_summary(function)
-                )
-        subcommands.add_subcommand(name, subparser, help=summary)
+            subcommands.add_subcommand(name, subparser, help=_summary(command))
+            continue
+        summary = f"One of: {', '.join(command)}."
+        group = ArgumentParser(description=summary)
+        subcommands.add_subcommand(name, group, help=summary)  # before its members
+        members = group.add_subcommands(dest="command")
+        for member, function in command.items():
+            members.add_subcommand(
+                member, _of_command(function, None), help=_summary(function)
+            )
     parsed: dict[str, Any] = parser.parse_args(words).as_dict()
     found: Any = commands
     while "command" in parsed:
@@ -77,7 +78,7 @@ def _of_command(command: Command, words: Sequence[str] | None) -> ArgumentParser
             _add_flag(parser, kind, flag)
     for flag in flags:
         _add_flag(parser, command, flag)
-    if words is not None and nested:
+    if words is not None and RunSettings in nested.values():
         add_named_options(parser, words)
     for action in parser._actions:
         action.option_strings = [_shown(option) for option in action.option_strings]

@@ -4,9 +4,9 @@ from torch import Tensor, nn
 
 from rkdo_plugin.losses.icon import IConLoss
 from rkdo_plugin.losses.learned import Learned
-from rkdo_plugin.losses.presets import PRESETS
 from rkdo_plugin.losses.recursion import recursive_divergence
-from rkdo_plugin.options import check_count, check_range, choose
+from rkdo_plugin.options import check_count, check_range
+from rkdo_plugin.plugins.create import create_loss
 from rkdo_plugin.supervision import Target
 from rkdo_plugin.supervision.comparison import SampleIds
 
@@ -21,8 +21,8 @@ class RecursiveLoss(nn.Module):
     With coupling 0, depth 1 and no decay it is `over` itself.
 
     Args:
-        over: An I-Con loss of divergence "kl", or a row's name, as "supcon". Its
-            temperature is tau_0.
+        over: An I-Con loss of divergence "kl", or the registered name of one, as
+            "supcon". Its temperature is tau_0.
         coupling: a, in [0, 1]: how far p follows q at each depth. With 0 the loss is
             that of `over`, summed over the depths' temperatures.
         depth: T, at least 1.
@@ -59,13 +59,12 @@ class RecursiveLoss(nn.Module):
                 "Expected `temperature_decay` to be below 1, where the last "
                 "temperature is 0, but got 1"
             )
-        if isinstance(over, str):
-            over = PRESETS[choose("over", over, PRESETS)]()
-        if not isinstance(over, IConLoss) or over.divergence != "kl":
+        row = create_loss(over) if isinstance(over, str) else over
+        if not isinstance(row, IConLoss) or row.divergence != "kl":
             raise ValueError(
-                f"Expected `over` to be an I-Con loss of divergence 'kl' but got {over}"
+                f"Expected `over` to be an I-Con loss of divergence 'kl' but got {row}"
             )
-        self.over = over
+        self.over = row
         self.coupling = coupling
         self.depth = depth
         self.temperature_decay = temperature_decay

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,8 @@ from checkout import readme_blocks
 from torch import nn
 
 from rkdo_plugin import create_loss
-from rkdo_plugin.plugins.create import host
 from rkdo_plugin.plugins.hookspecs import KINDS
-from rkdo_plugin.plugins.host import Plugin, PluginHost, PluginWarning
+from rkdo_plugin.plugins.host import Plugin, PluginHost, PluginWarning, host
 
 MARKER = "from rkdo_plugin import hookimpl\n"
 LOSS = """
@@ -26,39 +26,12 @@ class Loss(torch.nn.Module):
 def rkdo_losses():
     return {"NAME": Loss}
 """
-Install = Callable[..., None]
+Install = Callable[..., None]  # the fixture of conftest.py
 
 
 def source(loss: str) -> str:
     """A module that contributes one loss under this name."""
     return MARKER + LOSS.replace("NAME", loss)
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Lay a module and its distribution's metadata on the path, as pip leaves them."""
-    monkeypatch.syspath_prepend(tmp_path)
-    known = set(sys.modules)
-
-    def lay(name: str, code: str, distribution: str = "", module: str = "") -> None:
-        distribution = distribution or f"{name}-loss"
-        module = module or f"{name}_module"
-        (tmp_path / f"{module}.py").write_text(code)
-        metadata = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
-        )
-        (metadata / "entry_points.txt").write_text(
-            f"[rkdo_plugin]\n{name} = {module}\n"
-        )
-
-    yield lay
-    for name in set(sys.modules) - known:
-        if getattr(sys.modules[name], "__file__", None) and str(
-            sys.modules[name].__file__
-        ).startswith(str(tmp_path)):
-            del sys.modules[name]
 
 
 def listed(found: PluginHost) -> dict[str, Plugin]:
@@ -96,15 +69,52 @@ def test_the_host_lists_what_each_plugin_contributes(install: Install) -> None:
     )
 
 
-def test_the_built_in_plugin_comes_first_and_with_its_version() -> None:
-    first = PluginHost().plugins[0]
-    assert (first.name, first.distribution, first.skipped) == (
-        "builtin",
-        "rkdo-plugin",
-        "",
+def test_the_built_in_plugin_is_an_entry_point_as_any_other() -> None:
+    (entry_point,) = entry_points(group="rkdo_plugin", name="builtin")
+    own = listed(PluginHost())["rkdo-plugin"]
+    assert own.name == "builtin"
+    assert own.version == version("rkdo-plugin")
+    assert own.skipped == ""
+    assert "rkdo" in own.contributes["loss"]
+    with pytest.raises(ValueError, match="no loss named 'rkdo'; known: none"):
+        PluginHost(frozenset({entry_point.name})).factory("loss", "rkdo")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_of_the_built_in_plugin_is_there(kind: str) -> None:
+    found = PluginHost()
+    for name, factories in found.contributions(kind).items():
+        assert isinstance(factories["builtin"], str)
+        assert callable(found.factory(kind, name))
+
+
+def test_a_list_of_names_imports_none_of_them() -> None:
+    program = (
+        "import sys; from rkdo_plugin.plugins.host import host\n"
+        "assert 'rkdo' in host().contributions('loss')\n"
+        "assert host().plugins\n"
+        "assert not {'torch', 'lightly', 'onnxruntime'} & set(sys.modules)"
     )
-    assert first.version
-    assert "rkdo" in first.contributes["loss"]
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_factory_by_name_is_imported_on_first_use(install: Install) -> None:
+    by_name = (
+        "\n@hookimpl\ndef rkdo_encoders():\n    return {'acme': 'acme_late:make'}\n"
+    )
+    install("acme", source("acme-mse") + by_name)
+    found = PluginHost()
+    assert "acme" in found.contributions("encoder")
+    with pytest.raises(
+        ImportError, match=r"encoder 'acme' of plugin 'acme' at acme_late:make .*No mod"
+    ):
+        found.factory("encoder", "acme")
+
+
+@pytest.mark.parametrize("spelling", ["mean-teacher", "mean_teacher"])
+def test_hyphens_and_underscores_are_the_same(spelling: str) -> None:
+    recipe = PluginHost().factory("recipe", spelling)
+    assert recipe.__name__ == "MeanTeacher"
 
 
 @pytest.mark.parametrize(
@@ -141,10 +151,14 @@ def test_a_plugin_that_does_not_load_is_reported_and_skipped(
     ("result", "reason"),
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("['x']", "expected a mapping from name to factory, got list ['x']"),
-        ("None", "expected a mapping from name to factory, got NoneType None"),
-        ("{'x': 0.5}", "expected 'x' to be callable, got 0.5"),
-        ("{1: dict}", "expected a name to be a string, got 1"),
+        ("['x']", "Expected a mapping from name to factory but got list ['x']"),
+        ("None", "Expected a mapping from name to factory but got NoneType None"),
+        (
+            "{'x': 0.5}",
+            "Expected 'x' to be callable, or a string 'module:attribute', but got 0.5",
+        ),
+        ("{'x': 'dict'}", "or a string 'module:attribute', but got 'dict'"),
+        ("{1: dict}", "Expected a name to be a string but got 1"),
     ],
 )
 def test_a_hook_that_fails_is_skipped_and_the_plugins_others_work(
@@ -260,10 +274,10 @@ def test_an_unknown_name_lists_the_known_ones(kind: str) -> None:
 USE = """
 import torch
 from rkdo_plugin import create_loss
-from rkdo_plugin.plugins.create import host
+from rkdo_plugin.plugins.host import host
 criterion = create_loss("acme-align-uniform", weight=0.5)
 assert abs(criterion(torch.eye(4), torch.eye(4)) + 2) < 1e-6
-assert host().plugins[1].distribution == "acme-loss"
+assert "acme-loss" in [plugin.distribution for plugin in host().plugins]
 """
 
 
@@ -278,15 +292,6 @@ def test_the_plugin_of_the_readme_is_one_file_and_two_lines(tmp_path: Path) -> N
         f'[project]\nname = "acme-loss"\nversion = "1.0"\n{entry_point}'
     )
     site = tmp_path / "site"
-    pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-    ]
     pip = [sys.executable, *["-m", "pip", "install", "--quiet", "--target"], str(site)]
     offline = ["--no-deps", "--no-build-isolation", str(project)]
     subprocess.run([*pip, *offline], check=True, cwd=tmp_path)
