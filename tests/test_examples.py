@@ -1,0 +1,47 @@
+"""The scripts of examples/ run as they stand, on tiny data."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from checkout import ROOT
+from PIL import Image
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(8):
+        pixels = generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.jpg")
+    return folder
+
+
+def test_a_lightly_script_trains_with_the_swapped_loss_and_its_encoder_is_exported(
+    photographs, tmp_path
+):
+    torch.manual_seed(0)
+    checkpoint = script("swap_loss.py").main(photographs, epochs=1, batch_size=4)
+    neighbours = script("export_encoder.py").main(checkpoint, photographs, tmp_path)
+    names = {f"{number}.jpg" for number in range(8)}
+    assert neighbours.keys() == names
+    assert all(n in names and n != image for image, n in neighbours.items())
+
+
+def test_a_script_of_ones_own_trains_with_a_response_field(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    scores = script("response_field.py").main(epochs=1)
+    assert scores.keys() == {"knn", "linear"}
+    assert scores["knn"] > 0.5
