@@ -9,7 +9,7 @@ from torch import Tensor
 Divergence = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps p (R, C) and log q (R, C) to D (R,) and dD / d log q (R, C)."""
 
-# What reverse KL takes p to be where it is less: it is infinite at p = 0.
+# The least p in reverse KL, which is infinite at p = 0.
 FLOOR = 1e-8
 
 
@@ -30,7 +30,7 @@ def reverse_kl(p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
     """KL(q || p): sum_j q_j (log q_j - log max(p_j, 1e-8)).
 
     Without the floor it is infinite wherever p is 0 and q is not, as for every one-hot
-    p; with `debias` the floor is not reached.
+    p. With `debias` the floor is not reached.
     """
     q = log_q.exp()
     log_ratio = log_q - p.clamp_min(FLOOR).log_()

@@ -20,8 +20,8 @@ class Kernel(Protocol):
 
     Attributes:
         linear: Whether log s is the product itself: a temperature may then be learned.
-        normalizer: Key of `NORMALIZERS`: what turns log s into log q; "softmax" but for
-            limits of the Gaussian.
+        normalizer: Key of `NORMALIZERS` in losses/learned.py, which turns log s into
+            log q. It is "softmax" except for the limits of the Gaussian.
     """
 
     @property
@@ -40,9 +40,9 @@ class Kernel(Protocol):
         """
 
     def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Map the factors' products (R, C), which it may overwrite, to log s (R, C).
+        """log s (R, C), and its derivative with respect to the factors' products.
 
-        With its derivative with respect to the products; None is 1.
+        The products (R, C) may be overwritten. A derivative of None stands for 1.
         """
 
 
@@ -95,7 +95,7 @@ class Dot(_Linear):
 class Gaussian(_Linear):
     r"""s = exp(-||f_i - f_j||^2 / (2 sigma^2)); takes the embeddings as they come.
 
-    In the limits, 2 sigma^2 KL(p || q) tends, but for a constant, to
+    In the limits, 2 sigma^2 KL(p || q) minus a constant tends to
 
         sigma -> inf:  sum_j p_j d_j^2 - mean_j d_j^2    (attract, and spread: VICReg)
         sigma -> 0:    sum_j p_j d_j^2 - min_j d_j^2     (the hardest negative: triplet)
@@ -138,7 +138,7 @@ class StudentT(_OfDistance):
         check_positive("degrees_of_freedom", self.degrees_of_freedom)
 
     def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor]:
-        """Log s of squared distances."""
+        """log s of squared distances."""
         nu = self.degrees_of_freedom
         denominator = products.clamp_(min=0).add_(nu)
         power = -(nu + 1) / 2
@@ -161,7 +161,7 @@ class PowerLaw(_OfDistance):
         check_positive("exponent", self.exponent)
 
     def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor]:
-        """Log s of squared distances; coinciding points have no direction to move."""
+        """log s of squared distances; points that coincide get no gradient."""
         smallest = torch.finfo(products.dtype).eps
         coincide = products <= smallest
         squares = products.clamp_(min=smallest)
@@ -171,12 +171,12 @@ class PowerLaw(_OfDistance):
 
 @dataclass(frozen=True)
 class Clusters:
-    """Chance to reach j from i through a cluster; embeddings (B, K) are its logits.
+    """Probability of reaching j from i through a cluster; embeddings are its logits.
 
     s = sum_c f_ic f_jc / sum_k f_kc,    f_i = softmax(z_i)
 
-    With the anchor among the candidates, s sums to 1: it is q. The sum over k is over
-    the candidates.
+    The embeddings are (B, K). The sum over k is over the candidates. With the anchor
+    among the candidates s sums to 1, so that q is s.
     """
 
     linear = False
@@ -185,18 +185,18 @@ class Clusters:
     def factors(
         self, anchors: Tensor, candidates: Tensor, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Assignments of the anchors, and shares that candidates have of clusters."""
+        """Assignments of the anchors, and each candidate's share of the clusters."""
         of_candidates = torch.softmax(candidates, dim=1)
         of_anchors = (
             of_candidates if anchors is candidates else torch.softmax(anchors, dim=1)
         )
         counted = of_candidates if weights is None else of_candidates * weights[:, None]
-        # A cluster that nobody is in has size 0 where single precision ends.
+        # In single precision the size of an empty cluster can be 0.
         size = counted.sum(dim=0).clamp_min(torch.finfo(counted.dtype).tiny)
         return of_anchors, of_candidates / size
 
     def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor]:
-        """Log of the products; where they underflow, without a gradient."""
+        """log of the products; where they underflow there is no gradient."""
         smallest = torch.finfo(products.dtype).tiny
         slope = products.reciprocal().masked_fill_(products < smallest, 0)
         return products.clamp_(min=smallest).log_(), slope

@@ -1,4 +1,4 @@
-"""The response field: who is whose neighbour, kept per sample across training."""
+"""The response field: the neighbours of every sample, kept across training."""
 
 from rkdo_plugin.field.callback import FieldCallback
 from rkdo_plugin.field.convergence import ConvergenceMonitor, StopWhenFlat

@@ -1,4 +1,4 @@
-"""Who is in a training batch."""
+"""Which samples are in a training batch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,9 @@ class BatchSamples:
     """The samples that the views of a batch show.
 
     Attributes:
-        views: Number of views; the first is of the sample, all others of its partner.
-        index: (B,) integers, the samples.
-        partner: (B,) integers, their partners; the samples again without any.
+        views: Number of views. The first shows the sample, all others its partner.
+        index: The samples (B,), integers.
+        partner: Their partners (B,), integers; the samples themselves without partners.
     """
 
     views: int

@@ -21,10 +21,10 @@ class FieldCost:
 
     Attributes:
         num_samples: N.
-        mebibytes: Of all its tensors.
-        sampled: Milliseconds of an update with the sampled search, the median.
-        exact: Milliseconds of an update with the exact search, the median.
-        draw: Milliseconds to draw a batch's partners, the median.
+        mebibytes: Size of all its tensors.
+        sampled: Median milliseconds of an update with the sampled search.
+        exact: Median milliseconds of an update with the exact search.
+        draw: Median milliseconds to draw a batch's partners.
     """
 
     num_samples: int
@@ -39,7 +39,7 @@ def field_costs(
 ) -> list[FieldCost]:
     """Time a field's update and draws at several N, one thread, interleaved.
 
-    Every sample has a random embedding and a full row; each pass is of another random
+    Every sample has a random embedding and a full row. Each pass takes another random
     batch. The first pass of each kind is not counted.
 
     Args:

@@ -15,27 +15,28 @@ from rkdo_plugin.options import check_range
 
 
 class FieldCallback(Callback):
-    """Updates a `ResponseField` once an optimizer step, from the criterion's inputs.
+    """Updates a `ResponseField` once every optimizer step, from the criterion's inputs.
 
-    No change to the recipe: sample ids come from the batch, embeddings from a forward
-    hook on the criterion. Batches are those of `FieldPairs`, or have the samples'
-    indices, a tensor (B,) of integers, in third place. With accumulated gradients one
-    update takes the embeddings of all batches of the step. In a distributed run every
-    process updates its field with the embeddings of all, once for a sample that
-    `DistributedSampler` repeats. A criterion whose `forward` has an argument
-    `sample_ids`, as `IConLoss` and `RKDOLoss` do, is told the samples of its rows.
+    The recipe does not change: sample ids come from the batch, embeddings from a
+    forward hook on the criterion. Batches are those of `FieldPairs`, or have the
+    samples' indices, a tensor (B,) of integers, in third place. With accumulated
+    gradients one update takes the embeddings of all batches of the step. In a
+    distributed run every process updates its field with the embeddings of all
+    processes, once for a sample that `DistributedSampler` repeats. A criterion whose
+    `forward` has an argument `sample_ids`, as that of `IConLoss` and `RKDOLoss` has,
+    is told the samples of its rows.
 
-    Logs at the end of an epoch: field/row_entropy (nats) and field/self_mass, means
-    over the samples; field/coupling, the last in force; field/sampled, the share of
-    samples that had another one as partner.
+    It logs at the end of an epoch: field/row_entropy (nats) and field/self_mass, means
+    over the samples; field/coupling, the value of the last step; field/sampled, the
+    share of samples whose partner was another sample.
 
     Args:
-        field: Saved in the checkpoint, and restored from it.
-        warmup_epochs: Epochs in which every sample is its own partner. The rows
-            are filled in the last of them, when embeddings mean something.
-        final_coupling: Let the coupling go along a cosine from `field.coupling`, which
-            keeps its value, to this one; constant when not given. The paper advises
-            from large to small.
+        field: The response field. It is saved in the checkpoint and restored from it.
+        warmup_epochs: Number of epochs in which every sample is its own partner. The
+            rows are filled in the last of them, when embeddings mean something.
+        final_coupling: The coupling goes along a cosine from `field.coupling`, which
+            keeps its value, to this one. It is constant when not given. The paper
+            advises to go from large to small.
         attribute: Where the recipe holds its criterion; with dots for modules within
             modules, as "criterion.criterion" for that of a `LossHead`.
 
@@ -188,7 +189,7 @@ class FieldCallback(Callback):
         self.field.update(index, embeddings, coupling=self._coupling(trainer))
 
     def _coupling(self, trainer: Trainer) -> float:
-        """A of this step; 0 as long as the warm-up leaves the rows alone."""
+        """a of this step; 0 as long as the warm-up leaves the rows alone."""
         start, end = self.field.coupling, self.final_coupling
         if trainer.current_epoch < self.warmup_epochs - 1:
             return 0.0

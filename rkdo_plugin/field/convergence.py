@@ -1,6 +1,6 @@
 """Whether the field's recursion has converged: L(t), its bound, and when it is flat.
 
-L alone says nothing about the features: it falls to 0 as well where p merely chases q.
+L alone says nothing about the features: it also falls to 0 where p merely follows q.
 """
 
 import math
@@ -26,16 +26,16 @@ def field_divergence(field: ResponseField, index: Tensor) -> Tensor:
 
         q(j|i) = softmax_j(cos(f_i, f_j) / tau),    p(.|i) = row_i / sum(row_i)
 
-    tau is the field's teacher temperature, f the embeddings seen last. q excludes i
-    itself, so the mass that p has on it is left out.
+    tau is the field's teacher temperature, f are the latest embeddings. q excludes i
+    itself, so p leaves out its mass on i.
 
     Args:
         field: The response field.
         index: (B,) integers.
 
     Returns:
-        (B,) float32, in nats; NaN for a sample that was never embedded, or none of
-        whose neighbours was.
+        (B,) float32, in nats. NaN for a sample that was never embedded, or whose
+        neighbours were never embedded.
 
     Raises:
         ValueError: An index is outside [0, N).
@@ -78,20 +78,20 @@ def field_divergence(field: ResponseField, index: Tensor) -> Tensor:
 def convergence_bound(
     initial: float, coupling: float, steps: int, floor: float = 0.0, error: float = 0.0
 ) -> float:
-    r"""What L(t) stays below where theorem 3's assumptions hold.
+    r"""The bound on L(t) under the assumptions of theorem 3.
 
         L(t) <= (1 - a) L(t-1) + a L* + e    =>
         L(t) <= (1 - a)^t L(0) + (L* + e / a) (1 - (1 - a)^t)
 
-    The assumption is that each q_t is fitted to its p_t, at least as well as q_{t-1}
-    was. An encoder that is trained on something else beside does not promise it.
+    The assumption is that each q_t is fitted to its p_t at least as well as q_{t-1}
+    was. An encoder that is trained on something else does not guarantee that.
 
     Args:
         initial: L(0), in nats.
         coupling: a, in (0, 1]; with 0 nothing converges, and the bound is L(0) + t e.
         steps: t.
-        floor: L*, what the best q that the model can represent leaves.
-        error: e, by which a step's fit of q may miss the best one.
+        floor: L*, the divergence of the best q that the model can represent.
+        error: e, by how much a step's fit of q may miss the best one.
 
     Example:
         >>> convergence_bound(initial=2.0, coupling=0.5, steps=3)
@@ -109,16 +109,16 @@ def convergence_bound(
 class ConvergenceMonitor(Callback):
     """Logs L(t) of a response field after every epoch, and its bound.
 
-    Logs field/divergence, the mean over a fixed random choice of samples, in nats, and
-    field/divergence_bound, (1 - a)^t L(0): t is the number of epochs since the first
-    value, in each of which a row is updated at least once. A value above the bound says
+    It logs field/divergence, the mean over a fixed random choice of samples, in nats,
+    and field/divergence_bound, (1 - a)^t L(0). t is the number of epochs since the
+    first value; each epoch updates a row at least once. A value above the bound says
     that q moves away from p faster than p follows. Put it behind `FieldCallback`.
 
-    Compare no values of fields whose coupling or temperature differs.
+    Do not compare values of fields whose coupling or temperature differs.
 
     Args:
         field: The response field of the run's `FieldCallback`.
-        samples: Number of samples looked at; all where there are fewer.
+        samples: Number of samples that are measured, at most.
 
     Example:
         >>> field = ResponseField(num_samples=50_000, dim=128)
@@ -158,13 +158,14 @@ class ConvergenceMonitor(Callback):
 class StopWhenFlat(EarlyStopping):
     """Stops training when L(t) has flattened, as the paper advises.
 
-    Warns once a run: a flat L says that p and q agree, not that the features are good;
-    it is reached as well where p merely chases q. A classifier's accuracy is the better
-    criterion where there are labels.
+    It warns once a run: a flat L says that p and q agree, not that the features are
+    good. L is also flat where p merely follows q. Where there are labels, a
+    classifier's accuracy is the better criterion.
 
     Args:
-        min_improvement: A value counts as lower if it is so by this share of the best.
-        patience: Epochs without a lower value before training stops.
+        min_improvement: A value counts as lower if it is lower by this share of the
+            best value.
+        patience: Number of epochs without a lower value before training stops.
         monitor: The logged value; `ConvergenceMonitor`'s by default.
 
     Raises:
@@ -199,7 +200,7 @@ class StopWhenFlat(EarlyStopping):
         self.min_improvement = min_improvement
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what the criterion does not say."""
+        """Warn that a flat value says nothing about the features."""
         warnings.warn(
             f"StopWhenFlat stops when {self.monitor} is flat, which says nothing about "
             "the features: evaluate them",

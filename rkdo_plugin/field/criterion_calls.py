@@ -1,4 +1,4 @@
-"""What a recipe's calls of its criterion say: which embedding is whose."""
+"""Watch a recipe's calls of its criterion: which embedding is of which sample."""
 
 import inspect
 from typing import Any
@@ -16,13 +16,13 @@ NO_EMBEDDINGS = (SAMPLE_IDS, "targets")
 class CriterionCalls:
     """Forward hooks that note the embeddings of one training step's calls.
 
-    Call c of a step compares view c with, of two views, the other one; that is how
-    Lightly's recipes call: SimCLR once, BYOL and SimSiam twice, FastSiam once a view.
-    Where one side is detached it is a teacher, or a neighbour, and is not noted. Calls
-    without gradient are no calls of the step.
+    Call number c of a step has view c as its first side. Of two views the other one is
+    the second side. Lightly's recipes call like that: SimCLR once, BYOL and SimSiam
+    twice, FastSiam once for each view. A detached side is a teacher or a neighbour, and
+    is not noted. Calls without gradient do not count.
 
     Args:
-        criterion: The recipe's.
+        criterion: The recipe's criterion.
     """
 
     def __init__(self, criterion: nn.Module) -> None:

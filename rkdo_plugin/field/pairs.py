@@ -21,22 +21,22 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
     Item i is `([view0(x_i), view1(x_j)], target, i, j)`. Lightly's recipes read the
     views and the target as usual; `FieldCallback` reads i and j. Item (i, j) takes the
     partner j as given. A transform of more than two views makes all but the first of
-    x_j. A sample whose partner is another one is loaded as well as it.
+    x_j. A partner that is another sample is loaded, too.
 
     The field's rows are in shared memory: loader workers, forked or spawned, persistent
     or not, draw from them as they are at that moment.
 
     Args:
         dataset: Map-style, of images or of tuples that start with (image, target),
-            without a transform: torchvision's, a `LightlyDataset`, a `Subset`. Take the
-            training part first and wrap that, or partners come from outside it.
-        transform: From an image to a list of views, as Lightly's are.
-        field: Of as many samples as the data set has.
+            without a transform: torchvision's, a `LightlyDataset`, a `Subset`. Wrap the
+            training part only, or partners come from outside it.
+        transform: Maps an image to a list of views, as Lightly's transforms do.
+        field: A response field with as many samples as the data set.
 
     Raises:
         TypeError: The data set has no indices.
         ValueError: The field is of another length, or of other data.
-        IndexError: Of an item outside [0, N).
+        IndexError: An item is outside [0, N).
 
     Example:
         >>> from lightly.transforms import SimCLRTransform

@@ -30,33 +30,33 @@ class ResponseField(nn.Module):
 
         p_t(.|i) = (1 - a) p_{t-1}(.|i) + a q_{t-1}(.|i)
 
-    q is the softmax of cosine similarity over the nearest of the embeddings seen last,
-    without i itself. Only the `neighbors` heaviest entries of a row are kept, beside
-    the mass on i. The start is one-hot, plain contrastive learning: all mass on i.
+    q is the softmax of the cosine similarity to the nearest of the latest embeddings,
+    without i itself. A row keeps its `neighbors` heaviest entries, and the mass on i.
+    The start is one-hot, all mass on i, which is plain contrastive learning.
 
     The rows are in shared memory, where a data loader's workers read them: (8 k + 4) N
-    bytes, 87 MB at N = 1.28 million. Docker gives a container 64 MB of it unless
-    `--shm-size` says otherwise. The embeddings, 2 D N bytes, are not.
+    bytes, 87 MB at N = 1.28 million. Docker gives a container 64 MB of shared memory
+    unless `--shm-size` says otherwise. The embeddings, 2 D N bytes, are in ordinary
+    memory.
 
     Args:
-        num_samples: N, of the data set.
-        dim: D, of the embeddings.
-        neighbors: k, entries kept of a row.
-        coupling: a, in [0, 1]. 0 keeps the rows as they were initialised.
-        teacher_temperature: Of the softmax q.
-        field_weight: w, in [0, 1], how far `sample` follows the rows.
-        search: "exact" looks for neighbours among all samples; "sampled" among
-            `search_samples` random ones, the step's own and the row so far, at a cost
-            that hardly grows with N. With N or more `search_samples` it is exact.
-        embedding_dtype: Of the stored embeddings; float16 halves their memory.
-        search_samples: Candidates of the sampled search.
-        seed: Of the sampled search.
+        num_samples: N, the size of the data set.
+        dim: D, the size of the embeddings.
+        neighbors: k, the number of neighbours kept in a row.
+        coupling: a, in [0, 1]. With 0 the rows stay as they were initialised.
+        teacher_temperature: Temperature of the softmax q.
+        field_weight: w, in [0, 1]: how far `sample` follows the rows.
+        search: "exact" looks for neighbours among all samples. "sampled" looks among
+            `search_samples` random ones, those of the step and those of the row so far;
+            its cost hardly grows with N. With N or more `search_samples` it is exact.
+        embedding_dtype: Type of the stored embeddings; float16 halves their memory.
+        search_samples: Number of random candidates of the sampled search.
+        seed: Seed of the sampled search.
         embeddings_file: Keep the embeddings in this file, memory-mapped, where they
-            are larger than memory; they stay on the CPU. A file of another size is an
-            error.
+            are larger than memory. They stay on the CPU.
 
     Raises:
-        ValueError: An option is outside its range.
+        ValueError: An option is outside its range, or the file is of another size.
 
     Example:
         >>> field = ResponseField(num_samples=100, dim=16, neighbors=4)
@@ -142,8 +142,8 @@ class ResponseField(nn.Module):
 
         Args:
             features: (N, F) tensor or array: pixels, descriptors, another encoder's
-                embeddings. Centre them if their mean says nothing. Computed on their
-                device.
+                embeddings. Centre them if their mean says nothing. The search runs on
+                their device.
 
         Raises:
             ValueError: The shape is not (N, F), or a value is not finite; the field is
@@ -165,7 +165,8 @@ class ResponseField(nn.Module):
 
         Args:
             index: (B,) integers.
-            generator: Of the draws, on the CPU; torch's default one when not given.
+            generator: Generator of the draws, on the CPU; torch's default one when not
+                given.
 
         Returns:
             (B,) int64, on the CPU.
@@ -198,9 +199,9 @@ class ResponseField(nn.Module):
     ) -> None:
         """Store embeddings, and move the rows of their samples: equation (3), one step.
 
-        Call it once an optimizer step, after `backward`. A sample that occurs several
-        times gets the normalised mean of its normalised embeddings and one update of
-        its row. One whose embeddings are zero, or cancel, is left as it was.
+        Call it once every optimizer step, after `backward`. A sample that occurs
+        several times gets the normalised mean of its normalised embeddings, and one
+        update of its row. A sample whose embeddings are zero, or cancel, is left as it was.
 
         Args:
             index: (B,) integers.
@@ -249,12 +250,12 @@ class ResponseField(nn.Module):
     def _neighbors(
         self, samples: Tensor, latest: Tensor, current: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Ids and similarities (B, k) of the nearest that the search finds."""
+        """Ids and similarities (B, k) of the nearest samples that the search finds."""
         known = (latest, self.embeddings, self.valid, samples, self.neighbors)
         if self.search == "exact" or self.search_samples >= self.num_samples:
             return exact_neighbors(*known)
-        # From the number of the update, so that a resumed run, and every process of a
-        # distributed one, draws the same candidates.
+        # The update's number is in the seed: a resumed run, and every process of a
+        # distributed run, draw the same candidates.
         generator = torch.Generator().manual_seed(self.seed * 2**32 + int(self.updates))
         size = (self.search_samples,)
         sampled = torch.randint(self.num_samples, size, generator=generator)

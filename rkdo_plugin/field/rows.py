@@ -1,6 +1,6 @@
 """Rows of the response field: sparse distributions over neighbours.
 
-A row is the k heaviest neighbours of a sample with their probabilities, beside the mass
+A row holds the k heaviest neighbours of a sample with their probabilities, and the mass
 that the sample keeps on itself. Unfilled slots hold the id -1 and weigh 0.
 """
 
@@ -52,7 +52,7 @@ class Rows:
 
         Args:
             index: (B,) int64.
-            generator: Of the draws; torch's default one when not given.
+            generator: Generator of the draws; torch's default one when not given.
 
         Returns:
             (B,) int64.
@@ -87,10 +87,10 @@ def mix_rows(
     new_weights: Tensor,
     coupling: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """P <- (1 - a) p + a q, truncated to the k heaviest neighbours.
+    """p <- (1 - a) p + a q, truncated to the k heaviest neighbours.
 
     The mass that truncation cuts off goes to the neighbours that are kept, in
-    proportion to their own.
+    proportion to their weights.
 
     Args:
         ids: (B, k), unique in a row.

@@ -13,7 +13,7 @@ def check_saved(
 
     Args:
         state: Maps names to tensors; the field's names start with `prefix`.
-        prefix: Of the field in a larger module.
+        prefix: The field's prefix in a larger module's state.
         own: The field's own extra state.
         buffers: Names of the field's tensors.
 

@@ -8,7 +8,7 @@ from rkdo_plugin.field.rows import UNFILLED
 SEARCHES = ("exact", "sampled")
 CHUNK = 2**22  # similarities in memory at a time
 QUERIES = 1024  # samples of all that are searched at a time
-GROUP = 16  # similarities of which only the largest is ranked at first
+GROUP = 16  # similarities in a group, whose largest is ranked first
 
 
 def exact_neighbors(
@@ -110,8 +110,9 @@ def sampled_neighbors(
 def _largest(products: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """`products.topk(count, dim=1)`, or all columns where there are fewer.
 
-    On the CPU `topk` takes as long as the matrix product. The largest values lie in the
-    groups whose maxima are the largest, and finding those maxima is vectorised.
+    On the CPU `topk` takes as long as the matrix product. This is faster: the largest
+    values lie in the groups whose maxima are the largest, and finding those maxima is
+    vectorised.
     """
     columns = products.shape[1]
     groups = columns // GROUP

@@ -27,9 +27,9 @@ class Cost:
 
     Attributes:
         criterion: Key of `CRITERIA`.
-        batch_size: B, of two views (B, D).
-        milliseconds: Median over the repetitions, interleaved with the others'.
-        ratio: Milliseconds over those of Lightly's NT-Xent in the same run.
+        batch_size: B, for two views (B, D).
+        milliseconds: Median over the repetitions.
+        ratio: Milliseconds divided by those of Lightly's NT-Xent in the same run.
         mebibytes: Growth of the process's peak memory.
     """
 
@@ -81,7 +81,7 @@ def _one_pass(criterion: nn.Module, batch_size: int, dim: int) -> float:
 
 
 def _peak_mebibytes(name: str, batch_size: int, dim: int) -> float:
-    """In a fresh process: a peak is never forgotten by the one that reached it."""
+    """Measured in a fresh process, since a process keeps the peak of its past."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_growth, (name, batch_size, dim))
 
@@ -89,7 +89,7 @@ def _peak_mebibytes(name: str, batch_size: int, dim: int) -> float:
 def _peak_growth(name: str, batch_size: int, dim: int) -> float:
     torch.set_num_threads(1)
     criterion = CRITERIA[name]()
-    _one_pass(criterion, 8, dim)  # loads what the first call loads
+    _one_pass(criterion, 8, dim)  # the first call loads libraries
     before = _peak()
     _one_pass(criterion, batch_size, dim)
     return _peak() - before

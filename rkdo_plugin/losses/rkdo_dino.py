@@ -15,17 +15,17 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
         q_t = softmax(student_u / tau_t),    tau_t = tau_student (1 - beta t / T)
         p_t = (1 - a) p_{t-1} + a q_{t-1}
 
-    p and q are distributions over K prototypes in place of other samples. With coupling
-    0, depth 1 and no decay it is DINO's loss, less the teacher's entropy, which has no
+    p and q are distributions over K prototypes instead of other samples. With coupling
+    0, depth 1 and no decay it is DINO's loss minus the teacher's entropy, which has no
     gradient: DINO is I-Con over prototypes. Centre and warm-up are Lightly's.
 
     Args:
         output_dim: K.
         warmup_teacher_temp: The teacher's temperature in the first epoch.
         teacher_temp: Its temperature after the warm-up.
-        warmup_teacher_temp_epochs: Epochs from the one to the other.
+        warmup_teacher_temp_epochs: Number of epochs of the warm-up.
         student_temp: tau_student, positive.
-        center_momentum: Of the centre c.
+        center_momentum: Momentum of the centre c.
         coupling: a, in [0, 1]: how far p follows q at each depth.
         depth: T, at least 1.
         temperature_decay: beta, in [0, 1).
@@ -88,7 +88,7 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             teacher_out: Teacher's logits (B, K) of each large view.
             student_out: Student's logits (B, K) of each view, the large ones first.
             teacher_temp: The teacher's temperature; as constructed when not given.
-            epoch: For the warm-up of the teacher's temperature.
+            epoch: The current epoch, for the warm-up of the teacher's temperature.
 
         Raises:
             ValueError: There are no two different views.

@@ -1,8 +1,12 @@
-"""What should be a neighbour of what: p(j|i) over the candidates of an anchor."""
+"""p(j|i): which candidates should be near an anchor."""
 
 from collections.abc import Callable
 
-from rkdo_plugin.supervision.gaussians import Gaussian, Perplexity, Spectral
+from rkdo_plugin.supervision.gaussians import (
+    GaussianAffinity,
+    Perplexity,
+    Spectral,
+)
 from rkdo_plugin.supervision.identities import Classes, Given, Itself, Labels, Pairs
 from rkdo_plugin.supervision.neighbors import Neighbors, Similarity
 from rkdo_plugin.supervision.target import RandomWalk, Supervision, Target
@@ -12,7 +16,7 @@ SUPERVISIONS: dict[str, Callable[[], Supervision]] = {
     "labels": Labels,
     "classes": Classes,
     "neighbors": Neighbors,
-    "gaussian": Gaussian,
+    "gaussian": GaussianAffinity,
     "perplexity": Perplexity,
     "similarity": Similarity,
     "spectral": Spectral,
@@ -23,7 +27,7 @@ SUPERVISIONS: dict[str, Callable[[], Supervision]] = {
 __all__ = [
     "SUPERVISIONS",
     "Classes",
-    "Gaussian",
+    "GaussianAffinity",
     "Given",
     "Itself",
     "Labels",

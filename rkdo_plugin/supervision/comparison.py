@@ -30,13 +30,13 @@ class Comparison:
         positive: (A, 1), the column of each anchor's other view; None where there is
             one view.
         itself: (A, 1), the column of the anchor itself; None where it has none.
-        excludes_itself: The anchor itself is no candidate.
+        excludes_itself: Whether the anchor itself is excluded from the candidates.
         anchor_ids: (A, 2), the samples of each anchor and of its positive; None where
             every sample is taken to occur once.
         candidate_ids: (C,), the samples of the candidates.
-        anchor_views: How many times the samples stand among the anchors.
-        candidate_views: How many times among the candidates.
-        gathered: The candidates are those of all processes.
+        anchor_views: Number of times that each sample is among the anchors.
+        candidate_views: Number of times that each sample is among the candidates.
+        gathered: Whether the candidates are those of all processes.
     """
 
     anchors: Tensor
@@ -51,10 +51,10 @@ class Comparison:
     gathered: bool = False
 
     def exclude(self, values: Tensor, rows: slice, fill: float | None = None) -> None:
-        """Set the logits (R, C) of no candidates so low that their probability is 0.
+        """Set the logits (R, C) of what is excluded so low that its probability is 0.
 
-        No candidate is an anchor's own, nor another copy of its sample or its
-        positive's. With `fill`, set them to that.
+        Excluded are the anchor itself, if `excludes_itself`, and other copies of its
+        sample or of its positive's sample. With `fill` they are set to that value.
         """
         value = lowest(values.dtype) if fill is None else fill
         if self.excludes_itself and self.itself is not None:
@@ -83,17 +83,17 @@ class Comparison:
         return ones
 
     def of_anchors(self, of_samples: Tensor) -> Tensor:
-        """What belongs to this process's samples (B, ...), for each anchor (A, ...)."""
+        """Values of this process's samples (B, ...), for each anchor (A, ...)."""
         return torch.cat([of_samples] * self.anchor_views)
 
     def of_candidates(self, of_samples: Tensor) -> Tensor:
-        """What belongs to this process's samples, for each candidate (C, ...)."""
+        """Values of this process's samples (B, ...), for each candidate (C, ...)."""
         if self.gathered:
             of_samples = of_all_processes(of_samples)
         return torch.cat([of_samples] * self.candidate_views)
 
     def of_all(self, of_anchors: Tensor) -> Tensor:
-        """What belongs to the anchors (A, ...), of all processes where gathered."""
+        """Values of the anchors (A, ...); those of all processes where gathered."""
         return of_all_processes(of_anchors) if self.gathered else of_anchors
 
     @property

@@ -1,4 +1,4 @@
-"""Features of the samples that a comparison is of, and their distances."""
+"""Features of the samples in a comparison, and their distances."""
 
 from collections.abc import Callable
 

@@ -18,13 +18,13 @@ from rkdo_plugin.supervision.target import Target, mean_one
 
 
 @dataclass(frozen=True)
-class Gaussian:
-    """P proportional to exp(-||x_i - x_j||^2 / (2 sigma^2)); `targets` are x (B, F).
+class GaussianAffinity:
+    """p proportional to exp(-||x_i - x_j||^2 / (2 sigma^2)); `targets` are x (B, F).
 
     Attributes:
-        bandwidth: sigma, of one size with the distances.
-        degrees: Weight anchors and candidates by d_i = sum_j of that, as normalised
-            cuts do.
+        bandwidth: sigma, in the unit of the distances.
+        degrees: Weight anchors and candidates by their degrees, the sums over j of
+            exp(-||x_i - x_j||^2 / (2 sigma^2)), as normalised cuts do.
     """
 
     bandwidth: float = 1.0
@@ -34,7 +34,7 @@ class Gaussian:
         check_positive("bandwidth", self.bandwidth)
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         own, others = feature_distances(comparison, targets)
         precision = own.new_full((len(own),), 0.5 / self.bandwidth**2)
         rows = _GaussianRows(comparison, own, others, precision)
@@ -60,7 +60,8 @@ class Perplexity:
     exp(-sum_j p(j|i) log p(j|i)) = perplexity.
 
     Attributes:
-        perplexity: Effective number of neighbours, above 1 and below the candidates'.
+        perplexity: Effective number of neighbours, above 1 and below the number of
+            candidates.
     """
 
     perplexity: float = 30.0
@@ -69,7 +70,7 @@ class Perplexity:
         check_positive("perplexity", self.perplexity)
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         count = len(comparison.candidates) - comparison.excludes_itself
         if not 1 < self.perplexity < count:
             raise ValueError(
@@ -93,8 +94,8 @@ class Spectral:
 
     Attributes:
         components: Number of coordinates.
-        neighbors: Of each sample in the graph.
-        bandwidth: sigma, where the coordinates have variance 1.
+        neighbors: Number of neighbours of each sample in the graph.
+        bandwidth: sigma; the coordinates have variance 1.
     """
 
     components: int = 8
@@ -107,7 +108,7 @@ class Spectral:
         check_positive("bandwidth", self.bandwidth)
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         from sklearn.manifold import SpectralEmbedding
 
         x = features_of(comparison, targets, "features")
@@ -128,7 +129,7 @@ class Spectral:
         coordinates /= coordinates.std(dim=0).clamp_min(1e-12)
         if comparison.gathered and comparison.itself is not None:
             coordinates = coordinates[comparison.itself[:, 0]]
-        return Gaussian(self.bandwidth)(comparison, coordinates)
+        return GaussianAffinity(self.bandwidth)(comparison, coordinates)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class _GaussianRows:
     own: Tensor
     others: Tensor
     precision: Tensor
-    log_sum: Tensor | None = None  # of each row, where it is known already
+    log_sum: Tensor | None = None  # of each row, if it is known already
 
     def target(self) -> Target:
         one_view = self.comparison.anchor_views == 1 and (
@@ -161,7 +162,7 @@ class _GaussianRows:
         return logits.sub_(log_sum).exp_().to(self.comparison.anchors.dtype)
 
     def log_sums(self) -> Tensor:
-        """Logarithms (A,) of what the rows are divided by."""
+        """Logarithms (A,) of the sums that the rows are divided by."""
         slices = chunks_of(self.comparison)
         return torch.cat([self._logits(rows).logsumexp(dim=1) for rows in slices])
 

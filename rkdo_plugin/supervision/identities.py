@@ -1,4 +1,4 @@
-"""p by who the candidates are: views, classes, the anchor itself, or given rows."""
+"""p by identity: other views, the same class, the anchor itself, or given rows."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class Pairs:
     """
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         if comparison.positive is None:
             return _same(comparison, targets, "samples")
         if targets is not None:
@@ -35,14 +35,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Labels:
-    """P spread evenly over the other candidates of the anchor's class.
+    """p spread evenly over the other candidates of the anchor's class.
 
-    `targets` are labels (B,). A row whose class occurs once has no positive: it counts
-    nothing, and the mean is over the other rows.
+    `targets` are labels (B,). A row whose class occurs once has no positive. It does
+    not count, and the mean is over the other rows.
     """
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         return _same(comparison, targets, "labels")
 
 
@@ -73,11 +73,11 @@ class Classes:
     """All of p on the anchor's class; the candidates are prototypes of the classes.
 
     `targets` are classes (B,), or how often each class goes with the sample (B, C). A
-    row of class -100, or of no counts, counts nothing, and the mean is over the others.
+    row of class -100, or without counts, does not count: the mean is over the others.
     """
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         samples, classes = len(comparison.anchors), len(comparison.candidates)
         what = f"classes ({samples},) or counts"
         given = targets_given.require(targets, f"{what} ({samples}, {classes})")
@@ -111,7 +111,7 @@ class Itself:
     """All of p on the anchor itself, as in PCA; `targets` are not read."""
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         if comparison.itself is None or comparison.excludes_itself:
             raise ValueError(
                 "Expected candidates='with_self', among which the anchor itself is"
@@ -121,14 +121,14 @@ class Itself:
 
 @dataclass(frozen=True)
 class Given:
-    """P as `targets` give it: rows (A, C) that sum to 1, dense or sparse.
+    """p as `targets` give it: rows (A, C) that sum to 1, dense or sparse.
 
     A is the number of anchors and C of candidates: (B, B) for one view, for two views
     (B, B) across and (2B, 2B) among both.
     """
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         anchors, candidates = len(comparison.anchors), len(comparison.candidates)
         given = targets_given.shares(targets, anchors, candidates, "p")
         total = given.sum(dim=1, keepdim=True).to_dense().double()

@@ -1,4 +1,4 @@
-"""p by who is near or similar: nearest neighbours and metadata."""
+"""p by nearest neighbours, and by the similarity of metadata."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ from rkdo_plugin.supervision.target import Target
 class Neighbors:
     """p = 1/k on each of the k nearest candidates, by `targets`: features (B, F).
 
-    The anchor is no neighbour of its own; its other view, whose features are the same,
-    is its nearest.
+    The anchor is not its own neighbour. Its other view is its nearest, since their
+    features are the same.
 
     Attributes:
         k: Number of neighbours.
@@ -28,7 +28,7 @@ class Neighbors:
         check_count("k", self.k)
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         others = len(comparison.candidates) - (comparison.itself is not None)
         if self.k > others:
             raise ValueError(
@@ -49,7 +49,7 @@ class Neighbors:
 
 @dataclass(frozen=True)
 class Similarity:
-    """P proportional to exp(g_i . g_j / tau), as in X-Sample; `targets` are g (B, F).
+    """p proportional to exp(g_i . g_j / tau), as in X-Sample; `targets` are g (B, F).
 
     Attributes:
         temperature: tau of the supervision.
@@ -61,7 +61,7 @@ class Similarity:
         check_temperature(self.temperature)
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors."""
+        """p of the anchors."""
         g = features_of(comparison, targets, "metadata")
         own, others = comparison.of_anchors(g), comparison.of_candidates(g)
 

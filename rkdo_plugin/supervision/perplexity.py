@@ -15,9 +15,10 @@ ABSENT = 1e30  # a distance whose similarity is 0, and finite: 0 times it is 0
 def precision_of_perplexity(squared_distances: Tensor, perplexity: float) -> Tensor:
     """b_i such that softmax(-b_i d_i^2) has the entropy log(perplexity).
 
-    Newton's method in log b, on an entropy that falls with b, within a bracket that is
-    halved where a step leaves it. A row that cannot be so narrow, as with more than
-    `perplexity` candidates at the smallest distance, ends near what it can.
+    Newton's method in log b: the entropy falls with b, and a step that leaves the
+    bracket is replaced by half of it. Some rows cannot reach the perplexity, such as a
+    row with more than `perplexity` candidates at the smallest distance. They end near
+    the closest entropy that they can have.
 
     Args:
         squared_distances: (R, C), infinite where there is no candidate.

@@ -53,15 +53,15 @@ class Target:
 
 
 class Supervision(Protocol):
-    """What should be a neighbour of what: makes p from a comparison and `targets`."""
+    """What should be near what: makes p from a comparison and `targets`."""
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the anchors.
+        """p of the anchors.
 
         Args:
             comparison: Who is compared with whom.
-            targets: What the supervision reads of the B samples: labels (B,), features
-                (B, F) or a matrix.
+            targets: What the supervision reads: labels (B,) of the B samples, features
+                (B, F), or a matrix.
 
         Raises:
             TypeError: `targets` is missing, or of the wrong type.
@@ -113,8 +113,8 @@ def mean_one(comparison: Comparison, weight: Tensor) -> Tensor:
 class RandomWalk:
     """p^n: where a walk of n steps along another supervision ends.
 
-    The share that ends at its start, where the anchor itself is no candidate, goes to
-    the rest in proportion.
+    Where the anchor itself is no candidate, the share of walks that end at their start
+    goes to the others in proportion.
 
     Attributes:
         supervision: Gives the p of one step.
@@ -128,7 +128,7 @@ class RandomWalk:
         check_count("steps", self.steps)
 
     def __call__(self, comparison: Comparison, targets: Tensor | None) -> Target:
-        """P of the walk."""
+        """p of the walk."""
         step = self.supervision(comparison, targets)
         columns = len(comparison.candidates)
         if len(comparison.anchors) != columns or comparison.itself is None:

@@ -12,8 +12,8 @@ from rkdo_plugin.supervision import Classes
 def cross_entropy(temperature: float = 1.0, debias: float = 0.0) -> IConLoss:
     """Softmax: `criterion(features, prototypes, targets=labels)`.
 
-    Labels (B,) as of `torch.nn.functional.cross_entropy`, -100 for none. `debias` is
-    its label smoothing, but for the entropy of p.
+    Labels (B,) are those of `torch.nn.functional.cross_entropy`; -100 stands for none.
+    `debias` is its label smoothing, up to the entropy of p.
 
     Args:
         temperature: tau, positive.
@@ -28,7 +28,7 @@ def harmonic(exponent: float = 2.0) -> IConLoss:
     """Inverse distances: `criterion(features, prototypes, targets=labels)`.
 
     Args:
-        exponent: n, positive; the paper takes it near the square root of D.
+        exponent: n, positive; the paper takes a value near the square root of D.
 
     Source: Baek et al., 2025, https://arxiv.org/abs/2502.01628.
     """
@@ -38,7 +38,7 @@ def harmonic(exponent: float = 2.0) -> IConLoss:
 def mlm(temperature: float = 1.0) -> IConLoss:
     """Masked language modelling: `criterion(contexts, tokens, targets=masked)`.
 
-    Targets are the masked tokens (B,), -100 where none is, or counts (B, V).
+    Targets are the masked tokens (B,), -100 where there is none, or counts (B, V).
 
     Args:
         temperature: tau, positive.

@@ -6,20 +6,24 @@ for Representation Learning", ICLR 2025, https://arxiv.org/abs/2504.16929.
 
 from rkdo_plugin.kernels import Clusters
 from rkdo_plugin.losses.icon import IConLoss
-from rkdo_plugin.supervision import Gaussian, Neighbors, Pairs, Spectral
+from rkdo_plugin.supervision import GaussianAffinity, Neighbors, Pairs, Spectral
 
 
 def k_means(bandwidth: float = 1.0, debias: float = 0.0) -> IConLoss:
     """Near samples share clusters: `criterion(logits, targets=x)`.
 
     Args:
-        bandwidth: sigma, of one size with distances within clusters.
+        bandwidth: sigma, about as large as the distances within a cluster.
         debias: Share of p that is spread evenly over the candidates, in [0, 1].
 
     Source: MacQueen, 1967.
     """
     return IConLoss(
-        1.0, Gaussian(bandwidth), Clusters(), debias=debias, candidates="with_self"
+        1.0,
+        GaussianAffinity(bandwidth),
+        Clusters(),
+        debias=debias,
+        candidates="with_self",
     )
 
 
@@ -33,8 +37,8 @@ def spectral(
 
     Args:
         components: Number of coordinates.
-        neighbors: Of each sample in the graph.
-        bandwidth: sigma, where the coordinates have variance 1.
+        neighbors: Number of neighbours of each sample in the graph.
+        bandwidth: sigma; the coordinates have variance 1.
         debias: Share of p that is spread evenly over the candidates, in [0, 1].
 
     Source: Ng, Jordan and Weiss, 2001.
@@ -52,14 +56,14 @@ def normalized_cuts(bandwidth: float = 1.0, debias: float = 0.0) -> IConLoss:
     """K-means weighted by degrees: `criterion(logits, targets=x)`.
 
     Args:
-        bandwidth: sigma, of one size with distances within clusters.
+        bandwidth: sigma, about as large as the distances within a cluster.
         debias: Share of p that is spread evenly over the candidates, in [0, 1].
 
     Source: Shi and Malik, 2000.
     """
     return IConLoss(
         1.0,
-        Gaussian(bandwidth, degrees=True),
+        GaussianAffinity(bandwidth, degrees=True),
         Clusters(),
         debias=debias,
         candidates="with_self",

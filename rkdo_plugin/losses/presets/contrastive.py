@@ -35,7 +35,7 @@ def moco(
 
     Args:
         temperature: tau, positive.
-        memory_bank_size: Number of keys, and their size D.
+        memory_bank_size: Number of keys, and their dimension D.
         gather_distributed: Queue the keys of all processes.
 
     Source: He et al., 2020, https://arxiv.org/abs/1911.05722.
@@ -56,7 +56,7 @@ def t_simclr(
 ) -> IConLoss:
     """SimCLR with a Student-t kernel: `criterion(z0, z1)`.
 
-    Embeddings are taken as they come, of two components for a map (t-SimCNE).
+    Embeddings are taken as they come. For a map (t-SimCNE) they have two components.
 
     Args:
         temperature: tau, positive.
@@ -80,8 +80,8 @@ def supcon(
 ) -> IConLoss:
     """Samples of one class attract: `criterion(z0, z1, labels)`.
 
-    Or `criterion(z, targets=labels)`. The value is the published one less the entropy
-    of p, which no gradient sees.
+    Or `criterion(z, targets=labels)`. The value is the published one minus the entropy
+    of p, which has no gradient.
 
     Args:
         temperature: tau, positive.
@@ -126,7 +126,7 @@ def x_sample(
 ) -> IConLoss:
     """Samples of similar metadata attract: `criterion(z0, z1, metadata)`.
 
-    Metadata are embeddings (B, F), of which p = softmax(g_i . g_j / tau_p).
+    Metadata are embeddings g (B, F), and p = softmax(g_i . g_j / tau_p).
 
     Args:
         temperature: tau, positive.
@@ -165,7 +165,7 @@ def clip(temperature: float = 0.07, gather_distributed: bool = False) -> IConLos
 def cmc(temperature: float = 0.07, gather_distributed: bool = False) -> IConLoss:
     """Pairs across two modalities, tau given: `criterion(z0, z1)`.
 
-    The mean of the two directions, where the paper has their sum.
+    The value is the mean of the two directions; the paper has their sum.
 
     Args:
         temperature: tau, positive.
@@ -199,8 +199,9 @@ def triplet(gather_distributed: bool = False) -> IConLoss:
 def vicreg(gather_distributed: bool = False) -> IConLoss:
     """VICReg's invariance and variance: `criterion(z0, z1)`.
 
-    The limit sigma -> inf: mean_i ||z0_i - z1_i||^2 - 2 sum_d Var(z_d). Nothing bounds
-    the variance, where VICReg has a hinge: give it embeddings of bounded size.
+    The limit sigma -> inf: mean_i ||z0_i - z1_i||^2 - 2 sum_d Var(z_d). VICReg has a
+    hinge that bounds the variance. This loss has none: give it embeddings of bounded
+    size.
 
     Args:
         gather_distributed: Take candidates from all processes.
