@@ -2,6 +2,7 @@
 
 from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.freeze import freeze
+from rkdo_plugin.export.encoder.protocol import ImageEmbedder
 from rkdo_plugin.export.file.signature import Signer, check_signature, sign
 from rkdo_plugin.export.onnx import export_onnx
 from rkdo_plugin.export.quantize import quantize
@@ -28,6 +29,7 @@ __all__ = [
     "EmbeddedFolder",
     "EmbeddingSession",
     "Encoder",
+    "ImageEmbedder",
     "ParityError",
     "ProviderError",
     "Report",

@@ -1,4 +1,4 @@
-"""What an export costs and keeps, and how fast each way to run an encoder is."""
+"""Measure exports of an encoder, and how fast each way to run it is."""
 
 import copy
 import statistics
@@ -17,17 +17,17 @@ from sklearn.datasets import load_sample_images
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.images import UInt8Array
-from rkdo_plugin.export.file.metadata import describe
+from rkdo_plugin.export.file.metadata import Precision, describe
 from rkdo_plugin.export.graph.build import to_graph
 from rkdo_plugin.export.graph.integers import is_convolutional, to_integers
 from rkdo_plugin.export.onnx import as_file, export_onnx
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.runtime.settings import CPUSettings
-from rkdo_plugin.export.verification.gates import Precision
 from rkdo_plugin.export.verification.report import Report
 from rkdo_plugin.export.verification.side_by_side import BATCHES
 
-CALIBRATION = 64
+CALIBRATION = 64  # images
+WARM_UP = 2  # runs of each way that are not counted
 
 Run = Callable[[], Any]
 
@@ -37,11 +37,11 @@ class Speed:
     """How fast one way to run an encoder is.
 
     Attributes:
-        way: In words.
-        milliseconds: Of a batch, the median of the repetitions.
-        ratio: Eager PyTorch's milliseconds over these: above 1 is faster.
-        cosine: The least cosine to eager PyTorch's embeddings.
-        fault: Why it did not run; empty where it did.
+        way: The way, in words.
+        milliseconds: Time for a batch, the median over the repetitions.
+        ratio: Eager PyTorch's milliseconds over `milliseconds`. Above 1 is faster.
+        cosine: Smallest cosine with eager PyTorch's embeddings over the images.
+        fault: Why it did not run. Empty if it ran.
     """
 
     way: str
@@ -52,7 +52,7 @@ class Speed:
 
 
 def random_encoder(name: str, image_size: int) -> Encoder:
-    """An encoder of random weights, its BatchNorm statistics set by real images.
+    """Make an encoder with random weights and BatchNorm statistics of real images.
 
     Args:
         name: A registered encoder's name.
@@ -67,7 +67,7 @@ def random_encoder(name: str, image_size: int) -> Encoder:
 
 
 def photographs(count: int, image_size: int) -> UInt8Array:
-    """Crops of scikit-learn's two photographs, enlarged where they are smaller.
+    """Crop scikit-learn's two photographs, enlarged if they are smaller than a crop.
 
     Args:
         count: Number of images.
@@ -91,7 +91,7 @@ def photographs(count: int, image_size: int) -> UInt8Array:
 
 
 def export_report(name: str, image_size: int) -> Report:
-    """Export an encoder of random weights in float32, and report on it.
+    """Export an encoder with random weights in float32, and verify it.
 
     Args:
         name: A registered encoder's name.
@@ -108,16 +108,16 @@ def encoder_speeds(
 ) -> list[Speed]:
     """Time every way to run an encoder on one CPU thread, interleaved in one run.
 
-    Files are not held to their gates: random weights keep no neighbours.
+    The gates are not applied, because random weights do not keep neighbours.
 
     Args:
         name: A registered encoder's name.
         image_size: Height and width of the images in pixels.
-        batch_size: Images a run.
-        repetitions: Timed runs of each way, after two that are not counted.
+        batch_size: Number of images in a run.
+        repetitions: Number of timed runs of each way, after two that are not counted.
 
     Returns:
-        Eager PyTorch first.
+        The speeds, eager PyTorch's first.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -134,18 +134,19 @@ def _race(ways: dict[str, Run], repetitions: int) -> list[Speed]:
     faults: dict[str, str] = {}
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     found: dict[str, Any] = {}
-    for _ in range(repetitions + 2):
+    for _ in range(repetitions + WARM_UP):
         for way in [way for way in ways if way not in faults]:
             started = time.perf_counter()
             try:
                 found[way] = np.asarray(ways[way](), dtype=np.float64)
             except (RuntimeError, ImportError, OSError) as error:
-                # A compiler that is missing, or a type this processor does not have.
+                # A compiler is missing, or the processor lacks a type.
                 faults[way] = str(error).strip().partition("\n")[0]
             seconds[way].append(time.perf_counter() - started)
     first = next(iter(ways))
     median = {
-        way: statistics.median(times[2:] or times) for way, times in seconds.items()
+        way: statistics.median(times[WARM_UP:] or times)
+        for way, times in seconds.items()
     }
     return [
         Speed(way, np.nan, np.nan, np.nan, faults[way])
@@ -196,7 +197,7 @@ def _in_onnxruntime(encoder: Encoder, images: UInt8Array) -> dict[str, Run]:
     ways = {}
     for precision, graph in graphs.items():
         file = as_file("encoder.onnx", graph, describe(encoder, precision))
-        session = EmbeddingSession(file, "cpu", CPUSettings(threads=1))
+        session = EmbeddingSession(file, CPUSettings(threads=1))
         ways[f"onnxruntime {precision}"] = _bound(session, images)
     return ways
 

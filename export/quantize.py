@@ -1,4 +1,4 @@
-"""Make an integer file from a float32 file."""
+"""Make an integer file from an exported float32 file."""
 
 import dataclasses
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from rkdo_plugin.export.encoder.images import UInt8Array
-from rkdo_plugin.export.file.metadata import PRECISION
+from rkdo_plugin.export.file.metadata import PRECISION, Precision
 from rkdo_plugin.export.file.model_file import read_model, write_model
 from rkdo_plugin.export.graph.integers import INTEGERS, to_integers
 from rkdo_plugin.export.onnx import (
@@ -18,9 +18,8 @@ from rkdo_plugin.export.onnx import (
 )
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.verification.calibration import require_calibration
-from rkdo_plugin.export.verification.gates import Precision
 from rkdo_plugin.export.verification.report import Report
-from rkdo_plugin.export.verification.verify import compare
+from rkdo_plugin.export.verification.verify import verify_model
 from rkdo_plugin.publish import require_writable
 
 
@@ -36,22 +35,27 @@ def quantize(
     """Make an integer file from an exported float32 file, without its checkpoint.
 
     Args:
-        model: A float32 file written by `export_onnx`.
+        model: A float32 file that `export_onnx` wrote.
         output: Where the integer file appears.
-        calibration: As in `export_onnx`.
+        calibration: For "int8" only: about 256 real images, uint8 (N, H, W, C), like
+            those to be embedded.
         precision: "int8" or "int8-dynamic".
         overwrite: Whether an older file at `output` may be replaced.
-        images: As in `export_onnx`.
+        images: Real images to verify with, uint8 (N, H, W, C). None: the calibration
+            images, or generated pictures if there are none.
 
     Returns:
-        The report of the verification against the float32 file.
+        The report of the verification against the float32 file. Its `seconds` cover
+        the whole of this function.
 
     Raises:
         FileExistsError: `output` exists and `overwrite` is off.
         FileNotFoundError: There is no such model.
         OSError: The folder of `output` is missing or cannot be written to.
-        ParityError: The integer file is too far from the float32 file.
-        ValueError: The model is not a float32 export, or as in `export_onnx`.
+        ParityError: The integer file differs too much from the float32 file.
+        TypeError: Images are not uint8.
+        ValueError: The model is not a float32 export, the precision does not suit it,
+            calibration images are missing or not real, or images do not fit the model.
     """
     started = time.perf_counter()
     output = Path(output)
@@ -63,7 +67,7 @@ def quantize(
     float32 = read_model(Path(model))
     if float32.metadata[PRECISION] != "fp32":
         raise ValueError(
-            f"Expected {model} to be of precision 'fp32' but it is of "
+            f"Expected {model} to have precision 'fp32' but it has "
             f"'{float32.metadata[PRECISION]}'"
         )
     require_one_file(float32, precision)
@@ -74,7 +78,7 @@ def quantize(
     metadata = float32.metadata | {PRECISION: precision}
     made = as_file(output.name, to_integers(graph, calibration), metadata)
     report = require_passed(
-        compare(made, reference, calibration if images is None else images)
+        verify_model(made, reference, calibration if images is None else images)
     )
     write_model(output.parent, made, remarks(report), overwrite=overwrite)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)

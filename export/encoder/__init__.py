@@ -1,1 +1,1 @@
-"""The encoder to export: read from a checkpoint and frozen."""
+"""The encoder to export: its weights are read, it is frozen, and it embeds images."""

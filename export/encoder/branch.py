@@ -1,4 +1,4 @@
-"""Find the encoder's weights among those of a whole recipe."""
+"""Find the encoder's weights among the weights of a whole recipe."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,17 +8,18 @@ from torch import Tensor, nn
 
 Value = TypeVar("Value")
 
-# Where checkpoints keep the encoder to use: never a momentum copy, a student or a head.
+# Prefixes of the encoder to use. No momentum copy, student or head is among them.
 BRANCHES = (
-    "",  # the encoder alone
+    "",  # a checkpoint of the encoder alone
     "backbone.",  # Lightly's recipes, Barlow Twins, VICReg
     "teacher_backbone.",  # Lightly's DINO
-    "teacher.backbone.",  # DINO, DINOv2 and iBOT of their authors
-    "encoder_q.",  # MoCo v1 and v2 of their authors
-    "base_encoder.",  # MoCo v3 of its authors
+    "teacher.backbone.",  # the authors' DINO, DINOv2 and iBOT
+    "encoder_q.",  # the authors' MoCo v1 and v2
+    "base_encoder.",  # the authors' MoCo v3
 )
 
-# What DistributedDataParallel, torch.compile, FSDP and activation checkpointing add.
+# Parts of names that DistributedDataParallel, torch.compile, FSDP and activation
+# checkpointing add.
 WRAPPERS = {
     "module",
     "_orig_mod",
@@ -26,30 +27,32 @@ WRAPPERS = {
     "_checkpoint_wrapped_module",
 }
 
-# What torchvision and timm call a network's last layers.
+# Names that torchvision and timm give to the last layers of a network.
 CLASSIFIERS = {"fc", "classifier", "head", "heads", "last_linear"}
 
 
 def select_branch(
     state: Mapping[str, Tensor], module: nn.Module, path: Path, branch: str | None
 ) -> dict[str, Tensor]:
-    """The weights of one branch, under a module's own names.
+    """Select the weights of one branch and give them the module's own names.
 
-    Wrappers' parts of the names are ignored wherever they stand. Where the module has
-    an `nn.Identity` for a classifier, weights of a classifier or head are left out.
+    Parts that wrappers add to a name are ignored wherever they stand in it. If the
+    module has an `nn.Identity` in place of a classifier or head, the weights of that
+    classifier or head are left out.
 
     Args:
-        state: The recipe's state dict, or an encoder's alone.
+        state: State dict of a recipe, or of an encoder alone.
         module: The encoder to fill.
-        path: Where the weights come from, for the message.
-        branch: The prefix of the branch; that of `BRANCHES` which is there if None.
+        path: The file that the weights come from, for errors.
+        branch: Prefix of the branch. None: the one prefix of `BRANCHES` that is there.
 
     Returns:
-        The branch's weights; some may be missing, or not the module's.
+        The branch's weights. Some of the module's may be missing, and some may be
+        unknown to the module.
 
     Raises:
-        ValueError: There is no such branch; or of those that may be exported there is
-            none, or more than one.
+        ValueError: There is no such branch. With None: no prefix of `BRANCHES` is
+            there, or several are.
     """
     state = _unwrapped(state)
     namings = _namings(module)
@@ -78,7 +81,8 @@ def _prefix(
         (asked,) = _unwrapped({branch.rstrip(".") + ".": None})
         choice = [asked] if any(name.startswith(asked) for name in state) else []
     else:
-        # A branch that lacks some weights is chosen too: the caller names them.
+        # A branch that lacks some weights is chosen, too: the caller's error then names
+        # the missing weights.
         choice = [prefix for prefix in BRANCHES if prefix in whole] or [
             prefix
             for prefix in BRANCHES[1:]
@@ -94,14 +98,14 @@ def _prefix(
         f"Expected weights under {expected} in {path} but found "
         f"{'several: ' if choice else 'only '}"
         f"{', '.join(prefix.rstrip('.') or 'no prefix' for prefix in found)}; "
-        "name the encoder to export with the argument branch"
+        "name the encoder to export with the argument `branch`"
     )
 
 
 def _prefixes_of_whole_encoders(
     state: Mapping[str, Tensor], namings: Sequence[Mapping[str, str]]
 ) -> set[str]:
-    """What stands before all of an encoder's names, for each copy of it."""
+    """Prefixes under which every one of the encoder's weights is there."""
     found = set()
     for naming in namings:
         one = next(iter(naming), "")
@@ -115,10 +119,10 @@ def _prefixes_of_whole_encoders(
 
 
 def _namings(module: nn.Module) -> list[dict[str, str]]:
-    """A module's own names of its weights, by those that a checkpoint may use.
+    """Map each name that a checkpoint may use for a weight to the module's own name.
 
-    Lightly's examples keep a backbone without its classifier as
-    `nn.Sequential(*module.children())`, which numbers the parts.
+    There are one or two such maps. Lightly's examples cut the classifier off a backbone
+    with `nn.Sequential(*module.children())`, which numbers the parts.
     """
     own = dict(zip(_unwrapped(module.state_dict()), module.state_dict(), strict=True))
     children = [name for name, _ in module.named_children()]
@@ -133,12 +137,12 @@ def _namings(module: nn.Module) -> list[dict[str, str]]:
 
 
 def _unwrapped(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Weights without the parts of their names that wrappers added."""
+    """Remove the parts of weights' names that wrappers added."""
     unwrapped = {
         ".".join(part for part in name.split(".") if part not in WRAPPERS): value
         for name, value in state.items()
     }
-    # Two weights that differ in these parts alone: the parts are the network's own.
+    # If two names become equal, the network itself has parts with these names.
     return unwrapped if len(unwrapped) == len(state) else dict(state)
 
 

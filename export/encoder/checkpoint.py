@@ -3,6 +3,7 @@
 import argparse
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-# Under which key training scripts keep all their weights: Lightning, timm and MoCo;
-# DINOv2, MAE, Barlow Twins and VICReg; PyTorch's own tutorials.
+# The key under which a training script keeps all its weights. "state_dict": Lightning,
+# timm and MoCo. "model": DINOv2, MAE, Barlow Twins and VICReg. "model_state_dict":
+# PyTorch's own tutorials.
 CONTAINERS = ("state_dict", "model", "model_state_dict")
 
-# What torch.load raises for a file that is cut short, or was never a checkpoint.
+# Errors of torch.load and safetensors for a file that is cut short or is something
+# else than a checkpoint.
 READ_ERRORS = (
     RuntimeError,
     EOFError,
@@ -29,53 +32,68 @@ READ_ERRORS = (
 )
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read from a checkpoint.
+
+    Attributes:
+        path: The file.
+        weights: The state dict. If the file keeps several state dicts under names of
+            its own, such as DINO's "student" and "teacher", these names are the first
+            part of the keys.
+        record: What our recipes record under "rkdo". Empty for other checkpoints.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    record: Mapping[str, Any]
+
+
+def read_weights(path: Path) -> Checkpoint:
     """Read the weights of a checkpoint, and what our recipes record beside them.
 
     Args:
-        path: A Lightning checkpoint, a state dict written by `torch.save`, alone or
-            within a training script's checkpoint, or a `.safetensors` file.
+        path: A Lightning checkpoint, a state dict that `torch.save` wrote, alone or
+            inside a training script's checkpoint, or a `.safetensors` file.
 
     Returns:
-        The state dict, and the record under "rkdo", empty for other checkpoints. Where
-        a checkpoint keeps several state dicts under names of its own, such as DINO's
-        "student" and "teacher", these names are the first part of the keys.
+        The weights and the record.
 
     Raises:
         FileNotFoundError: There is no such file.
         IsADirectoryError: The path is a folder.
-        ValueError: The file is truncated, holds pickled objects other than tensors and
-            plain values, or is no checkpoint at all.
+        ValueError: The file is cut short, is not a checkpoint, or holds pickled objects
+            other than tensors and plain values.
     """
-    expected = (
-        "expected a Lightning checkpoint, a state dict written by torch.save, or a "
-        ".safetensors file"
-    )
     if path.is_dir():
         raise IsADirectoryError(
-            f"Expected a checkpoint but {path} is a folder; pass the file in it; a "
-            "run's is last.ckpt"
+            f"Expected a checkpoint at {path} but it is a folder; pass the file in it, "
+            "which is last.ckpt in the folder of a run"
+        )
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected a checkpoint at {path} but found no such file"
         )
     try:
         content = _read(path)
     except READ_ERRORS as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint, it may be cut short or hold "
-            f"pickled code; {expected}: {reason}"
+        raise _no_checkpoint(
+            path,
+            f"it cannot be read: {reason}; it may be cut short or hold pickled code",
         ) from error
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds no weights; {expected}")
+        raise _no_checkpoint(path, f"got {type(content).__name__}")
     record: Mapping[str, Any] = {}
     container = next((name for name in CONTAINERS if name in content), None)
     if container is not None:
         record = content.get("rkdo", {})
         content = content[container]
         if not isinstance(content, Mapping) or not content:
-            raise ValueError(f"{path} holds no weights in '{container}'; {expected}")
+            raise _no_checkpoint(path, f"it holds no weights in '{container}'")
         if not _are_weights(content):
-            raise ValueError(
-                f"{path} holds other things than weights in '{container}'; {expected}"
+            raise _no_checkpoint(
+                path, f"it holds other things than weights in '{container}'"
             )
     elif not _are_weights(content):
         content = {
@@ -85,14 +103,22 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
             for key, value in part.items()
         }
     if not content:
-        raise ValueError(f"{path} holds no weights; {expected}")
-    return dict(content), record
+        raise _no_checkpoint(path, "it holds no weights")
+    return Checkpoint(path, dict(content), record)
+
+
+def _no_checkpoint(path: Path, but: str) -> ValueError:
+    return ValueError(
+        "Expected a Lightning checkpoint, a state dict written by torch.save, or a "
+        f".safetensors file at {path} but {but}"
+    )
 
 
 def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return safetensors.torch.load_file(path)
-    # Scripts save their arguments too; a Namespace is attributes and runs nothing.
+    # Training scripts save their arguments, too. A Namespace only holds attributes and
+    # runs nothing.
     with torch.serialization.safe_globals([argparse.Namespace]):
         return torch.load(path, map_location="cpu", weights_only=True)
 

@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export.encoder.branch import select_branch
-from rkdo_plugin.export.encoder.checkpoint import read_checkpoint
+from rkdo_plugin.export.encoder.checkpoint import Checkpoint, read_weights
 from rkdo_plugin.export.encoder.encoder import Encoder
 
-ROUNDING = 1e-4  # of a mean or deviation: a fortieth of a grey level
+ROUNDING = 1e-4  # allowed difference of a mean or std: a fortieth of a grey level
+SHOWN = 3  # weights that an error names
 
 
 def freeze(
@@ -28,44 +29,73 @@ def freeze(
 ) -> Encoder:
     """Take the encoder out of a checkpoint, frozen and with its preprocessing.
 
-    Checkpoints of this package's recipes record all that is asked for here. Others,
-    such as those of Lightly's examples, need `backbone`, `image_size`, `mean` and
-    `std`.
+    Checkpoints of this package's recipes record everything that is asked for here. For
+    other checkpoints, such as those of Lightly's examples, pass `backbone`,
+    `image_size`, `mean` and `std`.
 
     Args:
-        checkpoint: A Lightning checkpoint; a state dict written by `torch.save`, alone
-            or in the checkpoint of a training script; or a `.safetensors` file.
-        backbone: The module that was trained, of any weights, or an encoder's name. It
-            is copied, never changed.
-        image_size: Height and width of the images in pixels; wins over the record.
-        mean: Mean of each channel, on the scale from 0 to 1. Where one is recorded, it
-            must be that one: other numbers than the training's are a mistake. To embed
-            with others all the same, build an `Encoder` around this one's `backbone`.
-        std: Standard deviation of each channel, on the same scale; as with `mean`.
-        normalize: Divide features by their norm; as recorded, or else done, when not
-            given.
-        branch: Where in the checkpoint the encoder is, such as "encoder": for names
-            that nobody but you can tell from those of a momentum copy or a student.
-        any_size: Take images of any height and width, where the backbone does.
+        checkpoint: A Lightning checkpoint; a state dict that `torch.save` wrote, alone
+            or inside the checkpoint of a training script; or a `.safetensors` file.
+        backbone: The module that was trained, with any weights, or an encoder's name.
+            It is copied and never changed.
+        image_size: Height and width of the images in pixels. It overrides the recorded
+            size.
+        mean: Mean of each channel, on the scale from 0 to 1. If the checkpoint records
+            a mean, this must be the same: a different one is a mistake. To embed with a
+            different one all the same, build an `Encoder` around this one's `backbone`.
+        std: Standard deviation of each channel, on the scale from 0 to 1. It must be
+            the recorded one, too.
+        normalize: Divide features by their norm. By default as the checkpoint records,
+            or True if it records nothing.
+        branch: Where in the checkpoint the encoder is, such as "encoder". Pass it if
+            its name does not tell it from a momentum copy or a student.
+        any_size: Accept images of any height and width. The backbone must accept them,
+            too.
 
     Returns:
-        The encoder on the CPU. Of a momentum recipe, the branch `backbone`, DINO's
-        `teacher_backbone` or `teacher.backbone`, or MoCo's `encoder_q` or
-        `base_encoder`: never a momentum copy, a student or a head.
+        The encoder, on the CPU. From a momentum recipe it is the branch `backbone`,
+        DINO's `teacher_backbone` or `teacher.backbone`, or MoCo's `encoder_q` or
+        `base_encoder`. It is never a momentum copy, a student or a head.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        IsADirectoryError: It is a folder.
+        IsADirectoryError: The path is a folder.
         ValueError: The file is not a checkpoint or does not fit the backbone, a weight
-            is not finite, something is neither given nor recorded, or `mean` or `std`
-            is not the one recorded.
+            is not finite, something is neither passed nor recorded, or `mean` or `std`
+            differs from the recorded one.
 
     Example:
         >>> encoder = freeze("epoch=9.ckpt", "resnet18", image_size=32,
         ...     mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])  # doctest: +SKIP
     """
-    path = Path(checkpoint)
-    state, record = read_checkpoint(path)
+    return encoder_of(
+        read_weights(Path(checkpoint)),
+        backbone,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+        normalize=normalize,
+        branch=branch,
+        any_size=any_size,
+    )
+
+
+def encoder_of(
+    checkpoint: Checkpoint,
+    backbone: nn.Module | str | None = None,
+    *,
+    image_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    normalize: bool | None = None,
+    branch: str | None = None,
+    any_size: bool = False,
+) -> Encoder:
+    """Freeze the encoder of a checkpoint that `read_weights` has read.
+
+    `freeze` describes the other arguments, the result and the errors.
+    """
+    path, record = checkpoint.path, checkpoint.record
     given: dict[str, Any] = {
         "backbone": backbone if backbone is not None else record.get("encoder"),
         "image_size": (
@@ -74,16 +104,16 @@ def freeze(
         "mean": mean if mean is not None else record.get("mean"),
         "std": std if std is not None else record.get("std"),
     }
-    missing = [name for name, value in given.items() if value is None]
+    missing = [f"`{name}`" for name, value in given.items() if value is None]
     if missing:
         raise ValueError(
-            f"{path} does not record how its encoder was trained; expected the "
-            f"arguments {', '.join(missing)}"
+            f"Expected {', '.join(missing)} but got none; {path} does not record how "
+            "its encoder was trained"
         )
     for name in ("mean", "std"):
         _require_recorded(name, given[name], record.get(name), path)
     module = _module(given["backbone"], channels=len(given["mean"]))
-    _load(module, state, path, branch)
+    _load(module, checkpoint, branch)
     return Encoder(
         module,
         image_size=given["image_size"],
@@ -97,15 +127,16 @@ def freeze(
 def _require_recorded(
     name: str, given: Sequence[float], recorded: Sequence[float] | None, path: Path
 ) -> None:
-    """Refuse other numbers than training used; rounding is not one."""
+    """Refuse numbers that differ from the training's by more than rounding."""
     if recorded is None or (
         len(given) == len(recorded)
         and all(abs(g - r) <= ROUNDING for g, r in zip(given, recorded, strict=True))
     ):
         return
     raise ValueError(
-        f"Expected `{name}` {list(recorded)}, which {path} was trained with, but got "
-        f"{list(given)}; leave it out, or build an Encoder around the frozen backbone"
+        f"Expected `{name}` to be {list(recorded)}, which {path} was trained with, but "
+        f"got {list(given)}; leave it out, or build an Encoder around the frozen "
+        "backbone"
     )
 
 
@@ -116,12 +147,10 @@ def _module(backbone: nn.Module | str, channels: int) -> nn.Module:
     return module
 
 
-def _load(
-    module: nn.Module, state: Mapping[str, Tensor], path: Path, branch: str | None
-) -> None:
-    """Fill a module from its branch of a checkpoint, refusing any difference."""
+def _load(module: nn.Module, checkpoint: Checkpoint, branch: str | None) -> None:
+    """Fill a module from its branch of a checkpoint; refuse any difference."""
     expected: Mapping[str, Any] = module.state_dict()
-    found = select_branch(state, module, path, branch)
+    found = select_branch(checkpoint.weights, module, checkpoint.path, branch)
     faults = {
         "missing": sorted(expected.keys() - found.keys()),
         "unexpected": sorted(found.keys() - expected.keys()),
@@ -132,17 +161,14 @@ def _load(
         ],
     }
     if any(faults.values()):
+        differences = "; ".join(
+            f"{len(names)} {fault}: {', '.join(names[:SHOWN])}"
+            + (", ..." if len(names) > SHOWN else "")
+            for fault, names in faults.items()
+            if names
+        )
         raise ValueError(
-            f"the weights in {path} are not those of a {type(module).__name__}; "
-            + "; ".join(
-                f"{len(names)} {fault}: {_first(names)}"
-                for fault, names in faults.items()
-                if names
-            )
+            f"Expected the weights of a {type(module).__name__} in {checkpoint.path} "
+            f"but got {differences}"
         )
     module.load_state_dict(found)
-
-
-def _first(names: Sequence[str]) -> str:
-    shown = 3
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")

@@ -1,1 +1,1 @@
-"""The exported file: sealed, written whole, and checked when it is read."""
+"""The exported file: sealed, written whole, and checked whenever it is read."""

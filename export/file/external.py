@@ -1,4 +1,4 @@
-"""Weights in a file of their own, which ONNX needs from 2 GB on."""
+"""Weights in a file beside the graph, which ONNX needs from 2 GB on."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -7,19 +7,19 @@ import onnx
 from onnx import TensorProto
 
 MIN_BYTES = 1024  # smaller tensors stay in the graph
-ALIGNMENT = 4096  # of a tensor in the file, so that runtimes can map it into memory
+ALIGNMENT = 4096  # tensors start at multiples of it, so runtimes can map them to memory
 
 
 def move_weights_out(model: onnx.ModelProto, name: str) -> tuple[str, bytes]:
-    """Take the weights out of a model; it refers to their file from then on.
+    """Take the weights out of a model; afterwards the model refers to their file.
 
     Args:
         model: The model, changed in place.
         name: The model's file name.
 
     Returns:
-        Name and content of the weights' file. The name holds the content's checksum, so
-        that newer weights never take the place of those an older model refers to.
+        Name and bytes of the weights' file. The name contains the checksum of the
+        bytes. So newer weights never replace weights that an older model refers to.
     """
     content = bytearray()
     moved: list[tuple[TensorProto, int, int]] = []
@@ -42,7 +42,11 @@ def move_weights_out(model: onnx.ModelProto, name: str) -> tuple[str, bytes]:
 
 
 def locations(model: onnx.ModelProto) -> set[str]:
-    """The files that a model's tensors lie in, wherever the tensors are."""
+    """Return the names of all files that a model's tensors refer to.
+
+    Tensors are found wherever they are: in the graph, in attributes, in subgraphs and
+    in functions.
+    """
     return {
         entry.value
         for tensor in _tensors(model)

@@ -1,7 +1,8 @@
-"""What an exported file says about itself."""
+"""What an exported file says about itself. docs/export.md has a table of the keys."""
 
 import json
 from importlib.metadata import version
+from typing import Literal, get_args
 
 import onnx
 import torch
@@ -9,15 +10,37 @@ import torch
 from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.images import RESIZE
 
+INPUT, OUTPUT = "image", "embedding"  # names of the graph's input and output
+
 PREFIX = "rkdo."
 PRECISION = PREFIX + "precision"
-INPUT, OUTPUT = "image", "embedding"
+RESIZING = PREFIX + "resize"
+SHA256 = PREFIX + "sha256"
+WEIGHTS_FILE, WEIGHTS_SHA256 = PREFIX + "weights_file", PREFIX + "weights_sha256"
+
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def require_precision(precision: str) -> None:
+    """Check the name of a precision.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"Expected `precision` to be one of {', '.join(PRECISIONS)} but got "
+            f"'{precision}'"
+        )
 
 
 def describe(
-    encoder: Encoder, precision: str, *, resize: bool = False
+    encoder: Encoder, precision: Precision, *, resize: bool = False
 ) -> dict[str, str]:
-    """Everything a host needs to know to use the file.
+    """Describe everything that a host needs to know to use the file.
+
+    The checksums are not part of it: `seal` and `move_weights_out` compute them.
 
     Args:
         encoder: The encoder that the file is made from.
@@ -25,7 +48,7 @@ def describe(
         resize: Whether the graph resizes images of any size.
 
     Returns:
-        Keys prefixed `rkdo.`; lists are JSON.
+        The metadata. Keys start with `rkdo.`, and lists and booleans are JSON.
     """
     return {
         PREFIX + key: value

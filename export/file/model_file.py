@@ -1,4 +1,4 @@
-"""An exported model on disk: read whole and checked, or written whole."""
+"""Read an exported model and check it, or write one whole."""
 
 import glob
 import hashlib
@@ -12,7 +12,11 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from rkdo_plugin.export.file.external import locations
-from rkdo_plugin.export.file.metadata import PREFIX
+from rkdo_plugin.export.file.metadata import (
+    PREFIX,
+    WEIGHTS_FILE,
+    WEIGHTS_SHA256,
+)
 from rkdo_plugin.export.file.seal import (
     broken_manifest,
     broken_seal,
@@ -23,10 +27,10 @@ from rkdo_plugin.publish import staged, write_whole
 
 try:
     import fcntl
-except ImportError:  # Windows: two exports to one path at once are not kept apart
+except ImportError:  # Windows, where two exports to one path at once may collide
     fcntl = None  # type: ignore[assignment]
 
-NEEDED = (
+NEEDED = (  # keys that every file has
     "any_size",
     "channels",
     "dim",
@@ -35,19 +39,18 @@ NEEDED = (
     "precision",
     "sha256",
 )
-RETRIES = 3  # of reading a file that is replaced meanwhile
-WEIGHTS_FILE, WEIGHTS_SHA256 = PREFIX + "weights_file", PREFIX + "weights_sha256"
+RETRIES = 3  # how often a file is read again that was replaced meanwhile
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What an exported model's files hold.
+    """The files of an exported model, in memory.
 
     Attributes:
         name: The model's file name.
-        content: Its bytes.
-        metadata: Its metadata; keys are prefixed `rkdo.`.
-        weights: Name and content of the weights' file, where there is one.
+        content: Bytes of the model's file.
+        metadata: Its metadata. The keys start with `rkdo.`.
+        weights: Name and bytes of the weights' file. None if the model holds them.
     """
 
     name: str
@@ -57,32 +60,36 @@ class ModelFile:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Content by name."""
+        """Bytes of each file, by name."""
         return {self.name: self.content} | dict([self.weights] if self.weights else [])
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of all files together."""
+        """Size of all files together, in bytes."""
         return sum(len(content) for content in self.files.values())
 
 
 def read_model(path: Path) -> ModelFile:
     """Read an exported model and check it against its own checksum and its manifest.
 
-    Nothing in it is run, and no file is opened but its own: weights of a model above
-    2 GB lie beside it, in a file of the name that the model records.
+    Nothing in the file is run. Only the model's own files are opened: the weights of a
+    model above 2 GB lie beside it, in a file whose name the model records.
 
     Args:
-        path: A file written by `export_onnx`.
+        path: A file that `export_onnx` wrote.
 
     Returns:
-        The bytes, so that what was checked is what runs.
+        The bytes that were checked. Run these instead of reading the file again.
 
     Raises:
-        FileNotFoundError: There is no such file, or its weights are lost.
-        ValueError: It is not an ONNX file, not one of ours, refers to another file, or
-            changed since the export.
+        FileNotFoundError: There is no such file, or its weights are missing.
+        ValueError: It is not an ONNX file, `export_onnx` did not write it, it refers to
+            a file that is not its own, or it changed since the export.
     """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected an exported model at {path} but found no such file"
+        )
     for _ in range(RETRIES):
         content = path.read_bytes()
         try:
@@ -90,7 +97,7 @@ def read_model(path: Path) -> ModelFile:
         except (FileNotFoundError, ValueError):
             if path.read_bytes() == content:
                 raise
-            # It was replaced meanwhile, and its weights and manifest with it.
+            # The model was replaced meanwhile, with its weights and its manifest.
     return _checked(path, path.read_bytes())
 
 
@@ -98,24 +105,28 @@ def _checked(path: Path, content: bytes) -> ModelFile:
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
-        raise ValueError(f"{path} is not an ONNX file, or is cut short") from error
+        raise ValueError(
+            f"Expected an ONNX file at {path} but it is another file or cut short"
+        ) from error
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     needed = [PREFIX + key for key in NEEDED]
     missing = [key for key in needed if key not in metadata]
     if missing:
         raise ValueError(
-            f"Expected {path} to be written by export_onnx but its metadata has no "
+            f"Expected a file of export_onnx at {path} but its metadata lacks "
             + ", ".join(missing)
         )
     fault = broken_seal(content)
     if fault is not None:
-        raise ValueError(f"{path} is damaged: {fault}")
+        raise ValueError(f"Expected {path} to be undamaged but {fault}")
     loaded = ModelFile(
         path.name, content, metadata, _read_weights(path, model, metadata)
     )
     fault = broken_manifest(path, loaded.files)
     if fault is not None:
-        raise ValueError(f"{path} is not the file that was exported: {fault}")
+        raise ValueError(
+            f"Expected {path} to be the file that was exported but {fault}"
+        )
     return loaded
 
 
@@ -126,24 +137,24 @@ def _read_weights(
     if not named:
         return None
     name = metadata.get(WEIGHTS_FILE)
-    # A path could point anywhere on this machine.
+    # A path in the model could point to any file of this machine.
     if name is None or named != {name} or name != Path(name).name:
         raise ValueError(
-            f"Expected the weights of {path} in itself or in the file beside it that "
-            f"it records but they are in {', '.join(sorted(named))}"
+            f"Expected the weights of {path} in the file itself, or in the file beside "
+            f"it that it records, but they are in {', '.join(sorted(named))}"
         )
     beside = path.with_name(name)
     if beside.is_symlink() or not beside.is_file():
         raise FileNotFoundError(
-            f"Expected the weights of {path} in {beside} but that is "
-            + ("a link" if beside.is_symlink() else "not there")
+            f"Expected the weights of {path} in {beside} but "
+            + ("it is a link" if beside.is_symlink() else "found no such file")
         )
     content = beside.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != metadata.get(WEIGHTS_SHA256):
         raise ValueError(
-            f"{beside} is damaged: its sha256 is {found}, and "
-            f"{metadata.get(WEIGHTS_SHA256)} is recorded"
+            f"Expected {beside} to be undamaged but its sha256 is {found} and "
+            f"{path.name} records {metadata.get(WEIGHTS_SHA256)}"
         )
     return name, content
 
@@ -151,21 +162,23 @@ def _read_weights(
 def write_model(
     folder: Path, model: ModelFile, remarks: str, *, overwrite: bool
 ) -> None:
-    """Write a model with its manifest; whenever it stops, what is there can be loaded.
+    """Write a model, its weights if they are apart, and its manifest.
 
-    Without its manifest too, which repeats the checksum in the model: a full disk may
-    leave it out.
+    The steps are ordered so that the model in the folder can be loaded at any time: it
+    is either the older one or the new one, even if the process is killed. If the disk
+    is full, the new manifest may be missing. The model can be loaded without it, as it
+    contains its own checksum.
 
     Args:
         folder: Where the files appear.
-        model: What they hold.
+        model: The files.
         remarks: Lines for a person, in the manifest.
         overwrite: Whether an older model may be replaced.
 
     Raises:
-        FileExistsError: There is a model and `overwrite` is off.
-        OSError: The folder cannot be written to, or the disk is full. Then the older
-            files are as they were.
+        FileExistsError: There is an older model and `overwrite` is off.
+        OSError: The folder cannot be written to, or the disk is full. The older files
+            are then as they were.
     """
     path = folder / model.name
     beside, checks = manifest_path(path), manifest(model.files, remarks)
@@ -174,20 +187,20 @@ def write_model(
         older = beside.read_bytes() if beside.exists() else None
         try:
             if model.weights is not None:
-                # The name holds the checksum: an older file of it is the same.
+                # Its name contains its checksum: an older file of that name is equal.
                 write_whole(folder / model.weights[0], model.weights[1], overwrite=True)
             if older is not None and (overwrite or not existed):
-                # Until the model is there, the manifest holds for either.
+                # Until the new model is there, the manifest lists both models.
                 write_whole(beside, older + checks, overwrite=True)
             appear(overwrite)
         except OSError:
             for newer in _weights_beside(path) - before:
                 newer.unlink()
-            with suppress(OSError):  # what is there lists the older file, too
+            with suppress(OSError):  # the manifest may stay: it lists the older model
                 if older is not None:
                     write_whole(beside, older, overwrite=True)
             raise
-        with suppress(OSError):  # what is there holds, and is more than is needed
+        with suppress(OSError):  # the manifest may stay: it lists the new model, too
             write_whole(beside, checks, overwrite=True)
             for stale in before:
                 if stale.name not in model.files:
@@ -200,7 +213,7 @@ def _weights_beside(path: Path) -> set[Path]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait for other exports into the folder."""
+    """Wait until no other export writes into the folder, and keep others waiting."""
     if fcntl is None:
         yield
         return

@@ -1,30 +1,29 @@
-"""A file that carries its own checksum, and the manifest beside it."""
+"""The checksum inside an exported file, and the manifest beside it."""
 
 import hashlib
 from pathlib import Path
 
 import onnx
 
-from rkdo_plugin.export.file.metadata import PREFIX
+from rkdo_plugin.export.file.metadata import SHA256
 
-SHA256 = PREFIX + "sha256"
 BLANK = "0" * 64
-# The entry of the metadata as protobuf writes it, up to the checksum's first digit.
+# The metadata's entry as protobuf writes it, up to the first digit of the checksum.
 _MARK = SHA256.encode() + b"\x12\x40"
 
 
 def seal(model: onnx.ModelProto, metadata: dict[str, str]) -> tuple[bytes, str]:
-    """Serialise a model with its metadata and the checksum of both.
+    """Serialise a model with its metadata and a checksum of both.
 
-    The checksum is that of the file with 64 zeros in its place, so that a change of any
-    byte shows, and equal models give equal bytes.
+    The checksum is computed of the file with 64 zeros in place of the checksum. So it
+    covers every byte of the file, and equal models give equal bytes.
 
     Args:
-        model: The model; its metadata is replaced.
-        metadata: Keys prefixed `rkdo.`.
+        model: The model. Its metadata is replaced.
+        metadata: The metadata. Its keys start with `rkdo.`.
 
     Returns:
-        The file's content, and the checksum.
+        Bytes of the file, and the checksum.
     """
     properties = dict(sorted((metadata | {SHA256: BLANK}).items()))
     onnx.helper.set_model_props(model, properties)
@@ -35,7 +34,14 @@ def seal(model: onnx.ModelProto, metadata: dict[str, str]) -> tuple[bytes, str]:
 
 
 def broken_seal(content: bytes) -> str | None:
-    """What is wrong with a file's own checksum; None when it holds."""
+    """Check the checksum inside a file.
+
+    Args:
+        content: Bytes of the file.
+
+    Returns:
+        What is wrong. None if the checksum holds.
+    """
     start = content.find(_MARK) + len(_MARK)
     if start < len(_MARK):
         return f"its metadata has no {SHA256}"
@@ -46,20 +52,23 @@ def broken_seal(content: bytes) -> str | None:
     found = digest.hexdigest()
     if found.encode() == recorded:
         return None
-    return f"its sha256 is {found}, and {recorded.decode(errors='replace')} is recorded"
+    return f"its sha256 is {found} and it records {recorded.decode(errors='replace')}"
 
 
 def manifest_path(path: Path) -> Path:
-    """Where the manifest of a file lies."""
+    """Return the path of a file's manifest."""
     return path.with_name(path.name + ".sha256")
 
 
 def manifest(files: dict[str, bytes], remarks: str) -> bytes:
-    """The checksums of files, as `sha256sum --check` reads them.
+    """List the checksums of files in the format of `sha256sum --check`.
 
     Args:
-        files: Content by name.
-        remarks: Lines that a person reads; `sha256sum` passes over them.
+        files: Bytes of each file, by name.
+        remarks: Lines for a person. `sha256sum` ignores them.
+
+    Returns:
+        Bytes of the manifest.
     """
     lines = [f"# {line}" for line in remarks.splitlines()]
     lines += [f"{hashlib.sha256(data).hexdigest()}  {n}" for n, data in files.items()]
@@ -67,18 +76,21 @@ def manifest(files: dict[str, bytes], remarks: str) -> bytes:
 
 
 def broken_manifest(path: Path, files: dict[str, bytes]) -> str | None:
-    """What the manifest beside a file says against files; None without a manifest.
+    """Check files against the manifest beside the first of them.
 
     Args:
-        path: The file.
-        files: Content by name.
+        path: The file whose manifest is read.
+        files: Bytes of each file, by name.
+
+    Returns:
+        What is wrong. None if every file is listed, or if there is no manifest.
     """
     try:
         text = manifest_path(path).read_text(errors="replace")
     except FileNotFoundError:
         return None
-    # Whatever the names, so that a file and its manifest can be renamed together. While
-    # a file is replaced, its manifest lists the older and the newer one.
+    # Names are ignored, so that you can rename a file and its manifest together. While
+    # a file is being replaced, its manifest lists both the older and the newer file.
     listed = {line.partition("  ")[0] for line in text.splitlines()}
     for name, content in files.items():
         found = hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""Signatures of exports, by signers that plugins bring."""
+"""Sign exported files with signers that plugins bring."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,24 +9,24 @@ from rkdo_plugin.publish import write_whole
 
 
 class Signer(Protocol):
-    """What a factory of the hook `rkdo_signers` makes."""
+    """Signs messages and checks signatures; the hook `rkdo_signers` makes one."""
 
     def sign(self, message: bytes) -> bytes:
-        """A signature of a message."""
+        """Return a signature of a message."""
 
     def check(self, message: bytes, signature: bytes) -> None:
-        """Raise a ValueError if the signature is not this message's."""
+        """Raise a ValueError if the signature does not belong to the message."""
 
 
 def sign(model: str | Path, signer: Signer) -> Path:
-    """Sign an exported file: its manifest, which holds the checksum of each part.
+    """Sign the manifest of an exported file, which holds the checksum of each part.
 
     Args:
-        model: A file written by `export_onnx`, with its manifest beside it.
+        model: A file that `export_onnx` wrote, with its manifest beside it.
         signer: Makes the signature.
 
     Returns:
-        The signature's file, NAME.sha256.sig.
+        Path of the signature, NAME.sha256.sig.
 
     Raises:
         FileNotFoundError: The model or its manifest is missing.
@@ -40,22 +40,24 @@ def sign(model: str | Path, signer: Signer) -> Path:
 
 
 def check_signature(model: str | Path, signer: Signer) -> None:
-    """Check an exported file against its manifest, and that against its signature.
+    """Check an exported file against its manifest, and the manifest's signature.
 
     Args:
-        model: A file written by `export_onnx`.
-        signer: Knows what a signature is.
+        model: A file that `export_onnx` wrote.
+        signer: Checks the signature.
 
     Raises:
         FileNotFoundError: The model, its manifest or its signature is missing.
-        ValueError: The model is damaged, or the signature is another's.
+        ValueError: The model is damaged, or the signature does not belong to it.
     """
     path = Path(model)
     message = _checked_manifest(path)
     try:
         signer.check(message, _signature_path(path).read_bytes())
     except ValueError as error:
-        raise ValueError(f"the signature of {path} does not hold: {error}") from error
+        raise ValueError(
+            f"Expected a signature that belongs to {path} but it does not: {error}"
+        ) from error
 
 
 def _checked_manifest(path: Path) -> bytes:

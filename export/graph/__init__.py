@@ -1,1 +1,1 @@
-"""The encoder as an ONNX graph."""
+"""The encoder as an ONNX graph, in each precision."""

@@ -1,4 +1,4 @@
-"""From an encoder to an ONNX graph that holds nothing of the machine it came from."""
+"""Export an encoder to an ONNX graph without traces of the machine."""
 
 import contextlib
 import tempfile
@@ -17,11 +17,13 @@ from rkdo_plugin.export.graph.half import HalfCore
 from rkdo_plugin.export.graph.shapes import write_known_shapes
 
 OPSET = 18
-MAX_IR_VERSION = 10  # the newest that the runtimes in servers read today
+MAX_IR_VERSION = 10  # the newest version that the runtimes in servers read today
 
 
 def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
-    """Export an encoder to a graph with a dynamic batch, and any image size if it has.
+    """Export an encoder to a graph whose batch size is open.
+
+    If the encoder accepts images of any size, height and width are open, too.
 
     Args:
         encoder: The encoder.
@@ -33,18 +35,18 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
 
     Raises:
         RuntimeError: Neither of torch's exporters can express the encoder, or its
-            Python code looks at pixels to choose what to compute.
+            Python code reads pixel values to choose what to compute.
     """
     size = encoder.image_size
-    # A batch of 2: torch takes a dimension of 0 or 1 in the example for a constant.
-    # Sides of their own lengths, where the graph must not take them for equal.
+    # The example has a batch of 2, because torch takes a dimension of 0 or 1 for a
+    # constant. Open sides differ in the example, or torch would take them for equal.
     width = 2 * size if encoder.any_size else size
     example = torch.zeros(2, size, width, encoder.channels, dtype=torch.uint8)
     example = example.to(encoder.mean.device)
     axes = {0: "batch"} | ({1: "height", 2: "width"} if encoder.any_size else {})
     module = HalfCore(encoder) if half else encoder
     with evaluating(module), _plain_pooling(module), warnings.catch_warnings():
-        # About torch's own internals and deprecations: nothing a user can act on.
+        # They are about torch's internals and deprecations; a user can do nothing.
         warnings.simplefilter("ignore")
         try:
             model = _by_dynamo(module, example, axes)
@@ -60,7 +62,10 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _plain_pooling(module: nn.Module) -> Iterator[None]:
-    """Pool contiguous maps: of channels-last ones torch gathers the means by place."""
+    """Make feature maps contiguous before they are pooled.
+
+    For channels-last maps torch exports a Gather instead of a mean.
+    """
     hooks = [
         part.register_forward_pre_hook(
             lambda _, maps: tuple(each.contiguous() for each in maps)
@@ -88,14 +93,15 @@ def _by_dynamo(
         dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in axes.items()},),
         verbose=False,
     )
-    assert program is not None  # None is for dynamo=False only
+    assert program is not None  # torch returns None with dynamo=False only
     return program.model_proto
 
 
 def _require_one_path(error: Exception) -> None:
-    """Refuse what a tracer would follow one way: with other pixels it may go another.
+    """Refuse an encoder whose code branches by pixel values.
 
-    No comparison of a few images shows what they do not lead to.
+    Torch's older exporter traces one branch only. Other images may take another branch,
+    and comparing a few images does not show that.
     """
     reason, cause = "", error.__cause__ or error.__context__
     while cause is not None:
@@ -105,14 +111,14 @@ def _require_one_path(error: Exception) -> None:
     if reason:
         raise RuntimeError(
             "Expected an encoder that computes the same steps for all images but its "
-            f"code chooses by values of theirs, which no graph does: {reason}"
+            f"code branches by their values, which a graph cannot: {reason}"
         ) from error
 
 
 def _by_tracing(
     module: nn.Module, example: Tensor, axes: dict[int, str]
 ) -> onnx.ModelProto:
-    """Torch's older exporter: it still converts a few models the newer one fails on."""
+    """Use torch's older exporter, which converts some models the newer one cannot."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "traced.onnx"
         torch.onnx.export(
@@ -129,7 +135,7 @@ def _by_tracing(
 
 
 def strip(message: Message) -> None:
-    """Clear a graph's documentation and metadata: they hold stack traces and paths."""
+    """Clear a graph's documentation and metadata, which hold stack traces and paths."""
     for field in ("doc_string", "metadata_props"):
         if field in message.DESCRIPTOR.fields_by_name:
             message.ClearField(field)

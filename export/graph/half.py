@@ -1,4 +1,4 @@
-"""An encoder in half precision, and whether it stays within it."""
+"""An encoder in half precision, and a check that float16 can hold its values."""
 
 import copy
 from typing import Any
@@ -14,13 +14,13 @@ MAX_HALF = torch.finfo(torch.float16).max
 
 
 class HalfCore(nn.Module):
-    """An encoder whose backbone computes in float16, and all around it in float32.
+    """An encoder whose backbone computes in float16.
 
-    Precision then lies in the graph, where every runtime finds it; and scaling and
-    norms, whose squares leave the range of float16, stay exact.
+    Preprocessing and norms stay in float32, because the squares in a norm can leave the
+    range of float16. The precision is part of the graph, so every runtime uses it.
 
     Args:
-        encoder: The encoder; it is copied.
+        encoder: The encoder. It is copied.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -29,23 +29,23 @@ class HalfCore(nn.Module):
         self.encoder.backbone.half()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (B, D) of images uint8 (B, H, W, C)."""
+        """Embed images uint8 (B, H, W, C). Returns float32 (B, D)."""
         pixels = self.encoder.prepare(images).half()
         return self.encoder.finish(self.encoder.backbone(pixels))
 
 
 def require_half_range(encoder: Encoder, images: UInt8Array) -> None:
-    """Refuse an encoder whose activations float16 cannot hold.
+    """Check that float16 can hold an encoder's activations.
 
-    onnxruntime computes float16 in float32 on CPUs, so that a comparison there does not
-    show what overflows on a GPU.
+    onnxruntime computes float16 in float32 on CPUs. A comparison on a CPU therefore
+    does not show what overflows on a GPU.
 
     Args:
         encoder: The encoder.
         images: Images like those to be embedded, uint8 (N, H, W, C).
 
     Raises:
-        ValueError: A part of the backbone reads or returns more than 65504.
+        ValueError: A part of the backbone reads or returns a value above 65504.
     """
     largest: dict[str, float] = {}
 
@@ -72,5 +72,5 @@ def require_half_range(encoder: Encoder, images: UInt8Array) -> None:
     if most > MAX_HALF:
         raise ValueError(
             f"Expected activations within {MAX_HALF:,.0f}, the range of float16, but "
-            f"got {most:.3g} at {name}"
+            f"got {most:.3g} at {name}; use precision 'fp32'"
         )

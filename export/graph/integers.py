@@ -1,4 +1,4 @@
-"""An encoder's graph in 8-bit integers."""
+"""Quantise an encoder's graph to 8-bit integers."""
 
 import contextlib
 import logging
@@ -19,25 +19,28 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from rkdo_plugin.export.encoder.images import UInt8Array
-from rkdo_plugin.export.file.metadata import INPUT
+from rkdo_plugin.export.file.metadata import INPUT, Precision
 from rkdo_plugin.export.graph.build import strip
-from rkdo_plugin.export.verification.gates import Precision
 
 INTEGERS: tuple[Precision, ...] = ("int8", "int8-dynamic")
-BATCH = 16  # calibration images at a time
-# What has integer kernels. Preprocessing and norms stay in float32: they cost nothing,
-# and their ranges are the worst to share 256 values.
+BATCH = 16  # calibration images that run at once
+# Operators with integer kernels. Preprocessing and norms stay in float32: they take
+# almost no time, and their ranges fit 256 values worst.
 INTEGER_OPS = ["Add", "Clip", "Conv", "Gemm", "MatMul", "MaxPool", "Relu"]
 
 
 def to_integers(
     model: onnx.ModelProto, calibration: UInt8Array | None
 ) -> onnx.ModelProto:
-    """Quantise a graph: activations beforehand, where images show what they are like.
+    """Quantise a graph.
 
     Args:
         model: The float32 graph.
-        calibration: Images like those to be embedded, uint8 (N, H, W, C).
+        calibration: Images like those to be embedded, uint8 (N, H, W, C). They show the
+            ranges of activations. None: activations find their ranges at run time.
+
+    Returns:
+        The quantised graph.
     """
     graph = (
         to_dynamic_int8(model) if calibration is None else to_int8(model, calibration)
@@ -47,15 +50,17 @@ def to_integers(
 
 
 def to_int8(model: onnx.ModelProto, calibration: UInt8Array) -> onnx.ModelProto:
-    """Quantise weights and activations, whose ranges real images show.
+    """Quantise weights and activations, for convolutional networks.
 
-    Weights are signed, per channel; activations unsigned, with a zero point, which
-    TensorRT does not support and CPUs compute fastest. All are pairs of QuantizeLinear
-    and DequantizeLinear, which onnxruntime fuses. Suits convolutions.
+    Weights are signed, with one scale for each channel. Activations are unsigned, with
+    a zero point. CPUs compute these fastest; TensorRT does not support the zero point.
+    The graph gets pairs of QuantizeLinear and DequantizeLinear, which onnxruntime
+    fuses.
 
     Args:
         model: The float32 graph.
-        calibration: Images like those to be embedded, uint8 (N, H, W, C).
+        calibration: Images like those to be embedded, uint8 (N, H, W, C). They show the
+            ranges of activations.
 
     Returns:
         The quantised graph.
@@ -75,10 +80,10 @@ def to_int8(model: onnx.ModelProto, calibration: UInt8Array) -> onnx.ModelProto:
 
 
 def to_dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Quantise weights; activations find their ranges at run time.
+    """Quantise weights, for vision transformers.
 
-    Suits vision transformers, whose activations differ too much between images to share
-    a range. Convolutions become several times slower.
+    Activations find their ranges at run time. A transformer's activations differ too
+    much between images to share a range. Convolutions become several times slower.
 
     Args:
         model: The float32 graph.
@@ -107,7 +112,7 @@ def to_dynamic_int8(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def is_convolutional(model: onnx.ModelProto) -> bool:
-    """Whether most of a graph's weights belong to convolutions."""
+    """Find out if at least half of a graph's weights belong to convolutions."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     sizes = {"Conv": 0, "MatMul": 0, "Gemm": 0}
     for node in model.graph.node:
@@ -117,28 +122,28 @@ def is_convolutional(model: onnx.ModelProto) -> bool:
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """Images as onnxruntime asks for them."""
+    """Hands images to onnxruntime's calibration in batches."""
 
     def __init__(self, images: UInt8Array) -> None:
         self._batches = iter(np.split(images, range(BATCH, len(images), BATCH)))
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        """The next batch, None after the last."""
+        """Return the next batch, and None after the last."""
         batch = next(self._batches, None)
         return None if batch is None else {INPUT: batch}
 
 
 @contextlib.contextmanager
 def _prepared(model: onnx.ModelProto) -> Iterator[tuple[Path, Path]]:
-    """A folder with the graph, folded as the quantiser wants it, and room for more."""
+    """Yield the path of the folded graph that the quantiser reads, and one to write."""
     root = logging.getLogger()
     level = root.level
     with tempfile.TemporaryDirectory() as folder:
         float32, prepared = Path(folder, "float32.onnx"), Path(folder, "prepared.onnx")
         onnx.save_model(model, float32)
-        root.setLevel(logging.ERROR)  # advice on what was done here already
+        root.setLevel(logging.ERROR)  # it would advise to do what is done here
         try:
-            # Symbolic shapes fail on the uint8 input; onnx's own are enough.
+            # Symbolic shape inference fails on the uint8 input; onnx's own is enough.
             quant_pre_process(float32, prepared, skip_symbolic_shape=True)
             yield prepared, Path(folder, "int8.onnx")
         finally:

@@ -1,6 +1,6 @@
-"""The host's resize as a part of the graph, for servers that get pictures of any size.
+"""Put the host's resize into the graph, for servers that get pictures of any size.
 
-TensorRT has no antialiasing: there, resize on the host, which is the default.
+TensorRT has no antialiased resize. For TensorRT resize on the host, as by default.
 """
 
 import onnx
@@ -8,8 +8,9 @@ from onnx import parser
 
 from rkdo_plugin.export.file.metadata import INPUT
 
-# What `images.resize` does. The longer side is rounded down, and half a pixel of the
-# crop's offset to the even side. Pixels beyond the border have no weight, as in PIL.
+# The same as `images.resize`. The longer side is rounded down. The offset of the crop
+# is rounded, halves to the even number. Pixels beyond the border have no weight, as in
+# PIL.
 STEPS = """
 resize (uint8[batch, height, width, CHANNELS] image)
     => (uint8[batch, SIZE, SIZE, CHANNELS] resize_image)
@@ -44,27 +45,28 @@ def with_resize(
 ) -> onnx.ModelProto:
     """Put the resize and the centre crop in front of an encoder's graph.
 
-    Within one grey level of `images.resize`, which is PIL's, and of photographs off by
-    it in at most 2 values of 100. The graph gets two Shape nodes.
+    Pixels are within one grey level of `images.resize`, which is PIL's. In photographs
+    at most 2 values of 100 differ. The graph gets two Shape nodes.
 
     Args:
-        model: An encoder's graph, from images uint8 (batch, S, S, C).
-        image_size: S.
+        model: An encoder's graph, which takes images uint8 (batch, S, S, C).
+        image_size: S, in pixels.
         channels: C.
 
     Returns:
-        A copy that takes images uint8 (batch, height, width, C) of any one size, under
-        the same name.
+        A copy whose input has the same name and takes images uint8 (batch, height,
+        width, C). The images of a batch all have the same size, which may be any.
 
     Raises:
-        ValueError: The graph does not take such images.
+        ValueError: The graph does not take images of size S and C channels.
     """
     (image,) = model.graph.input
     shape = [dim.dim_value for dim in image.type.tensor_type.shape.dim]
     if image.name != INPUT or shape[1:] != [image_size, image_size, channels]:
         raise ValueError(
-            f"Expected a graph of `{INPUT}` (batch, {image_size}, {image_size}, "
-            f"{channels}) but got `{image.name}` ({', '.join(map(str, shape))})"
+            f"Expected a graph with input `{INPUT}` (batch, {image_size}, "
+            f"{image_size}, {channels}) but got `{image.name}` "
+            f"({', '.join(map(str, shape))})"
         )
     text = STEPS.replace("SIZE", str(image_size)).replace("CHANNELS", str(channels))
     steps = parser.parse_graph(text)

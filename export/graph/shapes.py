@@ -1,4 +1,4 @@
-"""Write the shapes that are known into a graph, so that nothing computes them."""
+"""Write known shapes into a graph, so that no node has to compute them."""
 
 from collections import defaultdict
 
@@ -8,28 +8,34 @@ from onnx import helper, numpy_helper
 
 from rkdo_plugin.export.file.metadata import INPUT
 
-# A size that is open has the exporter's name, such as "batch" or "2*batch", or none.
+# Each size is a number, or the exporter's name of an open size, such as "batch" or
+# "2*batch". None is an open size without a name.
 Shapes = dict[str, list[int | str | None]]
 FLOATS: dict[int | None, type[np.floating]] = {
     onnx.TensorProto.FLOAT: np.float32,
     onnx.TensorProto.FLOAT16: np.float16,
 }
-LARGE = 1024  # bytes of a tensor that is no shape
+LARGE = 1024  # bytes; a larger tensor is not a shape
 BROADCASTING = ("Add", "Div", "Mul", "Sub")
 
 
 def write_known_shapes(model: onnx.ModelProto) -> None:
     """Replace computed shapes by constants wherever only the batch is open.
 
-    Images have one size, so every shape is known but for the batch: Reshape can take
-    it from the number of elements, arithmetic expands its operands itself, and other
-    repetitions over the batch are additions of zeros that have it. A Shape node left
-    over runs on the CPU, and a session that may not use the CPU beside a GPU does not
-    load the graph. Batches are at least 1. A runtime sees more to fuse in the new
-    graph, so the last bits may differ.
+    Shape nodes run on the CPU. A session on a GPU that may not use the CPU does not
+    load a graph with a Shape node. All images have one size, so only the batch size is
+    unknown, and no node has to compute it:
+
+    * Reshape can derive the batch size from the number of elements.
+    * Arithmetic expands its operands by itself, so an Expand before it is not needed.
+    * Other repetitions over the batch become additions of zeros of that batch size.
+
+    Batches are at least 1. A runtime can fuse more nodes of the new graph, so the last
+    bits of results may differ.
 
     Args:
-        model: A graph from `to_graph`, changed in place. What does not fit stays.
+        model: A graph from `to_graph`, changed in place. Nodes that fit none of these
+            cases stay.
     """
     graph = model.graph
     shapes, kinds = _inferred(model)
@@ -47,7 +53,7 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
             for reader in readers[node.output[0]]:
                 place = list(reader.input).index(node.output[0])
                 reader.input[place] = node.input[0]
-            # Left to `_used`: it stays if the graph returns it.
+            # `_used` removes this node, unless the graph returns its output.
         elif computed and node.op_type in ("Expand", "Tile"):
             kept += _addition_of_zeros(node, shapes, kinds, graph)
             continue
@@ -58,12 +64,13 @@ def write_known_shapes(model: onnx.ModelProto) -> None:
     initializers = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(initializers)
-    del graph.value_info[:]  # some of it describes nodes that are gone
+    del graph.value_info[:]  # a part of it describes nodes that are gone
 
 
 def _inferred(model: onnx.ModelProto) -> tuple[Shapes, dict[str, int]]:
-    """Shape and type of every value."""
-    # Weights apart: the inference reads none, and no message holds 2 GB of them.
+    """Infer the shape and the type of every value."""
+    # Weights are taken out meanwhile: the inference does not read them, and a message
+    # of protobuf cannot hold 2 GB.
     large = [tensor for tensor in model.graph.initializer if tensor.ByteSize() > LARGE]
     weights = [tensor.raw_data for tensor in large]
     for tensor in large:
@@ -87,7 +94,7 @@ def _give_constant_shape(
     node: onnx.NodeProto, shapes: Shapes, graph: onnx.GraphProto
 ) -> None:
     shape = shapes.get(node.output[0])
-    # A length of 0 would mean "as in the input" to Reshape.
+    # Reshape would take a length of 0 for "as in the input".
     if shape is not None and _open(shape) <= 1 and 0 not in shape:
         sizes = [size if isinstance(size, int) else -1 for size in shape]
         node.input[1] = _constant(f"{node.output[0]}/shape", sizes, graph)
@@ -96,7 +103,7 @@ def _give_constant_shape(
 def _is_needless(
     node: onnx.NodeProto, readers: list[onnx.NodeProto], shapes: Shapes
 ) -> bool:
-    """Whether all readers would expand the value anyway, to their other operand."""
+    """Find out if every reader expands the value by itself, to its other operand."""
     shape = shapes.get(node.output[0])
     return (
         node.op_type == "Expand"
@@ -115,7 +122,7 @@ def _is_needless(
 def _addition_of_zeros(
     node: onnx.NodeProto, shapes: Shapes, kinds: dict[str, int], graph: onnx.GraphProto
 ) -> list[onnx.NodeProto]:
-    """Nodes that repeat one value over the batch; the old node where they cannot."""
+    """Replace a node that repeats one value over the batch, if that is possible."""
     once, output = node.input[0], node.output[0]
     shape, kind = shapes.get(output), kinds.get(once)
     if (
@@ -126,7 +133,7 @@ def _addition_of_zeros(
         or kind not in FLOATS
     ):
         return [node]
-    # Exporters put no slash into a name, so that none of these is taken.
+    # Exporters put no slash into names, so these are free.
     pixel, flat, number, zero = (
         f"{output}/{part}" for part in ("pixel", "flat", "number", "zero")
     )
@@ -136,7 +143,7 @@ def _addition_of_zeros(
     nothing = f"{output}/nothing"
     graph.initializer.append(numpy_helper.from_array(FLOATS[kind](0), nothing))
     return [
-        # The first pixel of each image: uint8, so that times 0 is 0 for all of them.
+        # The first pixel of each image is uint8 and finite, so its product with 0 is 0.
         helper.make_node("Slice", [INPUT, starts, ends, axes], [pixel]),
         helper.make_node("Reshape", [pixel, sizes], [flat]),
         helper.make_node("Cast", [flat], [number], to=kind),
@@ -155,7 +162,7 @@ def _constant(name: str, values: list[int], graph: onnx.GraphProto) -> str:
 
 
 def _used(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """The nodes that a wanted value depends on, in their order."""
+    """Return the nodes that a wanted value depends on, in their order."""
     kept = []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.output):

@@ -1,1 +1,1 @@
-"""Run an exported file with onnxruntime."""
+"""Run an exported file with onnxruntime, on a CPU or a GPU."""

@@ -1,4 +1,4 @@
-"""Integer convolutions where a processor has AMX, Intel's unit for 8-bit products."""
+"""Let AMX, Intel's unit for 8-bit products, compute integer convolutions."""
 
 import contextlib
 from collections import Counter
@@ -9,14 +9,16 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-# Earlier ones compute some sums of products wrong by AMX: of 257 products, for example.
+# Earlier versions of onnxruntime compute some sums of products wrong with AMX, for
+# example sums of 257 products.
 FIRST_RIGHT = (1, 25)
-# Products a result from which on AMX is faster, laying out its operands included.
+# From this many products for each result on, AMX is faster. The time to lay out its
+# operands is included.
 MIN_PRODUCTS = 256
 
 
 def has_amx() -> bool:
-    """Whether Linux says that there is AMX, for an onnxruntime that computes right."""
+    """Find out if Linux reports AMX and onnxruntime computes correctly with it."""
     version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
     with contextlib.suppress(OSError):
         return (
@@ -26,21 +28,23 @@ def has_amx() -> bool:
 
 
 def for_amx(content: bytes) -> bytes:
-    """Have AMX compute a graph's integer convolutions: other weights, the same values.
+    """Rewrite a graph's integer convolutions so that AMX computes them.
 
         scale (w - zero) = scale ((w - 1) - (zero - 1))
 
-    onnxruntime runs convolutions whose weights have the zero point 0 by a kernel that
-    does not know AMX, and all others as matrix products, which do. Sums of products are
-    exact there, so not a bit of a result changes. Without AMX it is slower; therefore a
-    session does it, and the file keeps its zeros.
+    onnxruntime has a kernel for convolutions whose weights have the zero point 0, and
+    it does not use AMX. All other convolutions run as matrix products, which use AMX.
+    Sums of products are exact there, so no bit of a result changes. Without AMX the
+    rewritten graph is slower. Therefore a session rewrites the graph when it loads the
+    file, and the file itself is not changed.
 
     Args:
-        content: An ONNX file.
+        content: Bytes of an ONNX file.
 
     Returns:
-        The file, with the symmetric weights of convolutions and their zero points one
-        lower where that is faster: in one group, from 256 products a result on.
+        The file with symmetric weights of convolutions, and their zero points, lowered
+        by one. Only convolutions that become faster are rewritten: those of one group
+        with at least 256 products for each result.
     """
     if b"DequantizeLinear" not in content:
         return content
@@ -67,7 +71,7 @@ def _groups(node: onnx.NodeProto) -> int:
 
 
 def _lower(weights: onnx.TensorProto, zero: onnx.TensorProto) -> None:
-    """Subtract 1 from symmetric weights and their zero point."""
+    """Subtract 1 from symmetric weights and from their zero point."""
     values, zeros = numpy_helper.to_array(weights), numpy_helper.to_array(zero)
     symmetric = values.dtype == np.int8 and values.min() > -128 and not zeros.any()
     if symmetric and values[0].size >= MIN_PRODUCTS:

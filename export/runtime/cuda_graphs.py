@@ -1,4 +1,4 @@
-"""Runs that CUDA has captured as graphs, and replays without launching each kernel."""
+"""Runs that CUDA captured as graphs and replays without launching each kernel."""
 
 import threading
 from collections.abc import Collection
@@ -14,20 +14,21 @@ from rkdo_plugin.export.encoder.images import sample_images
 from rkdo_plugin.export.runtime.dlpack import bind_in_place, wait_for_torch
 
 NO_GRAPH = -1
-TOLERANCE = 1e-3  # of the largest component; the kernels are the same
+TOLERANCE = 1e-3  # relative to the largest component; the kernels are the same
 
-_capturing = threading.Lock()  # a capture is broken by another one in the process
+_capturing = threading.Lock()  # two captures at once in a process break each other
 
 
 class CapturedRuns:
-    """One graph for each of a few batch sizes, captured when this is made.
+    """One CUDA graph for each of a few batch sizes, captured when this is made.
 
-    A graph reads and writes where it did when it was captured, whatever is bound
-    later: each has memory of its own, and batches are copied in and out.
+    A graph always reads and writes the memory that it was captured with, even if other
+    memory is bound later. So each graph has memory of its own, and batches are copied
+    in and out.
 
     Args:
-        session: onnxruntime's session, with option enable_cuda_graph.
-        batches: The sizes; at least one.
+        session: onnxruntime's session, with the option enable_cuda_graph.
+        batches: The batch sizes, at least one.
         image: (H, W, C) of the images, which are square.
         dim: D, the number of components of an embedding.
         device: Where the session computes, as torch names it.
@@ -44,9 +45,11 @@ class CapturedRuns:
         dim: int,
         device: str,
     ) -> None:
-        # onnxruntime wants captured graphs run by one thread; it is our lock, too.
+        # onnxruntime needs one thread to run all captured graphs. The single thread
+        # also keeps two batches apart.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rkdo-cuda-graphs")
-        # Now, because what another thread allocates during a capture breaks it.
+        # All graphs are captured now: a later capture would break if another thread
+        # allocated memory meanwhile.
         with _capturing:
             self._runs = {
                 batch: self._thread.submit(
@@ -56,21 +59,22 @@ class CapturedRuns:
             }
 
     def embed(self, images: Tensor, embeddings: Tensor) -> None:
-        """Embed a batch, filled up to the next size that there is a graph for.
+        """Embed a batch with the graph of the next larger or equal batch size.
 
         Args:
-            images: uint8 (B, H, W, C), on any device; B is at most the largest size.
-            embeddings: float32 (B, D), on any device; filled.
+            images: uint8 (B, H, W, C), on any device. B is at most the largest size.
+            embeddings: float32 (B, D), on any device. It is filled.
         """
-        wait_for_torch(images.device)  # the thread does not know this one's stream
+        wait_for_torch(images.device)  # the graphs' thread has another stream
         run = next(run for batch, run in self._runs.items() if batch >= len(images))
         self._thread.submit(run.embed, images, embeddings).result()
 
 
 class _Run:
-    """A graph with its memory; of one thread."""
+    """A graph with its memory. Only one thread may use it."""
 
-    # Tensors of inference mode, which a caller may be in, are changed only within it.
+    # A caller may be in inference mode. Tensors that are made in it can be changed in
+    # it only.
     @torch.inference_mode()
     def __init__(
         self, session: Any, shape: tuple[int, int, int, int], dim: int, device: str
@@ -84,15 +88,19 @@ class _Run:
         some = sample_images(8, size, channels)
         pictures = torch.from_numpy(some[np.arange(batch) % len(some)])
         expected = torch.zeros_like(self._embeddings)
-        for _ in range(2):  # the first run allocates, which a capture must not
+        for _ in range(2):  # the first run allocates memory; a capture must not
             self.embed(pictures, expected, graph=NO_GRAPH)
         found = torch.zeros_like(expected)
-        for images in (torch.zeros_like(pictures), pictures):  # captures, replays
+        # The first run captures the graph, the second replays it.
+        for images in (torch.zeros_like(pictures), pictures):
             self._embeddings.zero_()
             self.embed(images, found)
         far = float((found - expected).abs().max())
         if not far <= TOLERANCE * float(expected.abs().max()):
-            raise RuntimeError(f"a replay differs from an ordinary run by {far:.1e}")
+            raise RuntimeError(
+                "Expected a replay to equal an ordinary run but it differs by "
+                f"{far:.1e}"
+            )
 
     @torch.inference_mode()
     def embed(
@@ -101,7 +109,7 @@ class _Run:
         self._images[: len(images)].copy_(images)
         wait_for_torch(self._images.device)
         options = onnxruntime.RunOptions()
-        # onnxruntime replays by this number, without a look at what is bound.
+        # onnxruntime chooses the graph by this number and ignores what is bound.
         number = self._graph if graph is None else graph
         options.add_run_config_entry("gpu_graph_id", str(number))
         self._session.run_with_iobinding(self._binding, options)

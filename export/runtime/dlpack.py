@@ -1,4 +1,4 @@
-"""Images and embeddings that stay on their device, by DLPack and bound memory."""
+"""Run on images where they are: DLPack shares memory, and onnxruntime binds it."""
 
 from typing import Any, Protocol
 
@@ -13,40 +13,40 @@ DTYPES = {torch.uint8: np.uint8, torch.float32: np.float32}
 
 
 class SupportsDLPack(Protocol):
-    """Anything whose memory can be shared as DLPack describes it."""
+    """Any object whose memory can be shared by DLPack."""
 
     def __dlpack__(self) -> Any:
-        """A capsule with the address, the shape and the type."""
+        """Return a capsule with the address, the shape and the type."""
 
     def __dlpack_device__(self) -> tuple[Any, int]:
-        """Kind and number of the device."""
+        """Return kind and number of the device."""
 
 
 def require_at_hand(images: SupportsDLPack, device: str) -> Tensor:
-    """A tensor that shares the images' memory, which is on a device in one block.
+    """Return a tensor that shares the images' memory.
 
     Args:
         images: What the user passed.
         device: Where the session computes, as torch names it.
 
     Raises:
-        TypeError: The images do not speak DLPack.
-        ValueError: They are on another device, or are not contiguous.
+        TypeError: The images have no `__dlpack__`.
+        ValueError: The images are on another device, or are not contiguous.
     """
     if not hasattr(images, "__dlpack__"):
         raise TypeError(
-            "Expected argument `images` to have `__dlpack__`, as tensors of torch and "
-            f"arrays of CuPy have, but got {type(images).__name__}"
+            "Expected `images` to have `__dlpack__`, as tensors of torch and arrays of "
+            f"CuPy do, but got {type(images).__name__}"
         )
     tensor = images if isinstance(images, Tensor) else from_dlpack(images)
     if tensor.device != torch.device(device):
         raise ValueError(
-            f"Expected argument `images` on {device}, where this session computes, but "
+            f"Expected `images` to be on {device}, where this session computes, but "
             f"got {tensor.device}; move them there, or pass a numpy array to `embed`"
         )
     if not tensor.is_contiguous():
         raise ValueError(
-            "Expected argument `images` to be contiguous but got strides "
+            "Expected `images` to be contiguous but got strides "
             f"{tensor.stride()} for shape {tuple(tensor.shape)}; pass "
             "images.contiguous(), which copies them"
         )
@@ -59,27 +59,28 @@ def run_in_place(session: Any, images: Tensor, embeddings: Tensor) -> None:
     Args:
         session: onnxruntime's session.
         images: uint8 (B, H, W, C), contiguous, on the session's device.
-        embeddings: float32 (B, D), likewise; filled.
+        embeddings: float32 (B, D), contiguous, on the session's device. It is filled.
     """
     wait_for_torch(images.device)
     session.run_with_iobinding(bind_in_place(session, images, embeddings))
 
 
 def bind_in_place(session: Any, images: Tensor, embeddings: Tensor) -> Any:
-    """The addresses of two tensors, as `run_in_place` takes them, for onnxruntime."""
+    """Bind the memory of the tensors of `run_in_place` to a run of onnxruntime."""
     binding = session.io_binding()
     device = (images.device.type, images.device.index or 0)
     for bind, name, tensor in (
         (binding.bind_input, INPUT, images),
         (binding.bind_output, OUTPUT, embeddings),
     ):
-        # Of the tensor, not of the graph: a wrong one would be written past its end.
+        # The tensor's own type and shape: with the graph's, onnxruntime would write
+        # past the end of a tensor that is too small.
         dtype = DTYPES[tensor.dtype]
         bind(name, *device, dtype, list(tensor.shape), tensor.data_ptr())
     return binding
 
 
 def wait_for_torch(device: torch.device) -> None:
-    """Wait for torch's work on a device: onnxruntime's own stream would not."""
+    """Wait until torch's work on a device is done; onnxruntime's stream does not."""
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()

@@ -1,4 +1,4 @@
-"""What a GPU session needs and what of it is here, in plain words."""
+"""Find out what a GPU session needs and what of it is missing on this machine."""
 
 import ctypes
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,12 @@ import onnxruntime
 import torch
 
 from rkdo_plugin.export.runtime import libraries
-from rkdo_plugin.export.runtime.providers import NAMES, require_provider
+from rkdo_plugin.export.runtime.providers import NAMES
+from rkdo_plugin.export.runtime.settings import require_provider
 from rkdo_plugin.export.runtime.trial import trial
 
-# Linux's and Windows' names; {cuda} is the major version onnxruntime was built for.
+# Names on Linux and on Windows. {cuda} is the major version of CUDA that onnxruntime
+# was built for.
 CUDA_LIBRARIES = (
     ("libcudart.so.{cuda}", "cudart64_{cuda}.dll"),
     ("libcublasLt.so.{cuda}", "cublasLt64_{cuda}.dll"),
@@ -30,16 +32,16 @@ class Diagnosis:
     """What was found on this machine.
 
     Attributes:
-        provider: What was asked for.
-        runtimes: Version of each installed distribution of onnxruntime.
-        torch: PyTorch's version, and whether it finds a GPU: without one it holds no
-            tensor for `embed_tensor` and CUDA graphs.
-        cuda: CUDA's version that onnxruntime was built for; empty without CUDA.
-        driver: The newest CUDA that the NVIDIA driver supports; None without a driver.
-        tensorrt: TensorRT's version, where its library loads.
+        provider: The provider that was asked for.
+        runtimes: Version of each installed package of onnxruntime.
+        torch: PyTorch's version, and whether it finds a GPU. `embed_tensor` and CUDA
+            graphs need torch's tensors on the GPU.
+        cuda: The version of CUDA that onnxruntime was built for. Empty without CUDA.
+        driver: The newest CUDA that the NVIDIA driver supports. None without a driver.
+        tensorrt: TensorRT's version. None if its library does not load.
         missing: Libraries of CUDA that do not load.
         missing_tensorrt: Libraries of TensorRT that do not load.
-        trials: For each provider why it does not load, or None where it does.
+        trials: For each provider the reason why it does not load. None if it loads.
     """
 
     provider: str
@@ -54,18 +56,18 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether what was asked for loads; for "auto" that is the CPU."""
+        """Whether the provider that was asked for loads. "auto" needs the CPU only."""
         return self.trials["cpu" if self.provider == "auto" else self.provider] is None
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """What to do next."""
+        """What to do next, one step after the other."""
         steps = []
         if len(self.runtimes) > 1:
             steps.append(
                 f"{' and '.join(self.runtimes)} overwrote files of each other: pip "
-                f"uninstall {' '.join(self.runtimes)}, then pip install the one you "
-                "need, onnxruntime-gpu for a GPU"
+                f"uninstall {' '.join(self.runtimes)}, then pip install the one that "
+                "you need, onnxruntime-gpu for a GPU"
             )
         if self.provider != "auto" and not self.healthy:
             steps.append(self._repair(self.provider))
@@ -74,7 +76,7 @@ class Diagnosis:
         return tuple(steps)
 
     def _repair(self, provider: str) -> str:
-        """The first thing to repair, as every other needs it."""
+        """Name the first thing to repair; everything after it depends on it."""
         major = self.cuda.partition(".")[0]
         if provider == "cpu":
             return "onnxruntime itself does not work: reinstall it"
@@ -85,22 +87,26 @@ class Diagnosis:
             )
         if self.driver is None:
             return (
-                "there is no NVIDIA driver: install it as NVIDIA or your system says; "
-                "in a container, start it with the GPUs, as docker run --gpus all"
+                "there is no NVIDIA driver: install it as NVIDIA or your system "
+                "describes; start a container with the GPUs, such as docker run --gpus "
+                "all"
             )
         if int(self.driver.partition(".")[0]) < int(major):
             return (
-                f"the driver supports CUDA {self.driver} and onnxruntime needs CUDA "
+                f"the driver supports CUDA {self.driver} but onnxruntime needs CUDA "
                 f"{major}: update the driver"
             )
         if self.missing:
             return "libraries of CUDA are missing: pip install 'rkdo-plugin[cuda]'"
         if provider == "tensorrt" and self.missing_tensorrt:
             return (
-                f"missing of TensorRT 10: {', '.join(self.missing_tensorrt)}: pip "
-                f"install 'tensorrt-cu{major}<11'"
+                "libraries of TensorRT 10 are missing, "
+                f"{', '.join(self.missing_tensorrt)}: pip install "
+                f"'tensorrt-cu{major}<11'"
             )
-        return f"every library loads, and yet: {self.trials[provider]}"
+        return (
+            f"every library loads but {provider} does not run: {self.trials[provider]}"
+        )
 
     def __str__(self) -> str:
         runtimes = [f"{name} {version}" for name, version in self.runtimes.items()]
@@ -123,13 +129,13 @@ class Diagnosis:
 
 
 def examine(provider: str = "auto") -> Diagnosis:
-    """Find out what would load here, and what is missing for what would not.
+    """Find out which providers load on this machine, and what the others lack.
 
-    Each provider is tried on a tiny model in a process of its own, so that neither a
-    crash nor the noise of a library reaches the caller.
+    Each provider is tried on a tiny model in a process of its own. Neither a crash nor
+    the messages of a library reach the caller.
 
     Args:
-        provider: "auto", "cpu", "cuda" or "tensorrt": what the advice is for.
+        provider: "auto", "cpu", "cuda" or "tensorrt": the provider to give advice for.
 
     Raises:
         ValueError: The provider's name is unknown.
@@ -153,7 +159,7 @@ def examine(provider: str = "auto") -> Diagnosis:
 
 
 def _driver_version() -> str | None:
-    """The newest CUDA that the driver supports, as 13.0."""
+    """Return the newest CUDA that the driver supports, such as 13.0."""
     driver = libraries.nvidia_driver()
     if driver is None:
         return None
@@ -163,8 +169,8 @@ def _driver_version() -> str | None:
 
 
 def _missing(names: Sequence[tuple[str, str]], cuda: str) -> tuple[str, ...]:
-    """Linux's names of the libraries that do not load."""
-    if not cuda:  # a build for the CPU needs none
+    """Return the Linux names of the libraries that do not load."""
+    if not cuda:  # an onnxruntime for the CPU needs none of them
         return ()
     major = cuda.partition(".")[0]
     pairs = [[name.format(cuda=major) for name in pair] for pair in names]

@@ -1,4 +1,4 @@
-"""The shared libraries and packages that a GPU needs, as this process finds them."""
+"""Find the shared libraries and packages that a GPU needs."""
 
 import contextlib
 import ctypes
@@ -14,18 +14,24 @@ RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
 def preload(provider: str) -> None:
-    """Load the libraries that came as Python packages, off the loader's path."""
-    # It prints what it misses; what that means is said by `rkdo doctor`.
+    """Load the GPU libraries that were installed as Python packages.
+
+    The system's loader does not look for libraries there.
+
+    Args:
+        provider: "cuda" or "tensorrt".
+    """
+    # onnxruntime prints which ones it misses; `rkdo doctor` explains what that means.
     with contextlib.redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()
     if provider == "tensorrt":
-        # Importing NVIDIA's package, where there is one, loads its libraries.
+        # If NVIDIA's package is installed, importing it loads its libraries.
         with contextlib.suppress(ImportError):
             importlib.import_module("tensorrt")
 
 
 def library(linux: str, windows: str) -> ctypes.CDLL | None:
-    """A shared library, or None where it does not load."""
+    """Load a shared library. Return None if it does not load."""
     try:
         return ctypes.CDLL(windows if sys.platform == "win32" else linux)
     except OSError:
@@ -33,16 +39,16 @@ def library(linux: str, windows: str) -> ctypes.CDLL | None:
 
 
 def nvidia_driver() -> ctypes.CDLL | None:
-    """The NVIDIA driver's library.
+    """Load the NVIDIA driver's library. Return None if it does not load.
 
-    onnxruntime lists its CUDA provider on machines without any GPU, and complains on
-    stderr when it is tried there.
+    onnxruntime is no help here: it lists its CUDA provider on machines without a GPU,
+    and writes complaints to stderr when the provider is tried there.
     """
     return library("libcuda.so.1", "nvcuda.dll")
 
 
 def tensorrt_version() -> str | None:
-    """The version of the TensorRT library that onnxruntime would use, as 10.16.1."""
+    """Return the version of the TensorRT library for onnxruntime, such as 10.16.1."""
     nvinfer = library("libnvinfer.so.10", "nvinfer_10.dll")
     if nvinfer is None:
         return None
@@ -51,7 +57,7 @@ def tensorrt_version() -> str | None:
 
 
 def runtimes_installed() -> dict[str, str]:
-    """Version of each distribution that writes to the folder `onnxruntime`."""
+    """Return the version of each package that installs a folder `onnxruntime`."""
     found = {}
     for name in RUNTIMES:
         with contextlib.suppress(PackageNotFoundError):
@@ -60,10 +66,11 @@ def runtimes_installed() -> dict[str, str]:
 
 
 def warn_about_two_runtimes() -> None:
-    """Warn when two distributions have written to the same `onnxruntime` folder."""
+    """Warn if two packages have written to the same `onnxruntime` folder."""
     if len(runtimes_installed()) > 1:
         warnings.warn(
-            "both onnxruntime and onnxruntime-gpu are installed, and one overwrote "
-            "files of the other: uninstall both, then install the one you need",
+            "Expected one package of onnxruntime but both onnxruntime and "
+            "onnxruntime-gpu are installed, and one overwrote files of the other; "
+            "uninstall both, then install the one you need",
             stacklevel=3,
         )

@@ -1,11 +1,11 @@
-"""Which device a session runs on: the one asked for, or an error."""
+"""Open a session on the provider that was asked for, or raise an error."""
 
 import os
 import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnxruntime
 import torch
@@ -25,15 +25,14 @@ from rkdo_plugin.export.runtime.settings import (
     TensorRTSettings,
 )
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
-
+# onnxruntime's name of each provider.
 NAMES: Mapping[str, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
 
-# onnxruntime's errors have no common base class below Exception.
+# onnxruntime's errors have no common base class but Exception.
 RUNTIME_ERRORS = (
     RuntimeError,
     runtime.EPFail,
@@ -43,7 +42,7 @@ RUNTIME_ERRORS = (
     runtime.NotImplemented,
     runtime.RuntimeException,
 )
-# How CUDA's and TensorRT's parsers in onnxruntime name an option they refuse.
+# How onnxruntime names an option that its parsers for CUDA and TensorRT refuse.
 REFUSED = re.compile(r"(?:option:? \"|EP option: |for the key ')(\w+)[\"':. ]*(.*)")
 CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]+")
 
@@ -51,31 +50,18 @@ CUDA_FAILURE = re.compile(r"CUDA failure \d+: [^;]+")
 class ProviderError(RuntimeError):
     """A provider did not load, refused an option, or captured no CUDA graph.
 
-    No other was tried.
+    No other provider was tried.
 
     Attributes:
-        reason: Why.
+        reason: What went wrong.
     """
 
     def __init__(self, provider: str, reason: str) -> None:
         super().__init__(
-            f"Expected provider '{provider}' but {reason}; `rkdo doctor --provider "
-            f"{provider}` says what is missing"
+            f"Expected provider '{provider}' to load but {reason}; `rkdo doctor "
+            f"--provider {provider}` says what is missing"
         )
         self.reason = reason
-
-
-def require_provider(provider: str) -> None:
-    """Refuse a provider name that does not exist.
-
-    Raises:
-        ValueError: The name is unknown.
-    """
-    known = ("auto", *NAMES)
-    if provider not in known:
-        raise ValueError(
-            f"Expected `provider` to be one of {', '.join(known)} but got '{provider}'"
-        )
 
 
 def open_session(
@@ -84,19 +70,19 @@ def open_session(
     image: tuple[int, int, int],
     weights: tuple[str, bytes] | None = None,
 ) -> Any:
-    """Load a graph on the provider that the settings are of, and on no other.
+    """Load a graph on the provider that the settings are for, and on no other.
 
     Args:
-        content: The ONNX file.
-        settings: Say which provider.
+        content: Bytes of the ONNX file.
+        settings: Settings of a provider.
         image: (H, W, C) of the images.
-        weights: Name and content of the file of a large graph's weights.
+        weights: Name and bytes of the file that holds a large graph's weights.
 
     Returns:
         onnxruntime's session.
 
     Raises:
-        PermissionError: Others may write to the folder that engines are read from.
+        PermissionError: Other users may write to the folder that engines are read from.
         ProviderError: The provider did not load, or refused an option.
     """
     provider = settings.provider
@@ -133,16 +119,17 @@ def open_session(
 def provider_options(
     settings: Settings, image: tuple[int, int, int], content: bytes
 ) -> list[tuple[str, Options]]:
-    """Providers with their options, in the order in which onnxruntime tries them.
+    """Return providers with their options, in the order that onnxruntime tries them.
 
-    CPU is never a second choice. TensorRT keeps a model's engines by its checksum.
+    The CPU never stands after a GPU provider. TensorRT's folder for engines is named by
+    the model's checksum.
     """
     if isinstance(settings, CPUSettings):
         return [(NAMES["cpu"], {})]
     if isinstance(settings, CUDASettings):
         return [(NAMES["cuda"], settings.options())]
     cache = private_folder(_engine_folder(settings, content))
-    # Nodes that TensorRT does not know run on CUDA.
+    # CUDA runs the nodes that TensorRT does not support.
     return [
         (NAMES["tensorrt"], settings.options(image, cache)),
         (NAMES["cuda"], settings.cuda().options()),
@@ -150,13 +137,13 @@ def provider_options(
 
 
 def _reason(error: Exception, choice: list[tuple[str, Options]]) -> str:
-    """Why onnxruntime opened no session, without the C++ around it."""
+    """Extract from an error why onnxruntime opened no session, without C++ details."""
     message = str(error).strip()
     failure = CUDA_FAILURE.search(message)
     refused = REFUSED.search(message)
     if refused is None:
-        return f"it did not load: {failure[0].strip() if failure else message}"
-    name, detail = refused[1], refused[2] or "there is none of that name"
+        return f"onnxruntime says: {failure[0].strip() if failure else message}"
+    name, detail = refused[1], refused[2] or "it has no option of that name"
     value = next((options[name] for _, options in choice if name in options), "")
     return (
         f"onnxruntime refused its option {name} = '{value}': "
@@ -165,17 +152,20 @@ def _reason(error: Exception, choice: list[tuple[str, Options]]) -> str:
 
 
 def private_folder(folder: Path) -> Path:
-    """Create a folder that only its owner writes to: an engine is code that is run.
+    """Create a folder that only its owner may write to.
+
+    TensorRT runs the engines that it finds there, so a stranger could plant code.
 
     Raises:
-        PermissionError: The folder is there, and others own it or may write to it.
+        PermissionError: The folder exists, and somebody else owns it or may write to
+            it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
     if os.name == "posix" and (found.st_mode & 0o022 or found.st_uid != os.getuid()):
         raise PermissionError(
-            f"Expected a folder that only its owner may write to but got {folder}: "
-            "TensorRT runs what it finds there"
+            f"Expected a folder that only its owner may write to but got {folder}; "
+            "TensorRT runs the engines that it finds there"
         )
     return folder
 

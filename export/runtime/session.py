@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rkdo_plugin.export.encoder.images import require_images
+from rkdo_plugin.export.encoder.images import MAX_BATCH, UInt8Array, require_images
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.file.model_file import ModelFile, read_model
 from rkdo_plugin.export.runtime.cuda_graphs import CapturedRuns
@@ -22,15 +22,13 @@ from rkdo_plugin.export.runtime.dlpack import (
 from rkdo_plugin.export.runtime.libraries import nvidia_driver, warn_about_two_runtimes
 from rkdo_plugin.export.runtime.providers import (
     RUNTIME_ERRORS,
-    Provider,
     ProviderError,
     open_session,
-    require_provider,
 )
 from rkdo_plugin.export.runtime.settings import (
-    MAX_BATCH,
     CPUSettings,
     CUDASettings,
+    Provider,
     Settings,
     TensorRTSettings,
     settings_of,
@@ -41,46 +39,39 @@ class EmbeddingSession:
     """An exported encoder, loaded and ready.
 
     Args:
-        path: A file written by `export_onnx`, or one that was read already. It is
+        path: A file that `export_onnx` wrote, or one that was read already. It is
             checked against its own checksum and its manifest.
-        provider: "cpu", "cuda" or "tensorrt": that one or an error. "auto": CUDA where
-            it loads, else CPU; `provider` says which.
-        settings: `CPUSettings`, `CUDASettings` or `TensorRTSettings`, as the provider;
-            its defaults where none are passed. "auto" takes none.
+        provider: What computes. "cpu", "cuda" or "tensorrt": this provider with its
+            default settings. `CPUSettings(...)`, `CUDASettings(...)` or
+            `TensorRTSettings(...)`: the provider that they are for. If it does not
+            load, that is an error. "auto": CUDA if it loads, otherwise the CPU; the
+            attribute `provider` says which.
 
     Attributes:
         name: The file's name.
         provider: "cpu", "cuda" or "tensorrt".
         device: Where it computes, as torch names it: "cpu" or "cuda:0".
-        metadata: The file's metadata; keys are prefixed `rkdo.`.
-        image_size: Height and width of the images in pixels.
-        any_size: Whether images of any other height and width will do too.
+        metadata: The file's metadata. Its keys start with `rkdo.`.
+        image_size: Height and width in pixels that pictures are resized to.
+        any_size: Whether images may have any other height and width, too.
         channels: Channels of the images.
         dim: D, the number of components of an embedding.
-        normalize: Whether embeddings are of norm 1.
+        normalize: Whether embeddings have norm 1.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ProviderError: The provider that was asked for did not load, refused an option,
-            or captured no CUDA graph: a RuntimeError.
-        TypeError: The settings are those of another provider.
-        ValueError: The provider's name is unknown; the file is not an encoder written
-            by `export_onnx`, or is damaged; or TensorRT or a CUDA graph is asked to
-            take any size.
+        ProviderError: The provider that you asked for did not load, refused an option,
+            or captured no CUDA graph. It is a RuntimeError.
+        TypeError: `provider` is neither a name nor settings.
+        ValueError: The provider's name is unknown; the file is damaged, or is not an
+            encoder that `export_onnx` wrote; or TensorRT or a CUDA graph is asked to
+            accept images of any size.
     """
 
     def __init__(
-        self,
-        path: str | Path | ModelFile,
-        provider: Provider = "auto",
-        settings: Settings | None = None,
+        self, path: str | Path | ModelFile, provider: Provider | Settings = "auto"
     ) -> None:
-        require_provider(provider)
-        if provider == "auto" and settings is not None:
-            raise TypeError(
-                f"Expected provider '{settings.provider}' beside "
-                f"{type(settings).__name__} but got 'auto'"
-            )
+        settings = None if provider == "auto" else settings_of(provider)
         warn_about_two_runtimes()
         model = path if isinstance(path, ModelFile) else read_model(Path(path))
         self.name, self.metadata = model.name, model.metadata
@@ -90,16 +81,15 @@ class EmbeddingSession:
         self.dim = int(self.metadata[PREFIX + "dim"])
         self.normalize = self.metadata[PREFIX + "normalize"] == "true"
         graphs = settings.cuda_graphs if isinstance(settings, CUDASettings) else ()
-        if self.any_size and (provider == "tensorrt" or graphs):
+        if self.any_size and (isinstance(settings, TensorRTSettings) or graphs):
             raise ValueError(
-                "Expected images of one size for TensorRT's engines and CUDA's graphs, "
-                f"each of which is for one, but {self.name} takes any: export it for "
-                "one, or choose 'cuda' without graphs"
+                "Expected an encoder for images of one size, which TensorRT's engines "
+                f"and CUDA graphs need, but {self.name} takes any size; export it for "
+                "one size, or choose 'cuda' without graphs"
             )
-        if provider == "auto":
+        if settings is None:
             self._session, settings = self._open_best(model)
         else:
-            settings = settings_of(provider, settings)
             self._session = self._open(model, settings)
         self.provider = settings.provider
         self.device = (
@@ -110,19 +100,20 @@ class EmbeddingSession:
             self._max_batch = settings.max_batch
         self._captured = self._capture(graphs) if graphs else None
 
-    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Embed images.
+    def embed(self, images: UInt8Array) -> npt.NDArray[np.float32]:
+        """Embed a numpy array of images.
 
         Args:
-            images: uint8 (B, H, W, C), values 0 to 255; B may be 0. More than 256 run
-                in several batches.
+            images: uint8 (B, H, W, C), values 0 to 255. B may be 0. More than 256
+                images run in several batches.
 
         Returns:
-            Embeddings, float32 (B, D); of norm 1 if the encoder normalised.
+            Embeddings, float32 (B, D), of norm 1 if the encoder normalised.
 
         Raises:
             TypeError: The images are not uint8.
-            ValueError: The images do not have the shape the encoder was exported for.
+            ValueError: The images do not have the shape that the encoder was exported
+                for.
         """
         require_images(images, self.fixed_size, self.channels)
         embeddings = np.empty((len(images), self.dim), dtype=np.float32)
@@ -132,29 +123,30 @@ class EmbeddingSession:
                 batch = np.ascontiguousarray(images[part])
                 (embeddings[part],) = self._session.run([OUTPUT], {INPUT: batch})
             else:
-                batch = np.require(images[part], requirements=["C", "W"])  # torch's
+                # torch reads contiguous arrays, and warns about read-only ones.
+                batch = np.require(images[part], requirements=["C", "W"])
                 self._captured.embed(
                     torch.from_numpy(batch), torch.from_numpy(embeddings[part])
                 )
         return embeddings
 
     def embed_tensor(self, images: SupportsDLPack) -> Tensor:
-        """Embed images where they are: they and the embeddings are not copied.
+        """Embed images on their device, without copying them or the embeddings.
 
-        CUDA graphs are the exception: one reads and writes in memory of its own, on
-        the same device.
+        CUDA graphs are an exception: each reads and writes memory of its own on the
+        same device, so images and embeddings are copied.
 
         Args:
-            images: uint8 (B, H, W, C) in one block of memory on `device`, in anything
-                that speaks DLPack: a tensor of torch, an array of CuPy or JAX.
+            images: uint8 (B, H, W, C) in one block of memory on `device`, in any object
+                with `__dlpack__`: a tensor of torch, an array of CuPy or JAX.
 
         Returns:
             Embeddings, a tensor float32 (B, D) on the same device.
 
         Raises:
-            TypeError: The images are not uint8, or do not speak DLPack.
-            ValueError: The images do not have the shape the encoder was exported for,
-                are on another device, or are not contiguous.
+            TypeError: The images are not uint8, or have no `__dlpack__`.
+            ValueError: The images do not have the shape that the encoder was exported
+                for, are on another device, or are not contiguous.
 
         Example:
             >>> session = EmbeddingSession("encoder.onnx", "cuda")  # doctest: +SKIP
@@ -163,7 +155,7 @@ class EmbeddingSession:
         """
         tensor = require_at_hand(images, self.device)
         require_images(tensor, self.fixed_size, self.channels)
-        # Whatever torch's default is: onnxruntime writes float32.
+        # The type is named, as torch's default may differ: onnxruntime writes float32.
         embeddings = torch.empty(
             len(tensor), self.dim, dtype=torch.float32, device=self.device
         )
@@ -177,23 +169,23 @@ class EmbeddingSession:
 
     @property
     def fixed_size(self) -> int | None:
-        """Height and width that images must have; None where any will do."""
+        """Height and width that images must have. None if they may have any."""
         return None if self.any_size else self.image_size
 
     def _open_best(self, model: ModelFile) -> tuple[Any, Settings]:
         if nvidia_driver() is not None:
             try:
-                settings = settings_of("cuda", None)
+                settings = settings_of("cuda")
                 return self._open(model, settings), settings
             except ProviderError as error:  # a driver without CUDA's libraries
                 warnings.warn(f"{error}; running on the CPU", stacklevel=3)
-        settings = settings_of("cpu", None)
+        settings = settings_of("cpu")
         return self._open(model, settings), settings
 
     def _capture(self, batches: Collection[int]) -> CapturedRuns:
         if not torch.cuda.is_available():
             raise ProviderError(
-                "cuda", "torch finds no GPU to hold CUDA graphs' images"
+                "cuda", "torch finds no GPU to hold the images of CUDA graphs"
             )
         try:
             return CapturedRuns(

@@ -1,14 +1,14 @@
-"""What can be set on each provider, and the options that onnxruntime gets for it."""
+"""Settings of each provider, and the options that onnxruntime gets for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
+from rkdo_plugin.export.encoder.images import MAX_BATCH
 from rkdo_plugin.export.file.metadata import INPUT
 
-MAX_BATCH = 256  # images a run
-
+Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
 Options = dict[str, str]
 
 
@@ -17,11 +17,13 @@ class CPUSettings:
     """Settings of provider "cpu".
 
     Args:
-        threads: Threads that one operator may use; one a core by default.
-        optimize: Let onnxruntime rewrite the graph; off, to find out what that changes.
+        threads: Number of threads that one operator may use. By default one for each
+            core.
+        optimize: Let onnxruntime rewrite the graph. Switch it off to find out what the
+            rewriting changes.
 
     Raises:
-        ValueError: There would be no thread.
+        ValueError: `threads` is below 1.
 
     Example:
         >>> CPUSettings(threads=0)
@@ -44,16 +46,17 @@ class CUDASettings:
 
     Args:
         device: Number of the GPU, as CUDA counts them.
-        profile: parity: float32 throughout, as the parity gate of the export demands.
-            speed: matrix products and convolutions in TF32, which keeps 10 bits of
-            each factor: compare embeddings before you rely on it.
-        memory_limit: Bytes that the session may reserve for activations and weights;
-            all of the GPU by default.
-        nhwc: Keep convolutions channels last.
-        cuda_graphs: Batch sizes to capture as CUDA graphs when the session opens: fewer
-            launches of kernels for more memory. Any other batch is padded to the next
-            size, or split above the largest. None by default. Nothing else in the
-            process may use a GPU while the session opens.
+        profile: "parity" computes in float32 throughout, which the parity gate of the
+            export needs. "speed" computes matrix products and convolutions in TF32,
+            which keeps 10 bits of each factor: compare embeddings before you rely on
+            it.
+        memory_limit: Bytes that the session may reserve for activations and weights.
+            By default all of the GPU.
+        nhwc: Compute convolutions with channels last.
+        cuda_graphs: Batch sizes to capture as CUDA graphs when the session opens. They
+            need more memory and launch fewer kernels. Any other batch is padded to the
+            next size, or split if it is above the largest. By default there are none.
+            Nothing else in the process may use a GPU while the session opens.
 
     Raises:
         TypeError: `cuda_graphs` is not a tuple of integers.
@@ -83,19 +86,19 @@ class CUDASettings:
             type(batch) is not int for batch in self.cuda_graphs
         ):
             raise TypeError(
-                "Expected `cuda_graphs` to be a tuple of batch sizes, as (1, 8, 32), "
-                f"but got {self.cuda_graphs!r}"
+                "Expected `cuda_graphs` to be a tuple of batch sizes, such as (1, 8, "
+                f"32), but got {self.cuda_graphs!r}"
             )
         for batch in self.cuda_graphs:
             _require_at_least(1, cuda_graphs=batch)
 
     def options(self) -> Options:
-        """Options of onnxruntime's CUDAExecutionProvider."""
+        """Return the options of onnxruntime's CUDAExecutionProvider."""
         options = {
             "device_id": str(self.device),
-            # Growing by powers of two would take memory from others on the GPU.
+            # The default grows by powers of two: other programs would lack the memory.
             "arena_extend_strategy": "kSameAsRequested",
-            # The default, EXHAUSTIVE, measures again for every new batch size.
+            # The default, EXHAUSTIVE, measures again at every new batch size.
             "cudnn_conv_algo_search": "HEURISTIC",
             "do_copy_in_default_stream": "1",
             "use_tf32": str(int(self.profile == "speed")),
@@ -111,18 +114,19 @@ class CUDASettings:
 class TensorRTSettings:
     """Settings of provider "tensorrt".
 
-    TensorRT chooses kernels by measuring them, and TF32 is among its choices unless
-    the environment has NVIDIA_TF32_OVERRIDE=0: compare embeddings on the machine that
-    serves them. Precision is not set here: it is in the graph.
+    TensorRT measures kernels and chooses the fastest. It may choose TF32, unless the
+    environment has NVIDIA_TF32_OVERRIDE=0: compare embeddings on the machine that
+    serves them. There is no setting for the precision, because it is in the graph.
 
     Args:
         device: Number of the GPU, as CUDA counts them.
-        max_batch: Images of the largest batch of an engine; more run in several.
-        opt_batch: The batch that kernels are chosen for; by default 32, or `max_batch`
-            where that is less.
+        max_batch: Number of images in the largest batch of an engine. More images run
+            in several batches.
+        opt_batch: Batch size that kernels are chosen for. By default 32, or `max_batch`
+            if that is less.
         workspace: Bytes that a kernel may use beside weights and activations.
-        cache: Engines and timings are kept below this folder, by model, versions and
-            GPU: a start that builds them takes much longer.
+        cache: Folder of engines and timings, one subfolder for each combination of
+            model, versions and GPU. A start that has to build them takes much longer.
 
     Raises:
         ValueError: A setting is out of range.
@@ -134,7 +138,7 @@ class TensorRTSettings:
     max_batch: int = MAX_BATCH
     opt_batch: int | None = None
     workspace: int | None = None
-    # Not at import: a container's user may have no home.
+    # Not computed at import: a container's user may have no home.
     cache: Path = field(
         default_factory=lambda: Path.home() / ".cache" / "rkdo" / "tensorrt"
     )
@@ -150,7 +154,7 @@ class TensorRTSettings:
             )
 
     def options(self, image: Sequence[int], cache: Path) -> Options:
-        """Options of onnxruntime's TensorrtExecutionProvider.
+        """Return the options of onnxruntime's TensorrtExecutionProvider.
 
         Args:
             image: (H, W, C) of the images.
@@ -160,7 +164,7 @@ class TensorRTSettings:
         shapes = {"min": 1, "opt": opt_batch, "max": self.max_batch}
         options = {
             "device_id": str(self.device),
-            # This provider's parser takes no 1 or 0.
+            # This provider's parser refuses 1 and 0.
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(cache),
             "trt_timing_cache_enable": "True",
@@ -176,33 +180,50 @@ class TensorRTSettings:
         return options
 
     def cuda(self) -> CUDASettings:
-        """Settings for the nodes that TensorRT leaves to CUDA."""
+        """Return settings for the nodes that TensorRT leaves to CUDA."""
         return CUDASettings(device=self.device)
 
 
 Settings = CPUSettings | CUDASettings | TensorRTSettings
+KINDS: dict[str, type[Settings]] = {
+    kind.provider: kind for kind in (CPUSettings, CUDASettings, TensorRTSettings)
+}
 
 
-def settings_of(provider: str, settings: Settings | None) -> Settings:
-    """The settings that were passed, or the provider's own.
+def settings_of(provider: Provider | Settings) -> Settings:
+    """Return the settings of a provider.
 
     Args:
-        provider: "cpu", "cuda" or "tensorrt".
-        settings: What the user passed.
+        provider: "cpu", "cuda" or "tensorrt", for its default settings. Settings are
+            returned as they are.
 
     Raises:
-        TypeError: The settings are those of another provider.
+        TypeError: `provider` is neither a name nor settings.
+        ValueError: The name is unknown.
     """
-    kinds: tuple[type[Settings], ...] = (CPUSettings, CUDASettings, TensorRTSettings)
-    (own,) = (kind for kind in kinds if kind.provider == provider)
-    if settings is None:
-        return own()
-    if not isinstance(settings, own):
+    if isinstance(provider, CPUSettings | CUDASettings | TensorRTSettings):
+        return provider
+    if not isinstance(provider, str):
+        names = ", ".join(kind.__name__ for kind in KINDS.values())
         raise TypeError(
-            f"Expected `settings` to be {own.__name__} with provider '{provider}' but "
-            f"got {type(settings).__name__}"
+            f"Expected `provider` to be a name or one of {names} but got "
+            f"{type(provider).__name__}"
         )
-    return settings
+    require_provider(provider)
+    return KINDS[provider]()
+
+
+def require_provider(provider: str) -> None:
+    """Check the name of a provider.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    known = get_args(Provider)
+    if provider not in known:
+        raise ValueError(
+            f"Expected `provider` to be one of {', '.join(known)} but got '{provider}'"
+        )
 
 
 def _require_at_least(least: int, **values: int | None) -> None:

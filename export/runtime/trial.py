@@ -1,4 +1,4 @@
-"""Whether a provider loads and computes, tried in a process of its own."""
+"""Try in a process of its own whether a provider loads and computes."""
 
 import re
 import subprocess
@@ -13,9 +13,13 @@ from onnx import TensorProto, helper
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT
 from rkdo_plugin.export.graph.build import MAX_IR_VERSION, OPSET
 from rkdo_plugin.export.runtime.providers import ProviderError, open_session
-from rkdo_plugin.export.runtime.settings import TensorRTSettings, settings_of
+from rkdo_plugin.export.runtime.settings import (
+    Provider,
+    TensorRTSettings,
+    settings_of,
+)
 
-SECONDS = 300  # TensorRT builds an engine in them
+SECONDS = 300  # time limit; TensorRT builds an engine in it
 
 PROGRAM = (
     "import sys\n"
@@ -23,18 +27,21 @@ PROGRAM = (
     "run_tiny(sys.argv[1])"
 )
 
-# What onnxruntime logs of a library that it cannot load.
+# What onnxruntime logs about a library that it cannot load.
 NOT_LOADED = re.compile(r"with error: ([^:\s]+): cannot open shared object file")
 
 
 def trial(provider: str) -> str | None:
-    """Why a provider does not load and run a tiny model, or None where it does.
+    """Try to load a provider and to run a tiny model on it.
 
     Args:
         provider: "cpu", "cuda" or "tensorrt".
+
+    Returns:
+        The reason why it failed. None if it worked.
     """
     try:
-        # In a folder of its own: what lies in this one is imported first.
+        # In an empty folder: Python imports from the current folder first.
         with tempfile.TemporaryDirectory() as folder:
             child = subprocess.run(
                 [sys.executable, "-c", PROGRAM, provider],
@@ -55,10 +62,14 @@ def trial(provider: str) -> str | None:
     return last or f"the process ended with status {child.returncode}"
 
 
-def run_tiny(provider: str) -> None:
-    """Run a tiny graph on a provider; print the reason and exit if that fails."""
+def run_tiny(provider: Provider) -> None:
+    """Run a tiny graph on a provider. If that fails, print the reason and exit.
+
+    Args:
+        provider: "cpu", "cuda" or "tensorrt".
+    """
     with tempfile.TemporaryDirectory() as engines:
-        settings = settings_of(provider, None)
+        settings = settings_of(provider)
         if isinstance(settings, TensorRTSettings):
             settings = replace(settings, cache=Path(engines))
         try:
@@ -73,7 +84,7 @@ def run_tiny(provider: str) -> None:
 
 
 def tiny_model() -> bytes:
-    """An ONNX file that doubles images (B, 2, 2, 3)."""
+    """Make an ONNX file that doubles images (B, 2, 2, 3)."""
     shape: list[int | str] = ["batch", 2, 2, 3]
     nodes = [
         helper.make_node("Cast", [INPUT], ["pixels"], to=TensorProto.FLOAT),

@@ -1,1 +1,1 @@
-"""Embed folders of images, and serve an exported file."""
+"""Embed folders of images, and prepare an exported file for Triton."""

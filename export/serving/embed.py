@@ -19,8 +19,8 @@ from rkdo_plugin.publish import publish
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
-# What PIL's decoders raise for damaged, unsupported and oversized files, beside its own
-# UnidentifiedImageError.
+# Errors of PIL's decoders for damaged, unsupported and oversized files. PIL's own
+# UnidentifiedImageError is an OSError.
 READ_ERRORS = (
     OSError,
     SyntaxError,
@@ -38,10 +38,11 @@ class EmbeddedFolder:
 
     Attributes:
         output: The Parquet file.
-        images: Number of images embedded, which is its number of rows.
-        unreadable: (path relative to the folder, reason) of each folder that cannot be
-            listed, then of each image left out. Bytes that are not UTF-8 are escaped.
-        seconds: Wall-clock time on this machine, reading included.
+        images: Number of images that were embedded, which is the number of rows.
+        unreadable: Pairs of a path, relative to the folder, and a reason: first each
+            folder that cannot be listed, then each image that was left out. Bytes that
+            are not UTF-8 are escaped in the path.
+        seconds: Wall-clock time on this machine. It includes reading the images.
     """
 
     output: Path
@@ -63,27 +64,28 @@ def embed_folder(
     batch_size: int = 64,
     overwrite: bool = False,
 ) -> EmbeddedFolder:
-    """Embed every image below a folder, in the order of their paths.
+    """Embed every image below a folder, in the order of the paths.
 
-    Columns of the file: `path`, relative to the folder with forward slashes; `vector`,
-    D float32 numbers. Its schema carries the encoder's metadata.
+    The file has two columns: `path`, relative to the folder and with forward slashes,
+    and `vector`, D float32 numbers. Its schema carries the encoder's metadata.
 
     Args:
         session: The encoder.
-        folder: Searched recursively for images by their file extension. Links are
-            followed; a folder with several paths is read once, under the first.
+        folder: Folder that is searched recursively for images by their extension. Links
+            are followed. A folder that several paths lead to is read once, under the
+            first path.
         output: The Parquet file to write.
-        batch_size: Images in memory at a time.
+        batch_size: Number of images in memory at once.
         overwrite: Whether an older file at `output` may be replaced.
 
     Returns:
-        How many images were embedded, and which could not be read.
+        The number of images that were embedded, and the paths that could not be read.
 
     Raises:
         FileExistsError: `output` exists and `overwrite` is off.
         OSError: The folder of `output` is missing or cannot be written to.
-        NotADirectoryError: `folder` is missing or no folder.
-        ValueError: There are no images, or nothing can be read, or the batch size is
+        NotADirectoryError: `folder` is missing or is not a folder.
+        ValueError: There are no images, no image can be read, or the batch size is
             below 1.
     """
     started = time.perf_counter()
@@ -114,17 +116,19 @@ def embed_folder(
         if not embedded:
             name, reason = unreadable[0]
             raise ValueError(
-                f"nothing in {folder} can be read; the first of {len(unreadable)}, "
-                f"{name}: {reason}"
+                f"Expected readable images in {folder} but none of {len(unreadable)} "
+                f"can be read; the first is {name}: {reason}"
             )
     seconds = time.perf_counter() - started
     return EmbeddedFolder(output, embedded, tuple(unreadable), seconds)
 
 
 def _images_below(folder: Path, unreadable: list[tuple[str, str]]) -> list[Path]:
-    """Sorted paths of the images; folders that cannot be listed are noted."""
+    """Return the sorted paths of images; note folders that cannot be listed."""
     if not folder.is_dir():
-        raise NotADirectoryError(f"Expected a folder of images but got {folder}")
+        raise NotADirectoryError(
+            f"Expected a folder of images at {folder} but found no folder"
+        )
 
     def note(error: OSError) -> None:
         name = Path(error.filename).relative_to(folder).as_posix()
@@ -134,7 +138,7 @@ def _images_below(folder: Path, unreadable: list[tuple[str, str]]) -> list[Path]
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, onerror=note, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen:  # by another path, or in a loop of links
+        if real in seen:  # another path led here, or links form a loop
             folders.clear()
             continue
         seen.add(real)
@@ -154,14 +158,14 @@ def _read(
     session: EmbeddingSession,
     unreadable: list[tuple[str, str]],
 ) -> tuple[list[str], list[UInt8Array]]:
-    """Names and pixels of the images that can be read; the others are noted."""
+    """Read names and pixels of images; note the images that cannot be read."""
     names, images = [], []
     for path in paths:
         name = path.relative_to(folder).as_posix()
         try:
-            name.encode()  # Parquet's strings are UTF-8, Linux's file names any bytes
+            name.encode()  # Parquet needs UTF-8; file names on Linux may be any bytes
             if not stat.S_ISREG(path.stat().st_mode):
-                raise OSError("no regular file")  # a pipe would block its reader
+                raise OSError("not a regular file")  # reading a pipe could wait forever
             with Image.open(path) as image:
                 images.append(resize(image, session.image_size, session.channels))
             names.append(name)

@@ -1,1 +1,1 @@
-"""Compare an exported file with its encoder."""
+"""Compare an exported file with its encoder, and report what was found."""

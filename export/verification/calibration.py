@@ -1,48 +1,54 @@
-"""Images that show what ranges an encoder's activations have."""
+"""Check the images that show the ranges of an encoder's activations."""
 
 import numpy as np
 
-from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.images import UInt8Array, require_images
-from rkdo_plugin.export.runtime.session import EmbeddingSession
-from rkdo_plugin.export.verification.gates import Precision
+from rkdo_plugin.export.encoder.protocol import ImageEmbedder
+from rkdo_plugin.export.file.metadata import Precision
 
 MIN_IMAGES = 16
 
 
 def require_calibration(
-    encoder: Encoder | EmbeddingSession,
-    precision: Precision,
-    calibration: UInt8Array | None,
+    encoder: ImageEmbedder, precision: Precision, calibration: UInt8Array | None
 ) -> None:
-    """Refuse calibration images that are missing, useless, or more than is asked for.
+    """Check that calibration images are there for "int8", and for "int8" only.
+
+    Args:
+        encoder: The encoder to quantise.
+        precision: The precision of the file.
+        calibration: Calibration images, uint8 (N, H, W, C). None: there are none.
 
     Raises:
-        ValueError: They are.
+        TypeError: The images are not uint8.
+        ValueError: The images are missing, are passed for another precision, do not fit
+            the encoder, or are not real images.
     """
     if precision == "int8":
         if calibration is None:
             raise ValueError(
-                "Expected `calibration` for precision 'int8': some 256 real images, "
-                "uint8 (N, H, W, C), but got none"
+                "Expected `calibration` for precision 'int8' but got none; pass about "
+                "256 real images, uint8 (N, H, W, C)"
             )
         require_images(calibration, encoder.image_size, encoder.channels)
         require_real_images(calibration)
     elif calibration is not None:
         raise ValueError(
-            f"Expected no `calibration` for precision '{precision}', which reads none"
+            f"Expected no `calibration` for precision '{precision}' but got "
+            f"{len(calibration)} images"
         )
 
 
 def require_real_images(images: UInt8Array) -> None:
-    """Refuse calibration images that cannot show what activations are like.
+    """Refuse calibration images that cannot show the ranges of activations.
 
     Args:
-        images: uint8 (N, H, W, C).
+        images: Calibration images, uint8 (N, H, W, C).
 
     Raises:
-        ValueError: There are fewer than 16, or most are constant, copies of each other,
-            or noise: neighbouring pixels differ like pixels of any two places.
+        ValueError: There are fewer than 16 images, or most of them are constant, copies
+            of each other, or noise. In noise neighbouring pixels differ as much as any
+            two pixels.
     """
     if len(images) < MIN_IMAGES:
         raise ValueError(
@@ -53,18 +59,18 @@ def require_real_images(images: UInt8Array) -> None:
     constant = float((variance < 1).mean())
     if constant > 0.5:
         raise ValueError(
-            f"Expected real calibration images but {constant:.0%} are of one colour"
+            f"Expected real calibration images but {constant:.0%} have one colour only"
         )
     distinct = len({image.tobytes() for image in images}) / len(images)
     if distinct < 0.5:
         raise ValueError(
-            f"Expected different calibration images but only {distinct:.0%} are"
+            f"Expected different calibration images but only {distinct:.0%} differ"
         )
-    # Of independent pixels the mean square of a step is twice their variance.
+    # For independent pixels the mean square of a step is twice the variance.
     steps = np.diff(pixels, axis=2)
     roughness = float(np.median((steps**2).mean(axis=(1, 2, 3)) / (2 * variance + 1)))
     if roughness > 0.8:
         raise ValueError(
             "Expected real calibration images but got noise: neighbouring pixels "
-            f"differ by {roughness:.2f} of what pixels of any two places do"
+            f"differ by {roughness:.2f} times the difference of any two pixels"
         )

@@ -1,4 +1,4 @@
-"""A model card: one HTML page that says what a file is and what it was held to."""
+"""A model card: one HTML page about an exported file and its verification."""
 
 import base64
 import html
@@ -29,14 +29,14 @@ td, th { text-align: left; padding: .2rem .8rem .2rem 0; vertical-align: top;
 def model_card(
     name: str, report: Report, metadata: Mapping[str, str], images: UInt8Array | None
 ) -> str:
-    """A page about an exported file, without anything to fetch from elsewhere.
+    """Make a page about an exported file. The page loads nothing from elsewhere.
 
     Args:
         name: The file's name.
-        report: Its verification.
-        metadata: What the file says about itself.
-        images: The images it was verified with, uint8 (N, H, W, C), to show the worst
-            of them; None: generated ones, which are not shown.
+        report: The file's verification.
+        metadata: The file's metadata.
+        images: The images that it was verified with, uint8 (N, H, W, C). The page shows
+            the worst of them. None: they were generated, and none are shown.
 
     Returns:
         HTML.
@@ -67,7 +67,7 @@ def model_card(
 <p class="{verdict}">Verification {verdict}, precision {report.precision}.</p>
 {_paragraphs(report.failures)}
 <h2>Figures</h2>
-{_table([("", "measured", "asked for", "held"), *figures])}
+{_table([("", "measured", "bound", "held"), *figures])}
 <h2>How it was measured</h2>
 {_table(circumstances)}
 {_worst(report, images)}
@@ -85,17 +85,18 @@ embeddings = session.embed(images)  # uint8 (B, H, W, C)</pre>
 def store(
     model: Path, report: Report, images: UInt8Array | None, folder: Path | None
 ) -> tuple[Path, Path]:
-    """Keep a report for programs and a card for people.
+    """Store a report for programs and a card for people.
 
     Args:
         model: The exported file.
-        report: Its verification.
-        images: The images it was verified with; None: generated ones.
-        folder: Where NAME.report.json and NAME.card.html appear; the model's own by
-            default.
+        report: The file's verification.
+        images: The images that it was verified with, uint8 (N, H, W, C). None: they
+            were generated.
+        folder: Where NAME.report.json and NAME.card.html appear. None: in the model's
+            folder.
 
     Returns:
-        Where they are.
+        The paths of the report and the card.
 
     Raises:
         OSError: The folder is missing or cannot be written to.
@@ -111,7 +112,7 @@ def store(
 
 
 def require_places(model: Path, folder: Path | None) -> tuple[Path, Path]:
-    """Where `store` writes, refused where it could not.
+    """Return the paths that `store` writes to, after a check that it can.
 
     Raises:
         OSError: The folder is missing or cannot be written to.
@@ -125,7 +126,7 @@ def require_places(model: Path, folder: Path | None) -> tuple[Path, Path]:
 
 
 def _metadata(model: Path) -> Mapping[str, str]:
-    """What a file says about itself; nothing if it cannot be read."""
+    """Read a file's metadata. It is empty if the file cannot be read."""
     try:
         return read_model(model).metadata
     except ValueError:
@@ -158,7 +159,7 @@ def _worst(report: Report, images: UInt8Array | None) -> str:
 
 
 def _inline(image: UInt8Array) -> str:
-    """A picture as the address of itself; of other than 1 or 3 channels, the first."""
+    """Encode a picture as a data URL; show the first channel unless there are 3."""
     file = io.BytesIO()
     shown = image if image.shape[2] == 3 else image[:, :, 0]
     Image.fromarray(shown).save(file, format="PNG")

@@ -1,4 +1,4 @@
-"""How far two sets of embeddings of the same images lie apart."""
+"""Measure how far two embeddings of the same images differ."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 NEIGHBORS = 10
-WORST = 5  # images that a report shows
+NAN = float("nan")
 
 Embeddings = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer]
@@ -16,13 +16,15 @@ Labels = npt.NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Distances:
-    """Figures of a comparison; not a number where they cannot be.
+    """Differences of two sets of embeddings.
+
+    Figures are NaN or infinite if a component of an embedding is not finite.
 
     Attributes:
         max_abs: Largest |difference| of a component.
-        one_minus_cosine: 1 - cosine of each image's two embeddings (N,).
-        max_norm_error: Largest |norm - 1|, on either side.
-        finite: Whether every component is finite, on both sides.
+        one_minus_cosine: 1 - cosine of the two embeddings of each image (N,).
+        max_norm_error: Largest |norm - 1| of an embedding of either side.
+        finite: Whether every component of both sides is finite.
     """
 
     max_abs: float
@@ -32,9 +34,14 @@ class Distances:
 
 
 def distances(reference: Embeddings, exported: Embeddings) -> Distances:
-    """Compare embeddings (N, D) with those of a reference."""
+    """Measure how far embeddings differ from those of a reference.
+
+    Args:
+        reference: Embeddings of the reference (N, D).
+        exported: Embeddings of the same images (N, D).
+    """
     norms = [np.linalg.norm(side, axis=1) for side in (reference, exported)]
-    # A zero embedding has no direction: it counts as orthogonal, and fails.
+    # A zero embedding has no direction. It counts as orthogonal, which fails the gate.
     product = np.maximum(norms[0] * norms[1], np.finfo(np.float64).tiny)
     cosine = (reference * exported).sum(axis=1) / product
     return Distances(
@@ -46,44 +53,50 @@ def distances(reference: Embeddings, exported: Embeddings) -> Distances:
 
 
 @dataclass(frozen=True)
-class Neighborhoods:
-    """What becomes of nearest neighbours; not a number where they cannot be.
+class NeighborAgreement:
+    """How far the nearest neighbours of two sets of embeddings agree.
+
+    Figures that were not measured are NaN.
 
     Attributes:
-        kept: Mean share of an image's ten nearest neighbours that stay.
-        knn: Accuracy of the vote of the ten, each image left out in turn: of the
-            reference, and of the exported file.
+        kept: Share of the ten nearest neighbours that are the same on both sides, the
+            mean over the images.
+        knn: Accuracy of the majority vote of an image's ten nearest neighbours, on
+            either side: the reference's and the exported file's. Each image is left out
+            of its own vote. `rkdo evaluate` measures another accuracy: 20 neighbours
+            from the training images vote on test images, weighted by similarity.
     """
 
-    kept: float = float("nan")
-    knn: tuple[float, float] = (float("nan"), float("nan"))
+    kept: float = NAN
+    knn: tuple[float, float] = (NAN, NAN)
 
 
-def neighborhoods(
+def neighbor_agreement(
     reference: Embeddings, exported: Embeddings, labels: Labels | None
-) -> Neighborhoods:
-    """Compare the neighbours of images among each other, by cosine similarity.
+) -> NeighborAgreement:
+    """Compare the nearest neighbours of images among each other, by cosine similarity.
 
     Args:
-        reference: Embeddings (N, D), finite.
-        exported: Embeddings (N, D) of the same images, finite.
-        labels: Classes (N,), where there are any.
+        reference: Embeddings of the reference (N, D), finite.
+        exported: Embeddings of the same images (N, D), finite.
+        labels: Classes (N,). None: there are none, and `knn` is not measured.
 
     Returns:
-        The figures; twenty images are the fewest that give any.
+        The figures. Below twenty images nothing is measured.
     """
     if len(reference) < 2 * NEIGHBORS:
-        return Neighborhoods()
+        return NeighborAgreement()
     search = NearestNeighbors(n_neighbors=NEIGHBORS, metric="cosine", algorithm="brute")
     nearest = [
         search.fit(side).kneighbors(return_distance=False)
         for side in (reference, exported)
     ]
     same = (nearest[0][:, :, None] == nearest[1][:, None, :]).any(axis=2)
+    kept = float(same.mean())
     if labels is None:
-        return Neighborhoods(float(same.mean()))
-    accuracies = [
+        return NeighborAgreement(kept)
+    before, after = (
         float((stats.mode(labels[rows], axis=1).mode == labels).mean())
         for rows in nearest
-    ]
-    return Neighborhoods(float(same.mean()), (accuracies[0], accuracies[1]))
+    )
+    return NeighborAgreement(kept, (before, after))

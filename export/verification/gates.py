@@ -1,24 +1,24 @@
-"""What an exported file has to keep, for each precision."""
+"""The bounds that an exported file has to keep, for each precision."""
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+from rkdo_plugin.export.file.metadata import Precision
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Bounds of what a comparison finds; those not given bind nothing.
+    """Bounds for the figures of a comparison. By default most figures have no bound.
 
     Attributes:
-        max_abs: Of the largest |difference| of a component.
-        max_one_minus_cosine: Of the worst image's 1 - cosine.
-        mean_one_minus_cosine: Of the images' mean 1 - cosine.
-        max_norm_error: Of the largest |norm - 1|.
-        neighbors_kept: The least share of the ten nearest neighbours that stay.
-        knn_drop: The most accuracy that nearest neighbours may lose.
+        max_abs: Upper bound of the largest |difference| of a component.
+        max_one_minus_cosine: Upper bound of 1 - cosine of the worst image.
+        mean_one_minus_cosine: Upper bound of the mean of 1 - cosine over the images.
+        max_norm_error: Upper bound of the largest |norm - 1|.
+        neighbors_kept: Lower bound of the share of the ten nearest neighbours that
+            stay the same.
+        knn_drop: Upper bound of the accuracy that the vote of the ten nearest
+            neighbours loses.
     """
 
     max_abs: float = math.inf
@@ -30,9 +30,10 @@ class Gate:
 
     @property
     def max_relative(self) -> float:
-        """Of |difference| over the largest component, without norms.
+        """Upper bound of the largest |difference| over the largest component.
 
-        Unit vectors at the largest 1 - cosine are so far apart.
+        It holds for an encoder that does not normalise. It is the distance of two unit
+        vectors at the largest allowed 1 - cosine, or `max_abs` if that is smaller.
         """
         return min(self.max_abs, math.sqrt(2 * self.max_one_minus_cosine))
 
@@ -49,16 +50,3 @@ GATES: dict[Precision, Gate] = {
     "int8": _INT8,
     "int8-dynamic": _INT8,
 }
-
-
-def require_precision(precision: str) -> None:
-    """Refuse a precision that does not exist.
-
-    Raises:
-        ValueError: The name is unknown.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"Expected `precision` to be one of {', '.join(PRECISIONS)} but got "
-            f"'{precision}'"
-        )

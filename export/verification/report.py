@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rkdo_plugin.export.verification.gates import GATES, Gate, Precision
+from rkdo_plugin.export.file.metadata import Precision
+from rkdo_plugin.export.verification.distances import NAN
+from rkdo_plugin.export.verification.gates import GATES, Gate
 
 
 @dataclass(frozen=True)
@@ -15,9 +17,9 @@ class Figure:
 
     Attributes:
         name: What was measured.
-        value: As printed.
-        bound: The gate's bound, as printed; empty where it binds nothing.
-        held: Whether the bound held.
+        value: The measured value, as printed.
+        bound: The gate's bound, as printed. Empty if there is none.
+        held: Whether the value is within the bound.
     """
 
     name: str
@@ -26,72 +28,77 @@ class Figure:
     held: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Every figure of a comparison between an exported file and a reference.
 
-    Figures that could not be measured are not a number, and their bounds bind nothing
-    but where everything has to be finite.
+    Figures that were not measured are NaN, and the gate ignores them. If a component of
+    an embedding is not finite, the report fails whatever the other figures are.
 
     Attributes:
         failures: What was expected and what came, for each check that failed.
         compared_with: The reference, in words.
-        precision: Arithmetic inside the graph; it chooses the gate.
-        provider: What ran the file.
-        max_abs: Largest absolute difference of a component of an embedding.
+        precision: Arithmetic inside the graph. It selects the gate.
+        provider: The provider that ran the file. "nothing" if the file was not run.
+        max_abs: Largest |difference| of a component of an embedding.
         max_one_minus_cosine: Largest 1 - cosine of the two embeddings of an image.
-        mean_one_minus_cosine: Mean 1 - cosine.
-        max_norm_error: Largest distance of a norm from 1, on either side; not a number
-            where the encoder does not normalise.
-        neighbors_kept: Share of the images' ten nearest neighbours among each other
-            that are the same.
-        knn: Accuracy of the vote of an image's ten nearest neighbours, of the reference
-            and of the file, where there are labels.
-        scale: What `max_abs` is relative to: 1, or the largest component where the
-            encoder does not normalise and that is more.
-        finite: Whether every component is finite, on both sides.
+        mean_one_minus_cosine: Mean of 1 - cosine over the images.
+        max_norm_error: Largest |norm - 1| of an embedding of either side. NaN if the
+            encoder does not normalise.
+        neighbors_kept: Share of the ten nearest neighbours that are the same on both
+            sides, the mean over the images. Neighbours are among the compared images.
+        knn: Accuracy of the majority vote of an image's ten nearest neighbours among
+            the compared images: the reference's, and the file's. Each image is left out
+            of its own vote. NaN without labels. This is not the kNN accuracy of `rkdo
+            evaluate`, where 20 neighbours from the training images vote on test images,
+            weighted by similarity.
+        scale: What `max_abs` is relative to. 1 if the encoder normalises; otherwise the
+            largest component of the reference's embeddings, but at least 1.
+        finite: Whether every component of both sides is finite.
         batches: Batch sizes that were run.
-        images: Number of images compared; fewer than 43 run repeatedly.
-        worst: Numbers of the images whose 1 - cosine is largest, the worst first.
-        worst_one_minus_cosine: Their 1 - cosine.
-        speed: The reference's time over the file's, the median of the batches above
-            one, in one run on this machine with as many threads each.
+        images: Number of images compared. Fewer than 43 images are repeated.
+        worst: Indices of the images with the largest 1 - cosine, the worst first.
+        worst_one_minus_cosine: 1 - cosine of the images in `worst`.
+        speed: Time of the reference over time of the file: the median over all batches
+            but the first, in one run on this machine. Both sides use the same number of
+            threads.
         sha256: Checksum that the file records of itself.
-        file_bytes: Size of the file, weights beside it included.
-        parameter_bytes: Size of the encoder's parameters in float32; 0 if unknown.
-        seconds: Wall-clock time of what returned this report, on this machine.
+        file_bytes: Size of the file in bytes, with the weights beside it.
+        parameter_bytes: Size of the encoder's parameters in float32. 0 if unknown.
+        seconds: Wall-clock time on this machine of the function that returned this
+            report.
     """
 
     failures: tuple[str, ...]
     compared_with: str
     precision: Precision
-    provider: str
-    max_abs: float
-    max_one_minus_cosine: float
-    mean_one_minus_cosine: float
-    max_norm_error: float
-    neighbors_kept: float
-    knn: tuple[float, float]
-    scale: float
-    finite: bool
-    batches: tuple[int, ...]
-    images: int
-    worst: tuple[int, ...]
-    worst_one_minus_cosine: tuple[float, ...]
-    speed: float
+    provider: str = "nothing"
+    max_abs: float = NAN
+    max_one_minus_cosine: float = NAN
+    mean_one_minus_cosine: float = NAN
+    max_norm_error: float = NAN
+    neighbors_kept: float = NAN
+    knn: tuple[float, float] = (NAN, NAN)
+    scale: float = 1.0
+    finite: bool = False
+    batches: tuple[int, ...] = ()
+    images: int = 0
+    worst: tuple[int, ...] = ()
+    worst_one_minus_cosine: tuple[float, ...] = ()
+    speed: float = NAN
     sha256: str
     file_bytes: int
     parameter_bytes: int
-    seconds: float
+    seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
-        """Whether every check held."""
+        """Whether no check failed."""
         return not self.failures
 
     @property
     def size_ratio(self) -> float:
-        """File size over parameter size; infinite for an encoder without parameters."""
+        """Size of the file over size of the parameters. Infinite without parameters."""
         if self.parameter_bytes == 0:
             return math.inf
         return self.file_bytes / self.parameter_bytes
@@ -104,29 +111,38 @@ class Report:
         return f"{self.speed:.2f} times the reference's"
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
-        """What was measured, line by line, beside the bounds of the precision's gate.
+    def gate(self) -> Gate:
+        """The bounds that hold for this report.
 
-        Where norms are free a direction says nothing near the origin: the largest
-        difference, relative to the largest component, stands for cosines.
+        If the encoder does not normalise, norms are free, and near the origin the
+        direction of an embedding says nothing. The largest difference, relative to the
+        largest component, then replaces cosines and norms.
         """
         gate = GATES[self.precision]
-        if math.isnan(self.max_norm_error):
-            bound = gate.max_relative * self.scale
-            gate = dataclasses.replace(
-                Gate(max_norm_error=math.inf),
-                max_abs=bound,
-                neighbors_kept=gate.neighbors_kept,
-                knn_drop=gate.knn_drop,
-            )
-        drop = self.knn[0] - self.knn[1]
+        if not math.isnan(self.max_norm_error):
+            return gate
+        return Gate(
+            max_abs=gate.max_relative * self.scale,
+            max_norm_error=math.inf,
+            neighbors_kept=gate.neighbors_kept,
+            knn_drop=gate.knn_drop,
+        )
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What was measured, line by line, beside the bounds of the gate."""
+        gate, lost = self.gate, self.knn[0] - self.knn[1]
         found = [
-            _most("max |difference|", self.max_abs, gate.max_abs),
-            _most("max 1 - cosine", self.max_one_minus_cosine,
-                  gate.max_one_minus_cosine),
-            _most("mean 1 - cosine", self.mean_one_minus_cosine,
-                  gate.mean_one_minus_cosine),
-            _most("max |norm - 1|", self.max_norm_error, gate.max_norm_error),
+            _at_most("max |difference|", self.max_abs, gate.max_abs),
+            _at_most(
+                "max 1 - cosine", self.max_one_minus_cosine, gate.max_one_minus_cosine
+            ),
+            _at_most(
+                "mean 1 - cosine",
+                self.mean_one_minus_cosine,
+                gate.mean_one_minus_cosine,
+            ),
+            _at_most("max |norm - 1|", self.max_norm_error, gate.max_norm_error),
             Figure(
                 "10 neighbours kept",
                 f"{self.neighbors_kept:.3f}",
@@ -134,19 +150,30 @@ class Report:
                 not self.neighbors_kept < gate.neighbors_kept,
             ),
             Figure(
-                "kNN accuracy lost",
-                f"{drop:.4f}, {self.knn[0]:.4f} to {self.knn[1]:.4f}",
+                "10-NN accuracy lost",
+                f"{lost:.4f}, {self.knn[0]:.4f} to {self.knn[1]:.4f}",
                 f"<= {gate.knn_drop}" if gate.knn_drop < math.inf else "",
-                not drop > gate.knn_drop,
+                not lost > gate.knn_drop,
             ),
             Figure(
                 "finite embeddings", "yes" if self.finite else "no", held=self.finite
             ),
-        ]  # fmt: skip
+        ]
         return tuple(figure for figure in found if "nan" not in figure.value)
 
+    def judged(self) -> "Report":
+        """Return this report with a failure for each figure beyond its bound."""
+        failures = [
+            f"Expected {figure.name} to be {figure.bound} but got {figure.value}"
+            if figure.bound
+            else "Expected finite embeddings but got NaN or infinity"
+            for figure in self.figures
+            if not figure.held
+        ]
+        return dataclasses.replace(self, failures=tuple(failures))
+
     def to_json(self) -> str:
-        """The report for programs; what is not a number is null."""
+        """Return the report for programs, as JSON. NaN and infinity become null."""
         values = dataclasses.asdict(self) | {"passed": self.passed}
         return json.dumps(_without_nan(values), indent=2) + "\n"
 
@@ -156,29 +183,29 @@ class Report:
             f"batches {', '.join(map(str, self.batches)) or 'none'}",
             f"{self.precision} on {self.provider}, against {self.compared_with}",
             *(
-                f"  {figure.name:<18} {figure.value:<10} {figure.bound}".rstrip()
+                f"  {figure.name:<20} {figure.value:<10} {figure.bound}".rstrip()
                 for figure in self.figures
             ),
-            f"  {'file':<18} {self.file_bytes:,} bytes"
+            f"  {'file':<20} {self.file_bytes:,} bytes"
             + (
                 f", {self.size_ratio:.3f} of the parameters"
                 if self.parameter_bytes
                 else ""
             ),
-            f"  {'speed':<18} {self.pace}",
-            f"  {'time':<18} {self.seconds:.1f} s",
+            f"  {'speed':<20} {self.pace}",
+            f"  {'time':<20} {self.seconds:.1f} s",
         ]
         return "\n".join(
             [*lines, *(f"  failed: {failure}" for failure in self.failures)]
         )
 
 
-def _most(name: str, value: float, bound: float) -> Figure:
+def _at_most(name: str, value: float, bound: float) -> Figure:
     return Figure(
         name,
         f"{value:.1e}",
         f"<= {bound:.0e}" if bound < math.inf else "",
-        value <= bound or bound == math.inf,  # NaN is not within any bound
+        value <= bound or bound == math.inf,  # NaN is within no bound
     )
 
 
@@ -191,7 +218,9 @@ def _without_nan(value: Any) -> Any:
 
 
 class ParityError(RuntimeError):
-    """An export did not compute what its encoder computes; no file was left.
+    """An exported file did not compute what its encoder computes.
+
+    An export that raises this error leaves no file.
 
     Attributes:
         report: What the verification found.

@@ -1,8 +1,8 @@
-"""The parity gate: an exported file computes what its encoder computes."""
+"""The parity gate: does an exported file compute what its encoder computes?"""
 
-import dataclasses
 import time
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import onnx
@@ -10,25 +10,29 @@ import torch
 
 from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.images import UInt8Array, require_images
-from rkdo_plugin.export.file.metadata import PRECISION
+from rkdo_plugin.export.encoder.protocol import ImageEmbedder
+from rkdo_plugin.export.file.metadata import (
+    PRECISION,
+    PRECISIONS,
+    SHA256,
+    Precision,
+    require_precision,
+)
 from rkdo_plugin.export.file.model_file import ModelFile, read_model
-from rkdo_plugin.export.file.seal import SHA256
-from rkdo_plugin.export.runtime.providers import (
-    RUNTIME_ERRORS,
+from rkdo_plugin.export.runtime.providers import RUNTIME_ERRORS, ProviderError
+from rkdo_plugin.export.runtime.session import EmbeddingSession
+from rkdo_plugin.export.runtime.settings import (
+    CPUSettings,
     Provider,
-    ProviderError,
     require_provider,
 )
-from rkdo_plugin.export.runtime.session import EmbeddingSession
-from rkdo_plugin.export.runtime.settings import CPUSettings
 from rkdo_plugin.export.verification.distances import (
-    WORST,
+    NAN,
     Labels,
-    Neighborhoods,
+    NeighborAgreement,
     distances,
-    neighborhoods,
+    neighbor_agreement,
 )
-from rkdo_plugin.export.verification.gates import PRECISIONS, require_precision
 from rkdo_plugin.export.verification.report import Report
 from rkdo_plugin.export.verification.side_by_side import (
     BATCHES,
@@ -37,182 +41,189 @@ from rkdo_plugin.export.verification.side_by_side import (
     run_both,
 )
 
-NAN = float("nan")
+WORST = 5  # worst images that a report lists
+
+
+class Known(TypedDict):
+    """The part of a report that is known without running the file."""
+
+    compared_with: str
+    precision: Precision
+    sha256: str
+    file_bytes: int
+    parameter_bytes: int
 
 
 def verify(
     path: str | Path,
-    encoder: Encoder | EmbeddingSession,
+    encoder: ImageEmbedder,
     images: UInt8Array | None = None,
     labels: Labels | None = None,
     *,
     provider: Provider = "cpu",
 ) -> Report:
-    """Compare an exported file with what it was made from.
+    """Compare an exported file with the encoder that it was made from.
 
-    Both run on batches of 1, 2, 7 and 33 images, then of 64. The gate is that of the
-    file's precision: max |difference| <= 1e-5 and 1 - cosine <= 1e-9 for fp32, 1 -
-    cosine <= 1e-5 for fp16; for int8 a cosine of .9995 in the mean and .998 at the
-    worst, .94 of the ten nearest neighbours kept (from twenty images on) and at most
-    half a point of their accuracy lost. Norms are 1 +- 1e-6 and everything is finite.
-    Where the encoder does not normalise, the largest difference over the largest
-    component stands for cosines and norms. An encoder of any image size gets its first
-    batches in other shapes.
+    Both run on batches of 1, 2, 7 and 33 images, then of 64. If both accept images of
+    any size, the first batches have other shapes. The gate depends on the file's
+    precision:
+
+    * fp32: max |difference| <= 1e-5 and 1 - cosine <= 1e-9.
+    * fp16: 1 - cosine <= 1e-5.
+    * int8 and int8-dynamic: cosine at least .9995 in the mean and .998 for the worst
+      image, at least .94 of the ten nearest neighbours kept, and at most half a point
+      of their accuracy lost. Neighbours count from twenty images on.
+
+    Norms must be 1 within 1e-6, and every component must be finite. If the encoder does
+    not normalise, the largest difference over the largest component replaces cosines
+    and norms.
 
     Args:
         path: The exported file.
-        encoder: The encoder; or a session with a file that is trusted, such as the same
-            encoder's in float32.
-        images: Real images, uint8 (N, H, W, C), repeated when there are fewer than 43.
-            None: generated pictures.
-        labels: Their classes (N,), where there are any.
-        provider: What runs the file: "cpu", "cuda" or "tensorrt".
+        encoder: The reference: the encoder, or a session with a file that you trust,
+            such as the same encoder's in float32.
+        images: Real images, uint8 (N, H, W, C). Fewer than 43 are repeated. None:
+            pictures are generated.
+        labels: Classes of the images (N,). None: there are none.
+        provider: The provider that runs the file: "cpu", "cuda" or "tensorrt".
 
     Returns:
-        The figures; `passed` is False, with reasons, when the gate did not hold or the
-        file cannot be loaded or run.
+        The figures. `passed` is False, with the reasons in `failures`, if a bound does
+        not hold or the file cannot be loaded or run.
 
     Raises:
         FileNotFoundError: There is no such file.
         RuntimeError: The provider did not load.
         TypeError: The images are not uint8.
-        ValueError: The images are not of the encoder's shape, or there are none, or
-            the labels are not one an image.
+        ValueError: The images do not have the encoder's shape, there are none, or there
+            is not one label for each image.
     """
     path = Path(path)
     try:
         model = read_model(path)
     except ValueError as error:
-        broken = ModelFile(path.name, path.read_bytes(), {})
-        return _failed(broken, encoder, f"the file does not run: {error}")
-    return compare(model, encoder, images, labels, provider=provider)
+        unreadable = ModelFile(path.name, path.read_bytes(), metadata={})
+        return Report(**_known(unreadable, encoder), failures=(str(error),))
+    return verify_model(model, encoder, images, labels, provider=provider)
 
 
-def compare(
+def verify_model(
     model: ModelFile,
-    encoder: Encoder | EmbeddingSession,
+    encoder: ImageEmbedder,
     images: UInt8Array | None,
     labels: Labels | None = None,
     *,
     provider: Provider = "cpu",
 ) -> Report:
-    """Verify a model that need not be on disk; see `verify`."""
+    """Compare a model in memory, which need not be on disk, with its encoder.
+
+    `verify` describes the other arguments, the result and the errors.
+    """
     started = time.perf_counter()
     if images is None:
         images = pictures(encoder)
-    require_images(images, encoder.image_size, encoder.channels)
-    if len(images) == 0:
-        raise ValueError("Expected at least one image to verify with but got none")
     labels = None if labels is None else np.asarray(labels)
-    if labels is not None and labels.shape != (len(images),):
-        raise ValueError(
-            f"Expected `labels` to be of shape ({len(images)},), one an image, but got "
-            f"{labels.shape}"
-        )
+    _require_comparable(images, labels, encoder)
     require_provider(provider)
-    distinct = len(images)
-    images = images[np.arange(max(distinct, sum(BATCHES))) % distinct]
+    count = len(images)
+    repeated = images[np.arange(max(count, sum(BATCHES))) % count]
+    known = _known(model, encoder)
     try:
-        require_precision(model.metadata[PRECISION])
-        if model.weights is None:  # the checker would look for them on disk
-            onnx.checker.check_model(model.content, full_check=True)
-        threads = CPUSettings(threads=torch.get_num_threads())
-        settings = threads if provider == "cpu" else None
-        session = EmbeddingSession(model, provider, settings)
-        other = _other_encoder(session, encoder)
+        session = _open(model, provider)
+        other = _difference(session, encoder)
         if other is not None:
-            return _failed(model, encoder, other)
-        batches = batched(images, encoder, session)
+            return Report(**known, failures=(other,))
+        batches = batched(repeated, encoder, session)
         reference, exported, speed = run_both(batches, encoder, session)
     except (ValueError, onnx.checker.ValidationError, *RUNTIME_ERRORS) as error:
         if provider != "cpu" and isinstance(error, ProviderError):
-            raise  # of the machine, not of the file
-        return _failed(model, encoder, f"the file does not run: {error}")
-    found = distances(reference, exported)
-    near = Neighborhoods()
-    if found.finite:
-        near = neighborhoods(reference[:distinct], exported[:distinct], labels)
-    cosines = found.one_minus_cosine[:distinct]
+            raise  # the machine's fault, not the file's
+        failure = f"Expected {model.name} to run but got: {error}"
+        return Report(**known, failures=(failure,))
+
+    apart = distances(reference, exported)
+    near = NeighborAgreement()
+    if apart.finite:
+        near = neighbor_agreement(reference[:count], exported[:count], labels)
+    cosines = apart.one_minus_cosine[:count]
     worst = np.argsort(-cosines, kind="stable")[:WORST]
-    report = dataclasses.replace(
-        _failed(model, encoder),
+    measured = Report(
+        **known,
+        failures=(),
         provider=session.provider,
-        max_abs=found.max_abs,
-        max_one_minus_cosine=float(found.one_minus_cosine.max()),
+        max_abs=apart.max_abs,
+        max_one_minus_cosine=float(apart.one_minus_cosine.max()),
         mean_one_minus_cosine=float(cosines.mean()),
-        max_norm_error=found.max_norm_error if encoder.normalize else NAN,
+        max_norm_error=apart.max_norm_error if encoder.normalize else NAN,
         neighbors_kept=near.kept,
         knn=near.knn,
         scale=1.0 if encoder.normalize else max(1.0, float(abs(reference).max())),
-        finite=found.finite,
+        finite=apart.finite,
         batches=tuple(sorted({len(batch) for batch in batches})),
-        images=distinct,
+        images=count,
         worst=tuple(worst.tolist()),
         worst_one_minus_cosine=tuple(cosines[worst].tolist()),
         speed=speed,
         seconds=time.perf_counter() - started,
     )
-    failures = tuple(
-        f"expected {figure.name} {figure.bound}".rstrip() + f" but got {figure.value}"
-        for figure in report.figures
-        if not figure.held
+    return measured.judged()
+
+
+def _require_comparable(
+    images: UInt8Array, labels: Labels | None, encoder: ImageEmbedder
+) -> None:
+    """Check that there are images of the encoder's shape, and a label for each."""
+    require_images(images, encoder.image_size, encoder.channels)
+    if len(images) == 0:
+        raise ValueError("Expected `images` to hold at least one image but got none")
+    if labels is not None and labels.shape != (len(images),):
+        raise ValueError(
+            f"Expected `labels` to be of shape ({len(images)},), one for each image, "
+            f"but got {labels.shape}"
+        )
+
+
+def _known(model: ModelFile, encoder: ImageEmbedder) -> Known:
+    precision = model.metadata.get(PRECISION)
+    sha256 = model.metadata.get(SHA256, "")
+    compared_with, parameter_bytes = type(encoder).__name__, 0
+    if isinstance(encoder, Encoder):
+        compared_with = f"its encoder in PyTorch {torch.__version__}"
+        parameter_bytes = sum(4 * p.numel() for p in encoder.backbone.parameters())
+    elif isinstance(encoder, EmbeddingSession):
+        itself = encoder.metadata[SHA256] == sha256
+        name = "itself, not its encoder," if itself else encoder.name
+        compared_with = f"{name} on {encoder.provider}"
+    return Known(
+        compared_with=compared_with,
+        precision=next((p for p in PRECISIONS if p == precision), "fp32"),
+        sha256=sha256,
+        file_bytes=model.file_bytes,
+        parameter_bytes=parameter_bytes,
     )
-    return dataclasses.replace(report, failures=failures)
 
 
-def _other_encoder(
-    session: EmbeddingSession, encoder: Encoder | EmbeddingSession
-) -> str | None:
-    """What shows that a file is of another encoder than the one compared with."""
+def _open(model: ModelFile, provider: Provider) -> EmbeddingSession:
+    """Check the graph and load it."""
+    require_precision(model.metadata[PRECISION])
+    if model.weights is None:  # otherwise the checker looks for weights on the disk
+        onnx.checker.check_model(model.content, full_check=True)
+    if provider == "cpu":
+        return EmbeddingSession(model, CPUSettings(threads=torch.get_num_threads()))
+    return EmbeddingSession(model, provider)
+
+
+def _difference(session: EmbeddingSession, encoder: ImageEmbedder) -> str | None:
+    """Say how images or embeddings differ in shape. Return None if they do not."""
     expected, got = (
         f"(B, {each.image_size}, {each.image_size}, {each.channels})"
         for each in (encoder, session)
     )
     if got != expected:
-        return (
-            f"Expected a file for images {expected}, as of its encoder, but got {got}"
-        )
+        return f"Expected a file for images {expected}, like its encoder, but got {got}"
     if session.dim != encoder.dim:
         return (
-            f"Expected {encoder.dim} components an embedding, as of its encoder, but "
-            f"got {session.dim}"
+            f"Expected a file with {encoder.dim} components in an embedding, like its "
+            f"encoder, but got {session.dim}"
         )
     return None
-
-
-def _failed(
-    model: ModelFile, encoder: Encoder | EmbeddingSession, *failures: str
-) -> Report:
-    """The report of a file that was not run."""
-    precision = model.metadata.get(PRECISION, "fp32")
-    sha256 = model.metadata.get(SHA256, "")
-    if isinstance(encoder, Encoder):
-        compared_with = f"its encoder in PyTorch {torch.__version__}"
-        parameter_bytes = sum(4 * p.numel() for p in encoder.backbone.parameters())
-    else:
-        itself = encoder.metadata[SHA256] == sha256
-        name = "itself, not its encoder," if itself else encoder.name
-        compared_with, parameter_bytes = f"{name} on {encoder.provider}", 0
-    return Report(
-        failures=failures,
-        compared_with=compared_with,
-        precision=precision if precision in PRECISIONS else "fp32",
-        provider="nothing",
-        max_abs=NAN,
-        max_one_minus_cosine=NAN,
-        mean_one_minus_cosine=NAN,
-        max_norm_error=NAN,
-        neighbors_kept=NAN,
-        knn=(NAN, NAN),
-        scale=1.0,
-        finite=False,
-        batches=(),
-        images=0,
-        worst=(),
-        worst_one_minus_cosine=(),
-        speed=NAN,
-        sha256=sha256,
-        file_bytes=model.file_bytes,
-        parameter_bytes=parameter_bytes,
-        seconds=0.0,
-    )

@@ -1,4 +1,4 @@
-"""The `config.pbtxt` of a new Triton model."""
+"""Make the `config.pbtxt` of a new Triton model."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ MODEL_FILE = "model.onnx"
 
 
 class Word(str):
-    """A bare word of the text format, such as an enum's value; strings are quoted."""
+    """A word that the text format does not quote, such as an enum's value."""
 
 
 def model_config(
@@ -29,10 +29,11 @@ def model_config(
     tensorrt: bool,
     serve_versions: int,
 ) -> dict[str, Any]:
-    """The configuration as nested fields, for `to_text`.
+    """Make the configuration as nested fields, for `to_text`.
 
-    Dimensions are without the batch, -1 where any size will do. The metadata becomes
-    `parameters`. The options are those of `write_triton_repository`.
+    `image` and `embedding` are the dimensions of the graph's input and output without
+    the batch, where -1 is any size. `metadata` is the file's and becomes `parameters`.
+    `write_triton_repository` describes the other options.
 
     Raises:
         ValueError: Triton would refuse an option, or could not run well with it.
@@ -45,7 +46,9 @@ def model_config(
     }
     for option, (value, least) in at_least.items():
         if value < least:
-            raise ValueError(f"Expected `{option}` to be at least {least}, got {value}")
+            raise ValueError(
+                f"Expected `{option}` to be at least {least} but got {value}"
+            )
     if not batches or not all(1 <= batch <= max_batch_size for batch in batches):
         raise ValueError(
             f"Expected `batches` to hold sizes from 1 to {max_batch_size}, which is "
@@ -55,8 +58,9 @@ def model_config(
         raise ValueError(f"Expected `device` to be 'gpu' or 'cpu' but got '{device}'")
     if tensorrt and (device == "cpu" or -1 in image):
         raise ValueError(
-            "Expected `tensorrt` only on the GPU and for images of one size, because "
-            f"each size takes an engine, but got `device` '{device}' and {list(image)}"
+            "Expected `tensorrt` to be off, unless `device` is 'gpu' and images have "
+            "one size, because each size needs an engine, but got `device` "
+            f"'{device}' and images {list(image)}"
         )
     require_name(name)
     uint8, float32 = Word("TYPE_UINT8"), Word("TYPE_FP32")
@@ -68,8 +72,8 @@ def model_config(
     }
     parameters = dict(metadata)
     if device == "gpu":
-        # HEURISTIC, as in our own sessions: Triton's default tries every algorithm at
-        # each batch size that it meets for the first time.
+        # 1 is HEURISTIC, as in our own sessions. Triton's default tries every algorithm
+        # again at each new batch size.
         parameters["cudnn_conv_algo_search"] = "1"
     config: dict[str, Any] = {
         "name": name,
@@ -81,7 +85,7 @@ def model_config(
         "version_policy": {"latest": {"num_versions": serve_versions}},
         "instance_group": {"kind": Word(f"KIND_{device.upper()}"), "count": instances},
         "dynamic_batching": {
-            # A preferred size of 1 would send every request off alone.
+            # With a preferred size of 1, Triton would run every request alone.
             "preferred_batch_size": sorted(set(batches) - {1}),
             "max_queue_delay_microseconds": max_queue_delay_microseconds,
         },
@@ -103,9 +107,9 @@ def model_config(
         profile = {"min": 1, "opt": max(batches), "max": max_batch_size}
         accelerator = {
             "name": "tensorrt",
-            # No precision: it lives in the graph. No engine cache: onnxruntime names
-            # engines by the graph's structure, not its weights, so that version 2
-            # would run the engine of version 1 (microsoft/onnxruntime#6455).
+            # No precision is set: it is in the graph. There is no engine cache, because
+            # onnxruntime names engines by the graph's structure and not by its weights.
+            # Version 2 would run the engine of version 1 (microsoft/onnxruntime#6455).
             "parameters": [
                 {
                     "key": f"trt_profile_{end}_shapes",
@@ -121,20 +125,20 @@ def model_config(
 
 
 def require_name(name: str) -> None:
-    """Refuse what Triton's folders and URLs cannot hold.
+    """Check that a name fits into Triton's folders and URLs.
 
     Raises:
-        ValueError: It is no name of a model.
+        ValueError: It does not.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ValueError(
-            "Expected `name` to be letters, digits, '_', '.' and '-', not starting "
-            f"with '.' or '-', but got '{name}'"
+            "Expected `name` to consist of letters, digits, '_', '.' and '-', and not "
+            f"to start with '.' or '-', but got '{name}'"
         )
 
 
 def to_text(fields: Mapping[str, Any], indent: str = "") -> str:
-    """Nested fields in protobuf's text format; a list repeats its field.
+    """Write nested fields in protobuf's text format. A list repeats its field.
 
     Example:
         >>> print(to_text({"name": "a", "kind": Word("KIND_CPU"), "dims": [2, 3]}))

@@ -1,4 +1,4 @@
-"""What all versions of a Triton model promise to clients, read from `config.pbtxt`."""
+"""Read from `config.pbtxt` what all versions of a Triton model promise to clients."""
 
 from typing import Any
 
@@ -9,23 +9,25 @@ from google.protobuf import (  # type: ignore[import-untyped]
     text_format,
 )
 
-from rkdo_plugin.export.file.metadata import PREFIX
+from rkdo_plugin.export.file.metadata import PREFIX, RESIZING
 
-# Beside the tensors: clients prepare images and compare embeddings by these.
-SHARED = (PREFIX + "normalize", PREFIX + "resize")
+# Clients rely on these parameters to prepare images and to compare embeddings.
+SHARED = (PREFIX + "normalize", RESIZING)
 
 
 def contract(text: str) -> dict[str, str]:
-    """What a configuration promises, so far as it says so.
+    """Read what a configuration promises. What it does not mention is left out.
 
     Args:
-        text: A `config.pbtxt`, perhaps edited by a person.
+        text: A `config.pbtxt`, which a person may have edited.
 
     Returns:
-        "input" and "output", with names, types and dimensions; and parameters.
+        Names, types and dimensions of the tensors under "input" and "output", and the
+        parameters that clients rely on under their own keys.
 
     Raises:
-        ValueError: It is not protobuf's text format, or has tensors of other types.
+        ValueError: The text is not protobuf's text format, or names a tensor type other
+            than TYPE_UINT8 and TYPE_FP32.
     """
     try:
         config = text_format.Parse(text, _config_class()(), allow_unknown_field=True)
@@ -46,9 +48,10 @@ def contract(text: str) -> dict[str, str]:
 
 
 def _config_class() -> Any:
-    """NVIDIA's ModelConfig, cut down to the fields that are read here.
+    """Make a message class with the fields of NVIDIA's ModelConfig that are read here.
 
-    Text names its fields, so that unknown ones are skipped and numbers don't matter.
+    The text format names its fields. So unknown fields can be skipped, and the numbers
+    of fields do not matter.
     """
     field = descriptor_pb2.FieldDescriptorProto
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED

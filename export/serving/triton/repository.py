@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import onnx
 
+from rkdo_plugin.export.encoder.images import MAX_BATCH
 from rkdo_plugin.export.file.model_file import read_model
-from rkdo_plugin.export.runtime.settings import MAX_BATCH
 from rkdo_plugin.export.serving.triton.config import MODEL_FILE, model_config, to_text
 from rkdo_plugin.export.serving.triton.contract import contract
 from rkdo_plugin.publish import give_name, naming
@@ -30,8 +30,8 @@ class TritonVersion:
     """What `write_triton_repository` added.
 
     Attributes:
-        folder: The new version, REPOSITORY/NAME/NUMBER.
-        new_model: Whether `config.pbtxt` was written with it, rather than kept.
+        folder: Folder of the new version, REPOSITORY/NAME/NUMBER.
+        new_model: Whether `config.pbtxt` was written. If not, an older one was kept.
     """
 
     folder: Path
@@ -58,35 +58,37 @@ def write_triton_repository(
 ) -> TritonVersion:
     """Add an exported encoder to a Triton model repository, as a new version.
 
-    The first version of a name brings `config.pbtxt`. Later ones leave it as it is,
-    with all that a person changed in it, and must keep its promises: the same images
-    in, embeddings of the same size out. No version is ever written over.
+    The first version of a name writes `config.pbtxt`. Later versions keep that file
+    with all that a person changed in it, and have to fit it: they take the same images
+    and return embeddings of the same size. No version is ever overwritten.
 
-    On a GPU, Triton computes float32 products in TF32, which misses the tolerance of
-    `verify`, unless `NVIDIA_TF32_OVERRIDE=0` is in the server's environment.
+    On a GPU, Triton computes float32 products in TF32, which does not pass the gate of
+    `verify`. Set `NVIDIA_TF32_OVERRIDE=0` in the server's environment to prevent that.
 
     Args:
-        model: A file written by `export_onnx`.
-        repository: The folder that Triton is started on; made if missing.
-        name: The model's name, in Triton's URLs and in the repository.
-        max_batch_size: Images in one run, at most.
-        batches: Batch sizes expected: the server prefers to form these, and runs each
-            once before it reports ready.
-        max_queue_delay_microseconds: How long an image may wait for others.
-        device: What runs the model.
+        model: A file that `export_onnx` wrote.
+        repository: The folder that Triton is started on. It is created if missing.
+        name: The model's name in Triton's URLs and in the repository.
+        max_batch_size: Largest number of images in one run.
+        batches: Expected batch sizes. The server prefers to form these, and runs each
+            of them once before it reports ready.
+        max_queue_delay_microseconds: How long an image may wait for others, in
+            microseconds.
+        device: What runs the model, "gpu" or "cpu".
         instances: Copies of the model on each GPU, or on the CPU.
-        tensorrt: Let TensorRT run it. Each start builds an engine, which takes minutes.
+        tensorrt: Let TensorRT run the model. Each start of the server builds an engine,
+            which takes minutes.
         serve_versions: How many of the newest versions are served.
 
     Returns:
-        Where the new version is.
+        The folder of the new version, and whether the configuration is new.
 
     Raises:
         FileNotFoundError: There is no such model.
         OSError: The repository cannot be written to.
-        ValueError: The model is damaged or no encoder of ours; Triton would refuse an
-            option; or the repository's model of this name takes or returns other
-            tensors.
+        ValueError: The model is damaged or not a file of `export_onnx`, Triton would
+            refuse an option, or the repository's model of this name takes or returns
+            other tensors.
 
     Example:
         >>> print(write_triton_repository("encoder.onnx", "models"))  # doctest: +SKIP
@@ -108,14 +110,16 @@ def write_triton_repository(
         serve_versions=serve_versions,
     )
     folder = Path(repository) / name
-    # Inside the model's folder: Triton skips what is not a number there, while every
-    # folder of the repository itself counts as a model.
+    # The temporary folder is inside the model's folder, where Triton ignores names that
+    # are not numbers. Every folder in the repository itself would count as a model.
     staged = folder / f".{uuid4().hex}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         staged.mkdir()
     except OSError as error:
-        raise type(error)(f"cannot write to {folder}: {error.strerror}") from error
+        raise type(error)(
+            f"Expected to write to {folder} but got: {error.strerror}"
+        ) from error
     try:
         _write(staged / MODEL_FILE, exported.content)
         if exported.weights is not None:
@@ -125,7 +129,7 @@ def write_triton_repository(
         return TritonVersion(_settle_version(staged), new_model)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-        with suppress(OSError):  # it holds something, as it should
+        with suppress(OSError):  # usually it is not empty, and stays
             folder.rmdir()
 
 
@@ -142,11 +146,11 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _settle_config(draft: Path, text: str) -> bool:
-    """Publish the configuration unless there is one, which then has to agree."""
+    """Publish the configuration. If there is one already, check that it agrees."""
     config = draft.parent.parent / CONFIG_FILE
     _write(draft, f"{text}\n".encode())
     try:
-        give_name(draft, config)  # unlike a rename, it never replaces
+        give_name(draft, config)  # unlike a rename, this never replaces a file
         return True
     except FileExistsError:
         _require_fit(config, text)
@@ -159,18 +163,20 @@ def _require_fit(config: Path, text: str) -> None:
     try:
         promised = contract(config.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{config} cannot take another version: {error}") from error
+        raise ValueError(
+            f"Expected {config} to be a configuration of Triton but got: {error}"
+        ) from error
     offered = contract(text)
     for key, value in promised.items():
         if offered.get(key) != value:
             raise ValueError(
-                f"Expected a version with the {key} of {config}, which is {value}, "
-                f"but got {offered.get(key)}; give the model another name"
+                f"Expected `{key}` to be {value}, as in {config}, but got "
+                f"{offered.get(key)}; give the model another name"
             )
 
 
 def _settle_version(staged: Path) -> Path:
-    """Move a finished folder to the next free number, which no one else then gets."""
+    """Move a finished folder to the next free number, which no other writer can get."""
     folder = staged.parent
     while True:
         taken = [
@@ -182,6 +188,6 @@ def _settle_version(staged: Path) -> Path:
         try:
             return staged.rename(version)
         except OSError as error:
-            # Someone else was faster: a folder that holds something isn't replaced.
+            # Another writer was faster; a folder that is not empty is not replaced.
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
