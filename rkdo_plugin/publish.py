@@ -1,4 +1,4 @@
-"""Files appear whole: written where nobody sees them, fsync, then given their name."""
+"""Write files that appear whole: written and synced before they get their name."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-# What linking gives on a file system without links, such as FAT.
+# Error numbers of `os.link` on a file system without links, such as FAT.
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -16,8 +16,9 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary file that becomes `path` when the block succeeds.
 
-    Everything that can be known beforehand fails here, before the expensive work. If
-    the block raises, nothing is left behind and an older file at `path` survives.
+    The errors below are raised before the block runs, so that expensive work does not
+    run in vain. If the block raises an error, the temporary file is removed and an
+    older file at `path` stays.
 
     Args:
         path: Where the file appears.
@@ -27,7 +28,8 @@ def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
         An empty file in the same folder, to be written to.
 
     Raises:
-        FileExistsError: `path` exists, before or after, and `overwrite` is off.
+        FileExistsError: `path` exists before or after the block, and `overwrite` is
+            off.
         FileNotFoundError: The folder of `path` does not exist.
         NotADirectoryError: The folder of `path` is a file.
         IsADirectoryError: `path` is a folder.
@@ -42,17 +44,17 @@ def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
             os.fsync(file.fileno())
         if overwrite:
             temporary.replace(path)
-        else:  # another may have written there meanwhile
+        else:  # another process may have written there meanwhile
             give_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def require_writable(path: Path, *, overwrite: bool) -> None:
-    """Refuse a place where a file could not appear.
+    """Check that a file could appear at a path.
 
     Raises:
-        OSError: As `publish` says.
+        OSError: It could not. `publish` lists the kinds of error.
     """
     if path.is_dir():
         raise IsADirectoryError(f"Expected a file to write but {path} is a folder")
@@ -60,29 +62,30 @@ def require_writable(path: Path, *, overwrite: bool) -> None:
         raise _exists(path)
     trial = _beside(path)
     try:
-        # Not tempfile: its files are readable by their owner alone, also once renamed.
+        # Not with tempfile: only the owner could read its files, even after a rename.
         trial.open("xb").close()
         trial.unlink()
     except OSError as error:
         raise type(error)(
-            f"cannot write to the output folder {path.parent}: {error.strerror}"
+            f"Expected to write to the output folder {path.parent} but got: "
+            f"{error.strerror}"
         ) from error
 
 
 @contextmanager
 def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
-    """Write a file that gets its name at once, or never.
+    """Write a file and yield a function that gives it its name.
 
-    On Linux it has no name until then, so that not even a killed process leaves a part
+    On Linux the file has no name until then. So not even a killed process leaves a part
     of it.
 
     Args:
-        path: Where the file shall appear.
-        content: What it holds.
+        path: Where the file will appear.
+        content: Bytes of the file.
 
     Yields:
-        A function that makes it appear. Its argument says whether an older file may be
-        replaced; if not, of several writers at once one succeeds.
+        A function that makes the file appear. Its argument says whether an older file
+        may be replaced. If not, only one of several writers at once succeeds.
 
     Raises:
         FileExistsError: From the function: there is an older file.
@@ -107,10 +110,10 @@ def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
 
 
 def give_name(temporary: Path, path: Path) -> None:
-    """Give a file its name, if nothing has it.
+    """Give a file its name, unless another file has that name.
 
     Raises:
-        FileExistsError: Something has.
+        FileExistsError: Another file has the name.
     """
     try:
         os.link(temporary, path)
@@ -126,7 +129,7 @@ def give_name(temporary: Path, path: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in errors: that of a descriptor names none."""
+    """Add the file's name to errors, which name no file for a bare descriptor."""
     try:
         yield
     except OSError as error:
@@ -135,7 +138,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
-    """Write a file that is there whole or not at all; see `staged`."""
+    """Write a file that appears whole or not at all. `staged` describes the errors."""
     with staged(path, content) as appear:
         appear(overwrite)
 
@@ -144,11 +147,11 @@ def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
 def _opened(
     folder: Path, temporary: Path
 ) -> Iterator[tuple[int, Callable[[Path], None]]]:
-    """A new open file, without a name where that can be, and how it gets one."""
+    """Open a new file, without a name if the system can, and yield how to name it."""
     file = _nameless(folder)
     if file is not None:
         number = os.open(folder, os.O_RDONLY)
-        # The number of a folder makes Python follow the link to the open file.
+        # With a folder's descriptor, Python follows the link to the open file.
         try:
             yield file, partial(_name_open, file, number)
             os.fsync(number)
@@ -157,13 +160,13 @@ def _opened(
             os.close(file)
             temporary.unlink(missing_ok=True)
         return
-    binary = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+    binary = getattr(os, "O_BINARY", 0)  # without it Windows translates line ends
     file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | binary, 0o666)
     closing = ExitStack()
     closing.callback(os.close, file)
 
     def link(to: Path) -> None:
-        closing.close()  # Windows renames no open file
+        closing.close()  # Windows cannot rename an open file
         if to != temporary:
             give_name(temporary, to)
 
@@ -182,13 +185,13 @@ def _name_open(file: int, folder: int, path: Path) -> None:
 
 
 def _nameless(folder: Path) -> int | None:
-    """An open file without a name; None where this system has no such files."""
+    """Open a file without a name. Return None if the system has no such files."""
     try:
         return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
     except AttributeError:  # not Linux
         return None
     except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR):  # not this file system
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR):  # the file system cannot
             return None
         raise
 
@@ -198,4 +201,6 @@ def _beside(path: Path) -> Path:
 
 
 def _exists(path: Path) -> FileExistsError:
-    return FileExistsError(f"{path} exists; pass overwrite to replace it")
+    return FileExistsError(
+        f"Expected no file at {path} but it exists; pass overwrite to replace it"
+    )
