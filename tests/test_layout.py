@@ -16,7 +16,7 @@ PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"
 
 
 class Imports(ast.NodeVisitor):
-    """What a module imports of this package: lazily as well, but not for types alone."""
+    """What a module imports of this package, lazily too, but not for types alone."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()
@@ -89,7 +89,7 @@ def test_folders_are_small() -> None:
 
 
 def test_modules_are_short() -> None:
-    lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    lengths = {n: len(path.read_text().splitlines()) for n, path in MODULES.items()}
     assert {n: length for n, length in lengths.items() if length > LINES_A_MODULE} == {}
 
 

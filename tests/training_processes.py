@@ -1,12 +1,11 @@
-"""What each of two processes of test_training_distributed.py runs."""
+"""What each of two processes of recipes/training/test_distributed.py runs."""
 
 import sys
 from pathlib import Path
 
 import pytorch_lightning as pl
-from torch import nn
-
 from runs import train
+from torch import nn
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.05}
 SLOW = {"optimizer": "sgd", "learning_rate": 0.002}  # for gradients of the order of 100

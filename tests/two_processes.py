@@ -1,4 +1,4 @@
-"""What each process of test_distributed.py runs; spawn imports it by this name."""
+"""What each process of losses/test_distributed.py runs; spawn imports it by name."""
 
 import torch
 from torch import distributed as dist
@@ -7,7 +7,7 @@ from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss
 from rkdo_plugin.kernels import Clusters, Dot, StudentT
 from rkdo_plugin.supervision import (
     Classes,
-    Gaussian,
+    GaussianAffinity,
     Labels,
     Neighbors,
     Perplexity,
@@ -66,7 +66,7 @@ def t_sne():
 def cuts():
     return IConLoss(
         1.0,
-        Gaussian(degrees=True),
+        GaussianAffinity(degrees=True),
         Clusters(),
         candidates="with_self",
         gather_distributed=True,

@@ -18,8 +18,8 @@ from rkdo_plugin.kernels import (
     PowerLaw,
     StudentT,
 )
-from rkdo_plugin.supervision import Gaussian as GaussianOf
 from rkdo_plugin.supervision import (
+    GaussianAffinity,
     Given,
     Labels,
     Neighbors,
@@ -38,7 +38,7 @@ KERNELS = [Cosine(), Dot(), Gaussian(0.8), StudentT(2.0), PowerLaw(3.0), Cluster
 SUPERVISIONS = [
     (Labels(), LABELS),
     (Neighbors(2), X),
-    (GaussianOf(1.5), X),
+    (GaussianAffinity(1.5), X),
     (Perplexity(3.0), X),
     (Similarity(2.0), X),
     (RandomWalk(Neighbors(2), steps=3), X),
@@ -68,7 +68,7 @@ def naive_p(supervision, i, others):
     if isinstance(supervision, Neighbors):
         nearest = sorted(others, key=lambda j: squares(X, i, j))[: supervision.k]
         return {j: (j in nearest) / supervision.k for j in others}
-    if isinstance(supervision, GaussianOf):
+    if isinstance(supervision, GaussianAffinity):
         sigma = supervision.bandwidth
         return softmax({j: -squares(X, i, j) / (2 * sigma**2) for j in others})
     if isinstance(supervision, Similarity):
@@ -102,11 +102,11 @@ def test_p_is_that_of_a_naive_loop(supervision, targets, debias):
     ("kernel", "divergence"), [*itertools.product(KERNELS, DIVERGENCES)], ids=str
 )
 def test_the_value_is_the_divergence_of_p_and_q(kernel, divergence):
-    criterion = IConLoss(0.7, GaussianOf(1.0), kernel, divergence)
+    criterion = IConLoss(0.7, GaussianAffinity(1.0), kernel, divergence)
     factors = kernel.factors(Z0, Z0)
     log_s, _ = kernel.log_similarity(factors[0] @ factors[1].T)
     q = (log_s / 0.7).fill_diagonal_(-torch.inf).softmax(dim=1).numpy()
-    p = matrix(GaussianOf(1.0), X).numpy()
+    p = matrix(GaussianAffinity(1.0), X).numpy()
     middle = (p + q) / 2
     expected = {
         "kl": rel_entr(p, q),

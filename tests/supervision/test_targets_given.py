@@ -7,8 +7,13 @@ import torch
 
 from rkdo_plugin import IConLoss, create_loss
 from rkdo_plugin.kernels import Gaussian, PowerLaw, StudentT
-from rkdo_plugin.supervision import Gaussian as GaussianOf
-from rkdo_plugin.supervision import Neighbors, Perplexity, RandomWalk, Similarity
+from rkdo_plugin.supervision import (
+    GaussianAffinity,
+    Neighbors,
+    Perplexity,
+    RandomWalk,
+    Similarity,
+)
 
 B = 8
 Z = torch.randn(B, 3, generator=torch.manual_seed(0))
@@ -136,7 +141,7 @@ def test_more_neighbours_than_candidates_are_refused():
         lambda: StudentT(0),
         lambda: StudentT(math.inf),
         lambda: PowerLaw(0),
-        lambda: GaussianOf(0),
+        lambda: GaussianAffinity(0),
         lambda: Perplexity(-3),
         lambda: Similarity(0),
         lambda: Neighbors(0),
