@@ -17,8 +17,6 @@ from rkdo_plugin.kernels import (
     PowerLaw,
     StudentT,
 )
-from rkdo_plugin.losses.learned import NORMALIZERS
-from rkdo_plugin.supervision.comparison import lowest
 
 SHAPES = st.tuples(
     st.integers(1, 6), st.integers(1, 7), st.integers(1, 5), st.integers(0, 2**31 - 1)
@@ -112,29 +110,6 @@ def test_coinciding_points_attract_no_more():
     (grad,) = torch.autograd.grad(loss, z)
     assert loss.isfinite()
     assert grad.eq(0).all()
-
-
-@given(
-    logits=st.lists(st.floats(-50, 50), min_size=2, max_size=8),
-    absent=st.integers(0, 7),
-)
-def test_normalizers_weigh_the_candidates(logits, absent):
-    row = torch.tensor([logits], dtype=torch.float64)
-    present = torch.ones_like(row, dtype=torch.bool)
-    if absent < len(logits) - 1:
-        present[0, absent] = False
-    kept = row[present]
-    expected = {
-        "softmax": kept.logsumexp(dim=0),
-        "mean": kept.mean(),
-        "max": kept.max(),
-    }
-    for name, normalizer in NORMALIZERS.items():
-        weights = row.masked_fill(~present, lowest(row.dtype))
-        value = normalizer(weights)
-        torch.testing.assert_close(value[0, 0], expected[name])
-        torch.testing.assert_close(weights.sum(), torch.ones((), dtype=torch.float64))
-        assert weights[~present].eq(0).all()
 
 
 def test_every_kernel_has_a_name():

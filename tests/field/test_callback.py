@@ -256,7 +256,7 @@ def test_our_criteria_leave_other_copies_out(criterion):
     trainer(FieldCallback(field), Batches()).fit(recipe, loader_of(field, batch_size=6))
     for step, loss in enumerate(recipe.losses):
         z0, z1 = (z for _, z in recipe.noted[2 * step :][:2])
-        # tests/losses/test_sample_ids.py compares these with naive loops.
+        # tests/supervision/test_comparison.py compares these with naive loops.
         assert loss == pytest.approx(criterion(z0, z1, sample_ids=ids[step]).item())
         unmasked.append(criterion(z0, z1).item())
     assert recipe.losses != pytest.approx(unmasked)

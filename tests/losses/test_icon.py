@@ -1,16 +1,23 @@
+import math
+
 import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightly.loss import NTXentLoss
+from small_batch import Z0, Z1
 from torch.nn import functional
 
-from rkdo_plugin import IConLoss
+from rkdo_plugin import IConLoss, RKDOLoss, create_loss
+from rkdo_plugin.kernels import Gaussian
+from rkdo_plugin.supervision import Neighbors, RandomWalk
 
 views = st.tuples(
     st.integers(2, 40), st.integers(1, 48), st.integers(0, 2**31 - 1)
 ).map(lambda s: torch.randn(2, s[0], s[1], generator=torch.manual_seed(s[2])))
+Z = torch.randn(8, 3, generator=torch.manual_seed(0))
+FEATURES = torch.randn(8, 5, generator=torch.manual_seed(1))
 
 
 def value_and_gradients(criterion, z):
@@ -115,3 +122,64 @@ def test_an_unknown_choice_lists_the_known_ones(options):
 def test_debias_outside_the_unit_interval_is_refused(debias):
     with pytest.raises(ValueError, match=r"`debias` to be a number in \[0, 1\]"):
         IConLoss(debias=debias)
+
+
+def test_a_learnt_temperature_starts_where_it_is_told():
+    learnt = IConLoss(0.3, learnable_temperature=True).double()
+    torch.testing.assert_close(learnt(Z0, Z1), IConLoss(0.3)(Z0, Z1), rtol=1e-6, atol=0)
+    assert learnt.temperature == pytest.approx(0.3)
+    assert [name for name, _ in learnt.named_parameters()] == ["log_temperature"]
+
+
+@pytest.mark.parametrize("create", [IConLoss, RKDOLoss])
+def test_a_temperature_may_be_scheduled(create):
+    criterion = create(0.5)
+    criterion.temperature = 0.2
+    torch.testing.assert_close(criterion(Z0, Z1), create(0.2)(Z0, Z1))
+    with pytest.raises(ValueError, match="finite positive number"):
+        criterion.temperature = 0
+    with pytest.raises(AttributeError, match="it is learnt"):
+        IConLoss(learnable_temperature=True).temperature = 0.2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"symmetric": True}, "`symmetric` with candidates='cross' but got 'all'"),
+        ({"joint": True, "divergence": "js"}, "divergence='kl' with `joint`"),
+        ({"kernel": Gaussian(0), "divergence": "tv"}, "divergence='kl' with Gaussian"),
+        ({"kernel": Gaussian(math.inf), "joint": True}, "no limit with `joint`"),
+        (
+            {"kernel": "student_t", "learnable_temperature": True},
+            "kernel 'cosine', 'dot' or 'gaussian' with `learnable_temperature`",
+        ),
+        ({"memory_bank_size": (16, 3)}, "candidates='cross' with `memory_bank_size`"),
+        (
+            {"memory_bank_size": (16, 3), "candidates": "cross", "symmetric": True},
+            "no `symmetric` with `memory_bank_size`",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        IConLoss(**options)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "z1", "targets", "message"),
+    [
+        (IConLoss(supervision="itself"), None, None, "candidates='with_self'"),
+        (IConLoss(candidates="cross"), None, torch.arange(8), "two views .* got one"),
+        (IConLoss(joint=True), Z, None, "supervision 'gaussian' or 'perplexity'"),
+        (
+            IConLoss(candidates="cross", supervision=RandomWalk(Neighbors(2))),
+            Z,
+            FEATURES,
+            "each other's candidates",
+        ),
+        (create_loss("moco", memory_bank_size=(9, 4)), Z, None, "queue's size 4 .* 3"),
+    ],
+)
+def test_calls_that_do_not_fit_are_refused(criterion, z1, targets, message):
+    with pytest.raises(ValueError, match=message):
+        criterion(Z, z1, targets)

@@ -1,64 +1,14 @@
-"""What holds for every criterion: precision, chunks, degenerate and bad input."""
+"""What every criterion does with embeddings: of any dtype, degenerate, or bad."""
 
 import math
 
 import pytest
 import torch
+from two_view_criteria import every_criterion, randn, value_and_gradients
 
-from rkdo_plugin import IConLoss, RKDOLoss, rowwise
+from rkdo_plugin import IConLoss, RKDOLoss
 
-CRITERIA = {
-    "icon": lambda t=0.5: IConLoss(t),
-    "icon-cross": lambda t=0.5: IConLoss(t, candidates="cross"),
-    "icon-student-debias": lambda t=0.5: IConLoss(t, kernel="student_t", debias=0.2),
-    "rkdo": lambda t=0.5: RKDOLoss(t),
-    "rkdo-all": lambda t=0.5: RKDOLoss(t, candidates="all"),
-    "rkdo-detached": lambda t=0.5: RKDOLoss(t, detach_target=True),
-}
-every_criterion = pytest.mark.parametrize(
-    "create", CRITERIA.values(), ids=CRITERIA.keys()
-)
-
-
-def randn(*shape, dtype=torch.float64):
-    return torch.randn(*shape, dtype=dtype, generator=torch.manual_seed(0))
-
-
-def value_and_gradients(criterion, z0, z1):
-    z0, z1 = z0.detach().requires_grad_(), z1.detach().requires_grad_()
-    loss = criterion(z0, z1)
-    return (loss.detach(), *torch.autograd.grad(loss, (z0, z1)))
-
-
-@every_criterion
-def test_every_chunk_size_gives_the_dense_result(create, monkeypatch):
-    z0, z1 = randn(2, 11, 5).unbind()
-    dense = value_and_gradients(create(), z0, z1)
-    for rows in range(1, 24):
-        columns = 22 if create().candidates == "all" else 11
-        monkeypatch.setattr(rowwise, "CPU_CHUNK", rows * columns)
-        torch.testing.assert_close(
-            value_and_gradients(create(), z0, z1), dense, rtol=1e-12, atol=1e-14
-        )
-
-
-@every_criterion
-def test_a_chunk_is_all_that_is_held(create, monkeypatch):
-    largest = 0
-
-    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            nonlocal largest
-            out = function(*args, **(kwargs or {}))
-            if isinstance(out, torch.Tensor):
-                largest = max(largest, out.numel())
-            return out
-
-    monkeypatch.setattr(rowwise, "CPU_CHUNK", 4096)
-    z0, z1 = randn(2, 512, 4).unbind()
-    with Largest():
-        value_and_gradients(create(), z0, z1)
-    assert largest <= 8192  # a chunk, or the (1024, 4 to 6) embeddings
+IDS = torch.arange(6)
 
 
 @every_criterion
@@ -129,39 +79,17 @@ def test_bad_embeddings_are_named(create, z0, z1, error, message):
         create()(z0, z1)
 
 
-@every_criterion
-@pytest.mark.parametrize("temperature", [0, -1, 1e-9, math.nan, math.inf])
-def test_a_temperature_that_is_not_positive_is_refused(create, temperature):
-    with pytest.raises(
-        ValueError, match="`temperature` to be a finite positive number"
-    ):
-        create(temperature)
-
-
-@every_criterion
+@pytest.mark.parametrize("criterion", [IConLoss(), RKDOLoss()])
 @pytest.mark.parametrize(
-    "temperature", [True, "0.5", None, torch.nn.Parameter(torch.ones(()))]
+    ("ids", "message"),
+    [
+        ((IDS, IDS[:5]), r"two vectors of 6 integers but got one of shape \(5,\)"),
+        ((IDS, IDS.float()), r"of shape \(6,\) and torch.float32"),
+        ((IDS > 0, IDS), r"of shape \(6,\) and torch.bool"),
+        ((IDS[:, None], IDS), r"of shape \(6, 1\)"),
+        ((IDS,), "of the first and of the second view, but got 1"),
+    ],
 )
-def test_a_temperature_that_is_no_number_is_refused(create, temperature):
-    with pytest.raises(TypeError, match="`temperature` to be a number but got"):
-        create(temperature)
-
-
-@every_criterion
-def test_a_second_derivative_is_refused(create):
-    z0, z1 = randn(2, 8, 4).requires_grad_().unbind()
-    with pytest.raises(RuntimeError, match="once but got create_graph=True"):
-        torch.autograd.grad(create()(z0, z1), z0, create_graph=True)
-
-
-@every_criterion
-@pytest.mark.parametrize("temperature", [0.07, 0.1, 0.5])
-def test_single_precision_is_as_accurate_as_whole_matrices(create, temperature):
-    z0 = randn(128, 64)
-    z1 = z0 + 0.3 * torch.randn(128, 64, generator=torch.manual_seed(1))
-    exact = value_and_gradients(create(temperature), z0, z1)
-    single = value_and_gradients(create(temperature), z0.float(), z1.float())
-    bound = {0.07: 5e-3, 0.1: 5e-4, 0.5: 1e-5}[temperature]
-    for found, expected in zip(single[1:], exact[1:], strict=True):
-        assert (found - expected).norm() <= bound * expected.norm()
-    torch.testing.assert_close(single[0].double(), exact[0], rtol=1e-5, atol=1e-6)
+def test_other_ids_are_refused(criterion, ids, message):
+    with pytest.raises(ValueError, match=message):
+        criterion(*randn(2, 6, 4), sample_ids=ids)

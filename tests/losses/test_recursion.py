@@ -6,7 +6,7 @@ import pytest
 import torch
 from table_rows import CALLS, PRESETS, call, create
 
-from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss, create_loss, rowwise
+from rkdo_plugin import RecursiveLoss, create_loss, rowwise
 
 
 def value_and_gradients(criterion, name):
@@ -137,25 +137,6 @@ def test_every_chunk_size_gives_the_dense_result(name, monkeypatch):
 def again(criterion, name):
     fresh = create(name)
     return RecursiveLoss(fresh) if isinstance(criterion, RecursiveLoss) else fresh
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"over": "ntxent"}, "`over` to be an I-Con loss .* but got NTXentLoss"),
-        ({"over": IConLoss(divergence="js")}, "divergence 'kl'"),
-    ],
-)
-def test_what_it_cannot_be_over_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        RecursiveLoss(**options)
-
-
-def test_a_second_row_needs_its_targets():
-    with pytest.raises(TypeError, match="`targets` to be labels"):
-        RecursiveLoss("supcon")(torch.randn(4, 2), torch.randn(4, 2))
-    with pytest.raises(ValueError, match="two views with candidates='cross'"):
-        RKDOLoss()(torch.randn(4, 2))
 
 
 def test_the_learnt_temperature_gets_its_gradient():

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rkdo_plugin import IConLoss, RKDOLoss
+from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss
 
 double_views = st.tuples(
     st.integers(2, 12), st.integers(1, 16), st.integers(0, 2**31 - 1)
@@ -102,3 +102,22 @@ def test_symmetric_is_the_mean_of_both_directions():
 def test_options_outside_their_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         RKDOLoss(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"over": "ntxent"}, "`over` to be an I-Con loss .* but got NTXentLoss"),
+        ({"over": IConLoss(divergence="js")}, "divergence 'kl'"),
+    ],
+)
+def test_what_it_cannot_be_over_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        RecursiveLoss(**options)
+
+
+def test_a_second_row_needs_its_targets():
+    with pytest.raises(TypeError, match="`targets` to be labels"):
+        RecursiveLoss("supcon")(torch.randn(4, 2), torch.randn(4, 2))
+    with pytest.raises(ValueError, match="two views with candidates='cross'"):
+        RKDOLoss()(torch.randn(4, 2))

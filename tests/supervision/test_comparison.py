@@ -3,12 +3,15 @@
 import pytest
 import torch
 from lightly.loss import NTXentLoss
+from small_batch import Z0, Z1
 
-from rkdo_plugin import IConLoss, RKDOLoss
+from rkdo_plugin import IConLoss, RKDOLoss, create_loss
 
 # Sample 3 is an anchor in row 1 and the partner of rows 0 and 4; 7 is there twice.
 IDS0 = torch.tensor([0, 3, 7, 7, 5, 6])
 IDS1 = torch.tensor([3, 3, 7, 2, 3, 6])
+Z = torch.randn(8, 3, generator=torch.manual_seed(0))
+PROTOTYPES = torch.randn(4, 3, generator=torch.manual_seed(2))
 
 
 def embeddings():
@@ -136,17 +139,24 @@ def test_without_any_negative_there_is_nothing_to_learn(criterion):
     assert torch.equal(z.grad, torch.zeros_like(z))
 
 
-@pytest.mark.parametrize("criterion", [IConLoss(), RKDOLoss()])
-@pytest.mark.parametrize(
-    ("ids", "message"),
-    [
-        ((IDS0, IDS1[:5]), r"two vectors of 6 integers but got one of shape \(5,\)"),
-        ((IDS0, IDS1.float()), r"of shape \(6,\) and torch.float32"),
-        ((IDS0 > 0, IDS1), r"of shape \(6,\) and torch.bool"),
-        ((IDS0[:, None], IDS1), r"of shape \(6, 1\)"),
-        ((IDS0,), "of the first and of the second view, but got 1"),
-    ],
-)
-def test_other_ids_are_refused(criterion, ids, message):
-    with pytest.raises(ValueError, match=message):
-        criterion(*embeddings(), sample_ids=ids)
+def test_copies_are_no_negatives_but_the_anchor_stays_with_itself():
+    """A sample twice in a batch, of which the anchor itself is a candidate."""
+    ids = torch.tensor([0, 0, 1, 2])
+    z0, z1 = Z0[:4].clone(), Z1[:4].clone()
+    criterion = IConLoss(candidates="with_self")
+    found = criterion(z0, z1, sample_ids=(ids, ids))
+    z, samples = torch.cat([z0, z1]), torch.cat([ids, ids])
+    rows = []
+    for i in range(8):
+        positive = (i + 4) % 8
+        kept = [j for j in range(8) if j in (i, positive) or samples[j] != samples[i]]
+        cosines = torch.cosine_similarity(z[i : i + 1], z[kept]) / 0.5
+        rows.append(-torch.log_softmax(cosines, dim=0)[kept.index(positive)])
+    torch.testing.assert_close(found, torch.stack(rows).mean())
+
+
+def test_prototypes_are_asked_for():
+    with pytest.raises(ValueError, match=r"prototypes \(C, D\).* got no prototypes"):
+        create_loss("cross-entropy")(Z, targets=torch.zeros(8).long())
+    with pytest.raises(ValueError, match="but got no features"):
+        create_loss("harmonic")(Z[:0], PROTOTYPES, targets=torch.zeros(0).long())

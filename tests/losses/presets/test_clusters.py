@@ -11,6 +11,7 @@ from rkdo_plugin import create_loss
 
 BLOBS, _ = make_blobs(90, centers=[[0, 0], [6, 0], [0, 6]], random_state=0)
 MOONS, _ = make_moons(120, noise=0.04, random_state=0)
+X = torch.randn(8, 5, generator=torch.manual_seed(1))
 
 
 def k_means(x):
@@ -86,3 +87,12 @@ def test_the_partition_is_that_of_scikit_learn(name, options, x, expected, how):
 def test_moons_are_none_that_k_means_finds():
     halves = KMeans(2, n_init=10, random_state=0).fit_predict(MOONS)
     assert adjusted_rand_score(spectral(MOONS, 2), halves) < 0.5
+
+
+@pytest.mark.parametrize("name", ["k-means", "normalized-cuts", "infonce-clustering"])
+def test_clusters_that_collapse_to_one_stay_finite(name):
+    collapsed = torch.tensor([[200.0, 0.0, 0.0]]).repeat(8, 1).requires_grad_()
+    loss = create_loss(name)(collapsed, targets=X)
+    loss.backward()
+    assert loss.isfinite()
+    assert collapsed.grad.isfinite().all()
