@@ -56,7 +56,7 @@ def check_signature(model: str | Path, signer: Signer) -> None:
         signer.check(message, _signature_path(path).read_bytes())
     except ValueError as error:
         raise ValueError(
-            f"Expected a signature that belongs to {path} but it does not: {error}"
+            f"Expected a valid signature of {path} but got another: {error}"
         ) from error
 
 

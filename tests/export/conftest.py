@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,3 +77,11 @@ def small_file(
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def copied(small_file, tmp_path):
+    """A copy of an export, with its manifest."""
+    for name in ("small.onnx", "small.onnx.sha256"):
+        shutil.copy(small_file.with_name(name), tmp_path)
+    return tmp_path / "small.onnx"

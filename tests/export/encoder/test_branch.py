@@ -1,12 +1,12 @@
-"""Every form in which others store their weights; networks are told apart by a bias."""
+"""Find the encoder in every form of checkpoint; networks differ by a bias."""
 
 import argparse
 import copy
 
 import pytest
-import safetensors.torch
 import torch
 import torchvision
+from checkpoints import conv, saved, weight_of
 from lightly.models.modules import (
     MaskedVisionTransformerTIMM,
     MaskedVisionTransformerTorchvision,
@@ -20,7 +20,7 @@ TRAINED, COPY = 1.0, 2.0
 
 
 class Network(nn.Module):
-    """What torchvision's ResNets call their parts, in small."""
+    """A small network whose parts have the names of torchvision's ResNets."""
 
     def __init__(self, bias=0.0, fc=None):
         super().__init__()
@@ -168,35 +168,6 @@ def test_a_compiled_backbone_is_filled_from_a_plain_checkpoint(tmp_path):
     assert bias_of(encoder) == TRAINED
 
 
-@pytest.mark.parametrize("prefix", ["", "backbone."])
-def test_safetensors(prefix, tmp_path):
-    weights = {prefix + k: v for k, v in Network(TRAINED).state_dict().items()}
-    safetensors.torch.save_file(weights, tmp_path / "model.safetensors")
-    encoder = freeze(tmp_path / "model.safetensors", Network(), **PREPROCESSING)
-    assert bias_of(encoder) == TRAINED
-
-
-@pytest.mark.parametrize("share", [0.0, 0.0001, 0.001, 0.5, 0.999])
-def test_a_cut_safetensors_file_is_refused(share, tmp_path):
-    path = tmp_path / "cut.safetensors"
-    safetensors.torch.save_file(Network(TRAINED).state_dict(), path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"cut\.safetensors cannot be read"):
-        freeze(path, Network(), **PREPROCESSING)
-
-
-def test_a_pickle_called_safetensors_is_refused(tmp_path):
-    torch.save(Network(TRAINED).state_dict(), tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
-        freeze(tmp_path / "model.safetensors", Network(), **PREPROCESSING)
-
-
-def test_a_missing_safetensors_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
-        freeze(tmp_path / "none.safetensors", Network(), **PREPROCESSING)
-
-
 @pytest.fixture
 def ijepa(tmp_path):
     """Names that only their author can tell apart."""
@@ -207,7 +178,7 @@ def ijepa(tmp_path):
 
 def test_names_that_say_nothing_are_listed(ijepa):
     with pytest.raises(
-        ValueError, match=r"found only encoder, target_encoder; name .* branch"
+        ValueError, match=r"found only encoder, target_encoder; name .* `branch`"
     ):
         freeze(ijepa, Network(), **PREPROCESSING)
 
@@ -312,3 +283,73 @@ def test_a_plain_transformer_within_lightlys_is_named_by_its_branch(tmp_path):
     images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
     expected = Encoder(trained, **PREPROCESSING)
     torch.testing.assert_close(encoder(images), expected(images), rtol=0, atol=1e-6)
+
+
+def test_byol_gives_the_backbone_and_not_its_momentum_copy(tmp_path):
+    modules = {
+        "backbone_momentum": conv(2.0),
+        "projection_head": nn.Linear(2, 2),
+        "backbone": conv(1.0),
+        "online_classifier": nn.Linear(2, 10),
+    }
+    path = saved(tmp_path / "byol.ckpt", modules)
+    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
+
+
+def test_dino_gives_the_teacher(tmp_path):
+    modules = {"student_backbone": conv(2.0), "teacher_backbone": conv(1.0)}
+    path = saved(tmp_path / "dino.ckpt", modules)
+    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
+
+
+def test_a_copy_alone_is_refused(tmp_path):
+    modules = {"key_backbone": conv(2.0), "student_backbone": conv(3.0)}
+    path = saved(tmp_path / "copy.ckpt", modules)
+    with pytest.raises(ValueError, match=r"found only key_backbone, student_backbone"):
+        freeze(path, conv(0.0), **PREPROCESSING)
+
+
+@pytest.mark.parametrize("wrap", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_wrappers_around_the_recipe_are_removed(tmp_path, wrap):
+    path = saved(tmp_path / "wrapped.ckpt", {"backbone": conv(1.0)}, wrap)
+    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
+
+
+@pytest.mark.parametrize("wrap", ["module", "_orig_mod"])
+def test_wrappers_around_the_backbone_are_removed(tmp_path, wrap):
+    wrapped = nn.ModuleDict({wrap: conv(1.0)})
+    path = saved(tmp_path / "wrapped.ckpt", {"backbone": wrapped})
+    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
+
+
+def test_a_backbone_whose_own_part_is_called_module_is_kept(tmp_path):
+    class Net(nn.Module):
+        def __init__(self, weight):
+            super().__init__()
+            self.module = conv(weight)
+
+        def forward(self, images):
+            return self.module(images)
+
+    path = saved(tmp_path / "net.ckpt", {"backbone": Net(1.0)})
+    encoder = freeze(path, Net(0.0), **PREPROCESSING)
+    assert weight_of(nn.ModuleDict({"backbone": encoder.backbone.module})) == 1.0
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_lightly_examples_cut_the_classifier_off_a_resnet(tmp_path, by_name):
+    def cut():
+        return nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
+
+    trained = cut()
+    path = saved(tmp_path / "simclr.ckpt", {"backbone": trained})
+    backbone = "resnet18" if by_name else cut()
+    rgb = {"image_size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
+    encoder = freeze(path, backbone, **rgb)
+    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        pixels = (images / 255 - 0.5) / 0.25
+        features = trained.eval()(pixels.permute(0, 3, 1, 2))
+    assert features.shape == (3, 512, 1, 1)
+    expected = nn.functional.normalize(features[:, :, 0, 0])
+    torch.testing.assert_close(encoder(images), expected, atol=1e-6, rtol=0)

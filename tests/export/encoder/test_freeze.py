@@ -1,113 +1,13 @@
-import pickle
+"""From checkpoints, of every recipe too, to their encoders."""
 
 import pytest
 import torch
-import torchvision
-from pytorch_lightning import LightningModule
+from checkpoints import PREPROCESSING, conv, saved
 from torch import nn
 
-from rkdo_plugin import create_encoder
-from rkdo_plugin.export import freeze
-
-PREPROCESSING = {"image_size": 16, "mean": [0.5] * 3, "std": [0.25] * 3}
-
-
-def conv(weight: float) -> nn.Module:
-    """One-layer backbones that are told apart by their weight."""
-    module = nn.Conv2d(3, 2, 1)
-    nn.init.constant_(module.weight, weight)
-    return module
-
-
-def saved(path, modules, wrap="", **extra):
-    class Recipe(LightningModule):
-        pass
-
-    recipe = Recipe()
-    for name, module in modules.items():
-        setattr(recipe, name, module)
-    state = {wrap + key: value for key, value in recipe.state_dict().items()}
-    torch.save({"state_dict": state, "epoch": 1, **extra}, path)
-    return path
-
-
-def weight_of(encoder):
-    return encoder.backbone.weight[0, 0].item()
-
-
-def test_byol_gives_the_backbone_and_not_its_momentum_copy(tmp_path):
-    modules = {
-        "backbone_momentum": conv(2.0),
-        "projection_head": nn.Linear(2, 2),
-        "backbone": conv(1.0),
-        "online_classifier": nn.Linear(2, 10),
-    }
-    path = saved(tmp_path / "byol.ckpt", modules)
-    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
-
-
-def test_dino_gives_the_teacher(tmp_path):
-    modules = {"student_backbone": conv(2.0), "teacher_backbone": conv(1.0)}
-    path = saved(tmp_path / "dino.ckpt", modules)
-    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
-
-
-def test_a_copy_alone_is_refused(tmp_path):
-    modules = {"key_backbone": conv(2.0), "student_backbone": conv(3.0)}
-    path = saved(tmp_path / "copy.ckpt", modules)
-    with pytest.raises(ValueError, match=r"found only key_backbone, student_backbone"):
-        freeze(path, conv(0.0), **PREPROCESSING)
-
-
-@pytest.mark.parametrize("wrap", ["module.", "_orig_mod.", "module._orig_mod."])
-def test_wrappers_around_the_recipe_are_removed(tmp_path, wrap):
-    path = saved(tmp_path / "wrapped.ckpt", {"backbone": conv(1.0)}, wrap)
-    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
-
-
-@pytest.mark.parametrize("wrap", ["module", "_orig_mod"])
-def test_wrappers_around_the_backbone_are_removed(tmp_path, wrap):
-    wrapped = nn.ModuleDict({wrap: conv(1.0)})
-    path = saved(tmp_path / "wrapped.ckpt", {"backbone": wrapped})
-    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
-
-
-def test_a_backbone_whose_own_part_is_called_module_is_kept(tmp_path):
-    class Net(nn.Module):
-        def __init__(self, weight):
-            super().__init__()
-            self.module = conv(weight)
-
-        def forward(self, images):
-            return self.module(images)
-
-    path = saved(tmp_path / "net.ckpt", {"backbone": Net(1.0)})
-    encoder = freeze(path, Net(0.0), **PREPROCESSING)
-    assert weight_of(nn.ModuleDict({"backbone": encoder.backbone.module})) == 1.0
-
-
-def test_a_bare_state_dict(tmp_path):
-    torch.save(conv(1.0).state_dict(), tmp_path / "bare.pt")
-    assert weight_of(freeze(tmp_path / "bare.pt", conv(0.0), **PREPROCESSING)) == 1.0
-
-
-@pytest.mark.parametrize("by_name", [False, True])
-def test_lightly_examples_cut_the_classifier_off_a_resnet(tmp_path, by_name):
-    def cut():
-        return nn.Sequential(*list(torchvision.models.resnet18().children())[:-1])
-
-    trained = cut()
-    path = saved(tmp_path / "simclr.ckpt", {"backbone": trained})
-    backbone = "resnet18" if by_name else cut()
-    rgb = {"image_size": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
-    encoder = freeze(path, backbone, **rgb)
-    images = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
-    with torch.no_grad():
-        pixels = (images / 255 - 0.5) / 0.25
-        features = trained.eval()(pixels.permute(0, 3, 1, 2))
-    assert features.shape == (3, 512, 1, 1)
-    expected = nn.functional.normalize(features[:, :, 0, 0])
-    torch.testing.assert_close(encoder(images), expected, atol=1e-6, rtol=0)
+from rkdo_plugin import create_encoder, create_recipe
+from rkdo_plugin.export import export_onnx, freeze
+from rkdo_plugin.plugins.host import host
 
 
 def test_our_checkpoints_record_everything(tmp_path):
@@ -147,7 +47,9 @@ def own(tmp_path):
 @pytest.mark.parametrize("name", ["mean", "std"])
 @pytest.mark.parametrize("numbers", [[0.5, 0.5, 0.5], [0.485, 0.456, 0.407], [0.485]])
 def test_other_preprocessing_than_trainings_is_refused(own, name, numbers):
-    with pytest.raises(ValueError, match=rf"`{name}` \[.*own.ckpt.*\[0\.") as caught:
+    with pytest.raises(
+        ValueError, match=rf"`{name}` to be \[.*own.ckpt.*\[0\."
+    ) as caught:
         freeze(own, **{name: numbers})
     assert str(numbers) in str(caught.value)
 
@@ -159,7 +61,7 @@ def test_the_same_preprocessing_may_be_said_again(own):
 
 def test_what_a_foreign_checkpoint_does_not_record_is_asked_for(tmp_path):
     path = saved(tmp_path / "foreign.ckpt", {"backbone": conv(1.0)})
-    with pytest.raises(ValueError, match=r"arguments backbone, mean, std$"):
+    with pytest.raises(ValueError, match=r"`backbone`, `mean`, `std` but got none; "):
         freeze(path, image_size=16)
 
 
@@ -176,7 +78,7 @@ def test_a_partial_state_dict_is_refused_naming_the_keys(tmp_path):
     state["layers.9.weight"] = torch.zeros(1)
     state["layers.0.0.weight"] = torch.zeros(16, 1, 3, 3)
     torch.save(state, tmp_path / "partial.pt")
-    with pytest.raises(ValueError, match="not those of a SmallConvNet") as caught:
+    with pytest.raises(ValueError, match="weights of a SmallConvNet in") as caught:
         freeze(tmp_path / "partial.pt", "small-convnet", **PREPROCESSING)
     message = str(caught.value)
     assert "1 missing: layers.2.1.bias" in message
@@ -196,48 +98,49 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         freeze(path, conv(0.0), **PREPROCESSING)
 
 
-def cut_at(share):
-    def write(path):
-        whole = saved(path, {"backbone": conv(1.0)}).read_bytes()
-        path.write_bytes(whole[: int(share * len(whole))])
-
-    return write
-
-
-class Payload:
-    def __reduce__(self):
-        return (print, ("this must never run",))
+def test_an_encoder_for_images_of_any_size(tmp_path):
+    torch.save(create_encoder("small-convnet").state_dict(), tmp_path / "plain.pt")
+    encoder = freeze(
+        tmp_path / "plain.pt", "small-convnet", any_size=True, **PREPROCESSING
+    )
+    assert encoder(torch.zeros(1, 40, 56, 3, dtype=torch.uint8)).shape == (1, 96)
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        *(cut_at(share) for share in (0.0, 0.01, 0.3, 0.6, 0.9, 0.999)),
-        lambda path: path.write_bytes(pickle.dumps({"state_dict": {"a": 1}})),
-        lambda path: path.write_bytes(pickle.dumps(Payload())),
-        lambda path: torch.save({"state_dict": Payload()}, path),
-        lambda path: torch.save(conv(1.0), path),
-        lambda path: torch.save([1, 2], path),
-        lambda path: torch.save({"state_dict": {}}, path),
-        lambda path: path.write_text("epoch: 3\n"),
-        lambda path: path.write_bytes(bytes(range(256)) * 40),
-    ],
-)
-def test_what_is_no_checkpoint_is_refused(tmp_path, write, capsys):
-    path = tmp_path / "broken.ckpt"
-    write(path)
-    with pytest.raises(ValueError, match=r"broken\.ckpt.*expected a Lightning"):
-        freeze(path, conv(0.0), **PREPROCESSING)
-    assert "never run" not in capsys.readouterr().out
+RECORD = {
+    "in_channels": 3,
+    "image_size": 16,
+    "mean": [0.5, 0.4, 0.3],
+    "std": [0.25, 0.25, 0.25],
+}
 
 
-def test_a_missing_checkpoint(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.ckpt"):
-        freeze(tmp_path / "none.ckpt")
+RECIPES = sorted(host().contributions("recipe"))
 
 
-def test_the_folder_of_a_run(tmp_path):
-    with pytest.raises(
-        IsADirectoryError, match=r"is a folder; .* a run's is last\.ckpt"
-    ):
-        freeze(tmp_path)
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_gives_its_encoder_and_no_copy_of_it(name, tmp_path):
+    recipe = create_recipe(name, encoder="small-convnet", image_size=16)
+    # Give every network weights of its own, because copies start as equals.
+    for module in recipe.modules():
+        for tensor in (*module.parameters(recurse=False), *module.buffers(False)):
+            if tensor.is_floating_point():
+                nn.init.uniform_(tensor, 0.5, 1.5)
+    path = tmp_path / "any.ckpt"
+    record = {**RECORD, "encoder": recipe.encoder_name}
+    torch.save({"state_dict": recipe.state_dict(), "rkdo": record}, path)
+    encoder = freeze(path)
+    found = encoder.backbone.state_dict()
+    assert found.keys() == recipe.backbone.state_dict().keys()
+    for key, value in recipe.backbone.state_dict().items():
+        assert torch.equal(found[key], value)
+    copies = [
+        child
+        for child in recipe.children()
+        if child is not recipe.backbone and child.state_dict().keys() == found.keys()
+    ]
+    momentum = {"byol", "moco", "dino", "mean-teacher"}
+    assert len(copies) == (name in momentum)
+    for copy in copies:
+        assert not torch.equal(next(copy.parameters()), next(encoder.parameters()))
+    assert encoder.dim == recipe.backbone(torch.zeros(2, 3, 16, 16)).shape[1]
+    assert export_onnx(encoder, tmp_path / "any.onnx").passed

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from rkdo_plugin.export.encoder.images import resize
+from rkdo_plugin.export.encoder.images import resize, sample_images
 
 
 def picture(width, height, mode="RGB"):
@@ -43,7 +43,7 @@ def test_every_8_bit_mode_is_converted(mode):
 
 def test_16_bit_pixels_are_refused_rather_than_clipped():
     deep = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
-    with pytest.raises(ValueError, match="8 bits a channel but got PIL mode 'I"):
+    with pytest.raises(ValueError, match="8 bits for each channel but got PIL mode 'I"):
         resize(deep, 8, 1)
     with pytest.raises(ValueError, match="mode 'F'"):
         resize(Image.new("F", (8, 8)), 8, 1)
@@ -56,7 +56,9 @@ def test_other_numbers_of_channels_are_refused():
 
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000)])
 def test_a_strip_that_would_fill_the_memory_is_refused(size):
-    with pytest.raises(ValueError, match="at most 100000000 pixels once resized but"):
+    with pytest.raises(
+        ValueError, match="at most 100,000,000 pixels after the resize but"
+    ):
         resize(Image.new("RGB", size), 224, 3)
 
 
@@ -65,3 +67,12 @@ def test_a_strip_may_have_as_many_pixels_as_the_limit(monkeypatch):
     assert resize(Image.new("L", (3, 1)), 8, 1).shape == (8, 8, 1)
     with pytest.raises(ValueError, match="but got 32 x 8 from 4 x 1"):
         resize(Image.new("L", (4, 1)), 8, 1)
+
+
+def test_sample_images_are_smooth_and_differ():
+    images = sample_images(43, 32, 3).astype(float)
+    steps = np.abs(np.diff(images, axis=1))
+    assert np.median(steps) < 15 < images.std()  # white noise steps by 75
+    flat = images.reshape(43, -1)
+    distance = np.abs(flat[:, None] - flat).mean(axis=2) + 255 * np.eye(43)
+    assert distance.min() > 5

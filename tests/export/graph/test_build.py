@@ -1,21 +1,21 @@
-"""Encoders of images of any height and width."""
+"""The graph of an encoder, for one image size or for any, by either exporter."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torchvision
+from graphs import ON_THE_CPU, kinds, run
 from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import (
-    CUDASettings,
     EmbeddingSession,
     Encoder,
     ParityError,
     export_onnx,
-    freeze,
-    verify,
 )
+from rkdo_plugin.export.graph import build
 
 PREPROCESSING = {"image_size": 32, "mean": [0.48, 0.45, 0.41], "std": [0.23] * 3}
 
@@ -56,59 +56,84 @@ def test_embeddings_of_any_height_and_width(exported, sides):
     np.testing.assert_allclose(session.embed(images), expected, atol=1e-6)
 
 
-def test_other_sizes_are_compared_where_both_make_the_same_of_them(tmp_path):
-    backbone = create_encoder("small-convnet")
-    files = {name: tmp_path / f"{name}.onnx" for name in ("one", "any", "resizing")}
-    export_onnx(Encoder(backbone, **PREPROCESSING), files["one"])
-    export_onnx(any_size(backbone), files["any"])
-    export_onnx(Encoder(backbone, **PREPROCESSING), files["resizing"], resize=True)
-    for file in files.values():
-        for reference in files.values():
-            assert verify(file, EmbeddingSession(reference, "cpu")).passed
-
-
-def test_what_is_still_refused(exported):
-    for embed, array in ((exported[1].embed, np.zeros), (exported[0], torch.zeros)):
-        dtype = np.uint8 if array is np.zeros else torch.uint8
-        with pytest.raises(
-            ValueError, match=r"\(B, H, W, 3\) but got \(1, 32, 32, 1\)"
-        ):
-            embed(array((1, 32, 32, 1), dtype=dtype))
-        with pytest.raises(ValueError, match=r"but got \(1, 0, 32, 3\)"):
-            embed(array((1, 0, 32, 3), dtype=dtype))
-
-
-def test_a_network_of_one_size_is_refused():
-    vit = torchvision.models.VisionTransformer(32, 16, 1, 2, 24, 48)
-    with pytest.raises(ValueError, match=r"on 32 x 65 pixels it gives: Wrong image"):
-        any_size(vit)
-
-
 def test_a_size_that_the_graph_took_for_a_constant_fails_the_gate(tmp_path):
-    # It takes any size in PyTorch, and pads it to whole windows.
+    # In PyTorch it accepts any size, and pads it to whole windows.
     swin = torchvision.models.SwinTransformer([4, 4], 8, [2], [2], [4, 4])
     swin.head = nn.Identity()
-    with pytest.raises(ParityError, match="the file does not run"):
+    with pytest.raises(ParityError, match=r"swin\.onnx to run but got"):
         export_onnx(any_size(swin), tmp_path / "swin.onnx")
     assert not any(tmp_path.iterdir())
 
 
-def test_freeze_passes_it_on(tmp_path):
-    torch.save(create_encoder("small-convnet").state_dict(), tmp_path / "plain.pt")
-    encoder = freeze(
-        tmp_path / "plain.pt", "small-convnet", any_size=True, **PREPROCESSING
+def test_the_graph_is_portable(small_file):
+    model = onnx.load(small_file)
+    onnx.checker.check_model(model, full_check=True)
+    assert [opset.version for opset in model.opset_import] == [18]
+    assert model.ir_version <= 10
+    (image,), (embedding,) = model.graph.input, model.graph.output
+    assert (image.name, embedding.name) == ("image", "embedding")
+    assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    shapes = [value.type.tensor_type.shape.dim for value in (image, embedding)]
+    assert [dim.dim_param or dim.dim_value for dim in shapes[0]] == ["batch", 16, 16, 3]
+    assert [dim.dim_param or dim.dim_value for dim in shapes[1]] == ["batch", 96]
+    # BatchNormalization is folded; a Shape node would run on the CPU under CUDA.
+    assert {"Shape", "BatchNormalization"}.isdisjoint(
+        n.op_type for n in model.graph.node
     )
-    assert encoder(torch.zeros(1, 40, 56, 3, dtype=torch.uint8)).shape == (1, 96)
 
 
-def test_what_is_made_for_one_size_is_refused_before_it_is_made_for_each(tmp_path):
-    export_onnx(any_size(create_encoder("small-convnet")), tmp_path / "any.onnx")
-    graphs = CUDASettings(cuda_graphs=(1,))
-    for provider, settings in (("tensorrt", None), ("cuda", graphs)):
-        with pytest.raises(ValueError, match=r"one size .* but any.onnx takes any"):
-            EmbeddingSession(tmp_path / "any.onnx", provider, settings)
+def test_the_older_exporter_steps_in_behind_the_same_gate(
+    make_small, tmp_path, monkeypatch, oracle, images
+):
+    def fail(*_):
+        raise torch.onnx.OnnxExporterError("not expressible")
+
+    monkeypatch.setattr(build, "_by_dynamo", fail)
+    for name in ("once.onnx", "again.onnx"):
+        assert export_onnx(make_small(), tmp_path / name).passed
+    once, again = (tmp_path / name for name in ("once.onnx", "again.onnx"))
+    assert once.read_bytes() == again.read_bytes()
+    got = EmbeddingSession(once).embed(images)
+    np.testing.assert_allclose(got, oracle(make_small(), images), atol=1e-6)
 
 
-def test_features_that_grow_with_the_image_are_refused():
-    with pytest.raises(ValueError, match="components, and 3072 on a square"):
-        any_size(nn.Flatten())
+def test_code_that_branches_by_pixels_is_refused(tmp_path):
+    """A tracer follows one branch, which all compared pictures may take."""
+
+    class OfBrightness(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3)
+
+        def forward(self, pixels):
+            if pixels.mean() > 1.5:
+                pixels = -pixels
+            return self.conv(pixels).relu().mean((2, 3))
+
+    encoder = Encoder(OfBrightness(), image_size=32, mean=[0.5] * 3, std=[0.25] * 3)
+    with pytest.raises(RuntimeError, match=r"same steps for all .* data-dependent"):
+        export_onnx(encoder, tmp_path / "encoder.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pooling_of_channels_last_maps_is_a_mean():
+    class ChannelsLast(nn.Module):
+        """Pools channels-last maps, as ConvNeXt and Swin do."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(3)
+            nn.init.constant_(self.norm.bias, 2)  # means that are far from zero
+            self.pool = nn.AdaptiveAvgPool2d(1)
+
+        def forward(self, images):
+            maps = self.norm(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            return self.pool(maps).flatten(1)
+
+    encoder = Encoder(ChannelsLast(), image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
+    model = build.to_graph(encoder)
+    assert (ON_THE_CPU | {"Gather"}).isdisjoint(kinds(model))
+    assert not encoder.backbone.pool._forward_pre_hooks
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    expected = encoder(torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_allclose(run(model, images), expected, atol=1e-6)

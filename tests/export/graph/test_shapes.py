@@ -1,29 +1,16 @@
-from collections import Counter
+"""Known shapes become constants, so that a graph can run wholly on a GPU."""
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
+from graphs import ON_THE_CPU, kinds, run
 from torch import nn
 
 from rkdo_plugin import create_encoder
-from rkdo_plugin.export import Encoder, graph
+from rkdo_plugin.export import Encoder
+from rkdo_plugin.export.graph import build
 from rkdo_plugin.export.graph.shapes import write_known_shapes
-
-# What onnxruntime keeps on the CPU under CUDA, or decides by values there.
-ON_THE_CPU = {"Shape", "Size", "NonZero", "If", "Loop", "Scan", "Range", "Unique"}
-
-
-def kinds(model):
-    return Counter(node.op_type for node in model.graph.node)
-
-
-def embed(model, images):
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {"image": images})[0]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +19,7 @@ def embed(model, images):
 def test_graphs_of_convnets_run_wholly_on_a_gpu(name):
     backbone = create_encoder(name).eval()
     encoder = Encoder(backbone, image_size=32, mean=[0.5] * 3, std=[0.5] * 3)
-    assert ON_THE_CPU.isdisjoint(kinds(graph.to_graph(encoder)))
+    assert ON_THE_CPU.isdisjoint(kinds(build.to_graph(encoder)))
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +45,8 @@ def transformer():
     torch.manual_seed(0)
     encoder = Encoder(Transformer(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "write_known_shapes", lambda _: None)
-        return graph.to_graph(encoder)
+        patch.setattr(build, "write_known_shapes", lambda _: None)
+        return build.to_graph(encoder)
 
 
 def test_a_transformers_shapes_become_constants(transformer):
@@ -71,8 +58,8 @@ def test_a_transformers_shapes_become_constants(transformer):
     rng = np.random.default_rng(0)
     for batch in (1, 2, 7):
         images = rng.integers(0, 256, (batch, 16, 16, 3), dtype=np.uint8)
-        expected = embed(transformer, images)
-        np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+        expected = run(transformer, images)
+        np.testing.assert_allclose(run(model, images), expected, atol=1e-6)
 
 
 def test_no_weight_is_lost_or_left_over(transformer):
@@ -84,7 +71,7 @@ def test_no_weight_is_lost_or_left_over(transformer):
 
 
 def test_a_graph_without_computed_shapes_stays_as_it_is(make_small):
-    model = graph.to_graph(make_small())
+    model = build.to_graph(make_small())
     before = list(model.graph.node), list(model.graph.initializer)
     write_known_shapes(model)
     assert (list(model.graph.node), list(model.graph.initializer)) == before
@@ -103,13 +90,13 @@ def test_arithmetic_expands_by_itself():
 
     torch.manual_seed(0)
     encoder = Encoder(Cosine(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
-    model = graph.to_graph(encoder)
+    model = build.to_graph(encoder)
     onnx.checker.check_model(model, full_check=True)
     assert (ON_THE_CPU | {"Expand"}).isdisjoint(kinds(model))
     for batch in (1, 2, 7):
         images = np.random.default_rng(0).integers(0, 256, (batch, 16, 16, 3), np.uint8)
         expected = encoder(torch.from_numpy(images)).detach().numpy()
-        np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+        np.testing.assert_allclose(run(model, images), expected, atol=1e-6)
 
 
 def expanding(*readers, outputs=()):
@@ -171,29 +158,6 @@ def test_what_the_graph_returns_stays_expanded():
     assert kinds(model) == {"Shape": 1, "Expand": 1, "Mul": 1}
 
 
-def test_pooling_of_channels_last_maps_is_a_mean():
-    class ChannelsLast(nn.Module):
-        """What ConvNeXt and Swin hand to their pooling."""
-
-        def __init__(self):
-            super().__init__()
-            self.norm = nn.LayerNorm(3)
-            nn.init.constant_(self.norm.bias, 2)  # means that are far from zero
-            self.pool = nn.AdaptiveAvgPool2d(1)
-
-        def forward(self, images):
-            maps = self.norm(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-            return self.pool(maps).flatten(1)
-
-    encoder = Encoder(ChannelsLast(), image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
-    model = graph.to_graph(encoder)
-    assert (ON_THE_CPU | {"Gather"}).isdisjoint(kinds(model))
-    assert not encoder.backbone.pool._forward_pre_hooks
-    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    expected = encoder(torch.from_numpy(images)).detach().numpy()
-    np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
-
-
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize(
     "repeat",
@@ -222,13 +186,13 @@ def test_what_is_the_same_for_all_images(times, repeat, from_weights):
 
     torch.manual_seed(0)
     encoder = Encoder(Tokens(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
-    model = graph.to_graph(encoder)
+    model = build.to_graph(encoder)
     onnx.checker.check_model(model, full_check=True)
     assert ON_THE_CPU.isdisjoint(kinds(model)) == (times == 1)
     for batch in (1, 3):
         images = np.random.default_rng(0).integers(0, 256, (batch, 16, 16, 3), np.uint8)
         expected = encoder(torch.from_numpy(images)).detach().numpy()
-        np.testing.assert_allclose(embed(model, images), expected, atol=1e-6)
+        np.testing.assert_allclose(run(model, images), expected, atol=1e-6)
 
 
 def test_a_shape_that_two_open_sizes_decide_is_left_computed():
@@ -255,9 +219,9 @@ def test_timms_transformers_can_run_wholly_on_a_gpu(name):
     timm = pytest.importorskip("timm")
     backbone = timm.create_model(name, num_classes=0, img_size=224)
     encoder = Encoder(backbone, image_size=224, mean=[0.5] * 3, std=[0.5] * 3)
-    model = graph.to_graph(encoder)
+    model = build.to_graph(encoder)
     assert ON_THE_CPU.isdisjoint(kinds(model))
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
     with torch.no_grad():
         expected = encoder(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(embed(model, images), expected, atol=1e-5)
+    np.testing.assert_allclose(run(model, images), expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What a session changes in integer convolutions for AMX: nothing that shows."""
+"""A session rewrites integer convolutions for AMX, and no result changes."""
 
 from pathlib import Path
 
@@ -10,12 +10,13 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from rkdo_plugin.export import CPUSettings, EmbeddingSession, Encoder, providers
+from rkdo_plugin.export import CPUSettings, EmbeddingSession, Encoder
 from rkdo_plugin.export.benchmark import photographs
 from rkdo_plugin.export.file.metadata import describe
 from rkdo_plugin.export.graph.build import to_graph
 from rkdo_plugin.export.graph.integers import to_int8
 from rkdo_plugin.export.onnx import as_file
+from rkdo_plugin.export.runtime import providers
 from rkdo_plugin.export.runtime.amx import for_amx, has_amx
 
 SIZE = 24
@@ -25,7 +26,7 @@ SIZE = 24
 def encoder():
     torch.manual_seed(0)
     layers = [
-        nn.Conv2d(3, 32, 3, padding=1),  # 27 products a result
+        nn.Conv2d(3, 32, 3, padding=1),  # 27 products for each result
         nn.ReLU(),
         nn.Conv2d(32, 64, 3, padding=1),  # 288
         nn.ReLU(),
@@ -54,7 +55,7 @@ def lowered(model):
 
 
 def zero_points(model):
-    """Products a result and the zero point of each convolution's weights."""
+    """Products for each result, and the weights' zero point, of each convolution."""
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     made_by = {node.output[0]: node for node in model.graph.node}
     found = []
@@ -78,7 +79,7 @@ def test_large_convolutions_of_one_group_get_another_zero_point(integers):
     "optimize",
     [
         False,
-        # Elsewhere a processor's sums of products may saturate, at other values.
+        # Without AMX a processor's sums of products may saturate.
         pytest.param(True, marks=pytest.mark.skipif(not has_amx(), reason="no AMX")),
     ],
 )
@@ -177,7 +178,7 @@ def test_sessions_lower_weights_where_there_is_amx(
     monkeypatch.setattr(providers, "has_amx", lambda: amx)
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     file = as_file("encoder.onnx", integers, describe(encoder, "int8"))
-    EmbeddingSession(file, "cpu", CPUSettings(optimize=optimize))
+    EmbeddingSession(file, CPUSettings(optimize=optimize))
     (model,) = opened
     assert zero_points(model)[1] == (288, zero)
 

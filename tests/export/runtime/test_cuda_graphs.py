@@ -1,4 +1,4 @@
-"""CUDA graphs without CUDA: a CPU session replays as onnxruntime does with graphs."""
+"""CUDA graphs without CUDA: a session on the CPU replays as CUDA graphs do."""
 
 import threading
 
@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rkdo_plugin.export import (
-    CUDASettings,
-    EmbeddingSession,
-    ProviderError,
-    cuda_graphs,
-)
+from rkdo_plugin.export import CUDASettings, EmbeddingSession, ProviderError
+from rkdo_plugin.export.runtime import cuda_graphs
 from rkdo_plugin.export.runtime import session as sessions
 from rkdo_plugin.export.runtime.cuda_graphs import CapturedRuns
 
@@ -20,7 +16,7 @@ IMAGE = (16, 16, 3)
 
 
 class Replaying:
-    """Runs what a number was first bound to, whatever is bound when it comes again."""
+    """Keeps the first binding of each number, and ignores what is bound later."""
 
     def __init__(self, session):
         self.session, self.captured, self.threads = session, {}, set()
@@ -56,7 +52,7 @@ def session(small_file, plain, replaying):
 
 
 def test_the_session_replays(session, plain, images):
-    """Unlike one that binds what it is given."""
+    """And every batch gets its own embeddings all the same."""
     for part in (images[:4], images[4:8], images[:1], images[1:2], images[:4]):
         expected = plain.embed(part)
         np.testing.assert_array_equal(session.embed(part), expected)
@@ -98,14 +94,14 @@ def test_a_graph_that_replays_something_else_is_found(replaying, plain):
     place = ["cpu", 0, np.float32, list(out.shape), out.data_ptr()]
     stale.bind_output("embedding", *place)
     replaying.captured[1] = stale
-    with pytest.raises(RuntimeError, match="a replay differs from an ordinary run by"):
+    with pytest.raises(RuntimeError, match="an ordinary run but it differs by"):
         CapturedRuns(replaying, (1,), IMAGE, plain.dim, "cpu")
 
 
 def test_each_run_waits_for_copies_and_each_copy_for_the_run(
     session, replaying, images, monkeypatch
 ):
-    """onnxruntime and torch have a stream each on a GPU, and so has the caller."""
+    """On a GPU onnxruntime, torch and the caller have a stream each."""
     steps = []
     run = replaying.run_with_iobinding
     monkeypatch.setattr(cuda_graphs, "wait_for_torch", lambda _: steps.append("wait"))
@@ -161,7 +157,7 @@ def test_settings_reach_the_graphs(small_file, plain, replaying, monkeypatch):
     EmbeddingSession(small_file, "cuda")
     assert arguments == []
     settings = CUDASettings(device=2, cuda_graphs=BATCHES)
-    EmbeddingSession(small_file, "cuda", settings)
+    EmbeddingSession(small_file, settings)
     assert arguments == [replaying, BATCHES, IMAGE, plain.dim, "cuda:2"]
 
 
@@ -172,9 +168,9 @@ def test_what_cannot_be_captured_is_said(small_file, replaying, monkeypatch):
     settings = CUDASettings(cuda_graphs=BATCHES)
     monkeypatch.setattr(sessions, "open_session", lambda *_: replaying)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ProviderError, match="torch finds no GPU to hold CUDA graphs'"):
-        EmbeddingSession(small_file, "cuda", settings)
+    with pytest.raises(ProviderError, match="torch finds no GPU to hold the images of"):
+        EmbeddingSession(small_file, settings)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sessions, "CapturedRuns", fail)
     with pytest.raises(ProviderError, match="CUDA graphs failed: operation not permi"):
-        EmbeddingSession(small_file, "cuda", settings)
+        EmbeddingSession(small_file, settings)

@@ -1,3 +1,5 @@
+"""Tensors are read and written where they are."""
+
 import numpy as np
 import pytest
 import torch

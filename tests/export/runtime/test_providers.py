@@ -1,45 +1,23 @@
-"""onnxruntime's own parsers read our options, on a driver that drives nothing.
-
-The libraries of the CUDA and TensorRT providers load when the libraries they are linked
-with do. Empty ones let them get as far as a GPU: past the parsing of the options.
-"""
+"""Providers with their options, which onnxruntime's own parsers read."""
 
 import os
-import shutil
+import stat
 import subprocess
 import sys
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
+import onnxruntime
 import pytest
+import torch
 
-from rkdo_plugin.export import CUDASettings, TensorRTSettings
+from rkdo_plugin.export import CPUSettings, CUDASettings, TensorRTSettings
+from rkdo_plugin.export.runtime import providers
+from rkdo_plugin.export.runtime.providers import private_folder, provider_options
+from rkdo_plugin.export.runtime.trial import tiny_model
 
-STUBS = {
-    "libcuda.so.1": """
-        int cuTensorMapEncodeTiled(void) { return 999; }
-        int cuInit(unsigned flags) { return 100; }
-        int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
-    """,
-    "libnvonnxparser.so.10": """
-        void *createNvOnnxParser_INTERNAL(void) { return 0; }
-        void *createNvOnnxParserRefitter_INTERNAL(void) { return 0; }
-    """,
-    "libnvinfer.so.10": """
-        static void *nothing(void) { return 0; }
-        static void *methods[64];
-        static void **registry = methods;
-        int getInferLibVersion(void) { return 101601; }
-        void *createInferBuilder_INTERNAL(void) { return 0; }
-        void *createInferRefitter_INTERNAL(void) { return 0; }
-        void *createInferRuntime_INTERNAL(void) { return 0; }
-        void *getPluginRegistry(void) {
-            for (int i = 0; i < 64; i++) methods[i] = (void *)nothing;
-            return &registry;
-        }
-    """,
-}
-
-# Prints a line for each of OPTIONS, tried alone: what became of it.
+# Tries each of the options alone, and prints a line about it.
 PROGRAM = """
 from pathlib import Path
 from rkdo_plugin.export.runtime.providers import ProviderError, open_session
@@ -61,21 +39,9 @@ for name, value in {options}.items():
 """
 
 
-@pytest.fixture(scope="module")
-def stubs(tmp_path_factory):
-    if sys.platform != "linux" or shutil.which("cc") is None:
-        pytest.skip("needs Linux and a C compiler")
-    folder = tmp_path_factory.mktemp("stubs")
-    for name, source in STUBS.items():
-        (folder / "stub.c").write_text(source)
-        command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", name]
-        subprocess.run([*command, "stub.c"], cwd=folder, check=True)
-    return folder
-
-
 @pytest.fixture
 def attempt(stubs, tmp_path):
-    """What onnxruntime says of each option alone."""
+    """A function that tells what onnxruntime says about each option alone."""
 
     def attempt(kind, options):
         arguments = f"cache=Path({str(tmp_path)!r})" if kind[0] == "T" else ""
@@ -103,7 +69,7 @@ TENSORRT = TensorRTSettings(workspace=2**30).options((2, 2, 3), Path("cache"))
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        # The parser of the number asks the driver whether there is such a GPU.
+        # device_id is left out: its parser asks the driver if there is such a GPU.
         ("CUDASettings", {k: v for k, v in CUDA.items() if k != "device_id"}),
         ("TensorRTSettings", TENSORRT),
     ],
@@ -129,25 +95,82 @@ def test_every_option_is_one_that_onnxruntime_takes(kind, options, attempt):
 def test_a_refused_option_is_named_with_its_provider(kind, options, attempt):
     ((option, value),) = options.items()
     provider = kind.removesuffix("Settings").lower()
-    expected = f"Expected provider '{provider}' but onnxruntime refused its option "
-    assert f"{expected}{option} = '{value}': " in attempt(kind, options)[option]
+    expected = f"onnxruntime refused its option {option} = "
+    error = attempt(kind, options)[option]
+    assert f"Expected provider '{provider}' to load but {expected}'{value}': " in error
 
 
-def test_a_driver_without_a_gpu_is_reported_as_what_it_is(stubs, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "rkdo_plugin.cli.main",
-        "doctor",
-        "--provider",
-        "cuda",
+IMAGE, CONTENT = (224, 224, 3), b"an encoder"
+
+
+def options(settings, content=CONTENT):
+    """The options of the first provider."""
+    return provider_options(settings, IMAGE, content)[0][1]
+
+
+@pytest.fixture
+def tensorrt(tmp_path):
+    return TensorRTSettings(cache=tmp_path)
+
+
+def test_the_cpu_is_never_a_second_choice(tensorrt):
+    names = [
+        [name for name, _ in provider_options(settings, IMAGE, CONTENT)]
+        for settings in (CPUSettings(), CUDASettings(), tensorrt)
     ]
-    environment = os.environ | {"LD_LIBRARY_PATH": str(stubs)}
-    child = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert child.returncode == 1
-    for found in ("supports CUDA 13.0", "TensorRT         10.16.1", "loads, and yet"):
-        assert found in child.stdout
-    assert child.stdout.count("CUDA failure ") == 3  # two trials and the advice
-    assert child.stderr == "rkdo: Expected provider 'cuda' to load but it does not\n"
+    assert names == [
+        ["CPUExecutionProvider"],
+        ["CUDAExecutionProvider"],
+        ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
+    ]
+
+
+def test_nodes_that_tensorrt_leaves_run_on_the_same_gpu(tensorrt):
+    _, (_, cuda) = provider_options(replace(tensorrt, device=2), IMAGE, CONTENT)
+    assert cuda == options(CUDASettings(device=2))
+
+
+def test_engines_lie_apart_by_model_versions_and_gpu(tensorrt, monkeypatch, tmp_path):
+    def folder(content=CONTENT):
+        found = options(tensorrt, content)
+        assert found["trt_timing_cache_path"] == found["trt_engine_cache_path"]
+        return Path(found["trt_engine_cache_path"])
+
+    folders = [folder(), folder(b"another")]
+    monkeypatch.setattr(onnxruntime, "__version__", "9.9.9")
+    folders.append(folder())
+    monkeypatch.setattr(providers, "tensorrt_version", lambda: "10.16.1")
+    folders.append(folder())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA L4 / PCIe")
+    folders.append(folder())
+    assert len(set(folders)) == 5
+    assert {path.parent for path in folders} == {tmp_path}
+    key = sha256(CONTENT).hexdigest()[:16]
+    assert folders[-1].name == f"{key}-ort9.9.9-trt10.16.1-NVIDIA-L4-PCIe"
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in folders)
+
+
+def test_engines_are_not_read_from_where_others_may_write(tmp_path):
+    tmp_path.chmod(0o777)
+    with pytest.raises(PermissionError, match="only its owner may write to but got"):
+        private_folder(tmp_path)
+
+
+@pytest.mark.parametrize("settings", [CPUSettings, CUDASettings, TensorRTSettings])
+def test_a_gpus_libraries_are_loaded_before_the_session(
+    settings, tmp_path, monkeypatch
+):
+    def open_nothing(*_, **__):
+        steps.append("session")
+        raise RuntimeError("there is no GPU")
+
+    steps = []
+    monkeypatch.setattr(providers, "nvidia_driver", object)
+    monkeypatch.setattr(providers, "preload", steps.append)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_nothing)
+    given = settings(cache=tmp_path) if settings is TensorRTSettings else settings()
+    with pytest.raises(providers.ProviderError, match="there is no GPU"):
+        providers.open_session(tiny_model(), given, (2, 2, 3))
+    first = [] if settings is CPUSettings else [settings.provider]
+    assert steps == [*first, "session"]

@@ -1,16 +1,13 @@
-import stat
+"""Each setting changes the option it is for, and nothing else."""
+
 from dataclasses import replace
-from hashlib import sha256
-from pathlib import Path
 
-import onnxruntime
 import pytest
-import torch
 
-from rkdo_plugin.export import CPUSettings, CUDASettings, TensorRTSettings, providers
-from rkdo_plugin.export.runtime.providers import private_folder, provider_options
-from rkdo_plugin.export.runtime.settings import MAX_BATCH
-from rkdo_plugin.export.runtime.trial import tiny_model
+from rkdo_plugin.export import CPUSettings, CUDASettings, TensorRTSettings
+from rkdo_plugin.export.encoder.images import MAX_BATCH
+from rkdo_plugin.export.runtime.providers import provider_options
+from rkdo_plugin.export.runtime.settings import settings_of
 
 IMAGE, CONTENT = (224, 224, 3), b"an encoder"
 
@@ -23,18 +20,6 @@ def options(settings, content=CONTENT):
 @pytest.fixture
 def tensorrt(tmp_path):
     return TensorRTSettings(cache=tmp_path)
-
-
-def test_the_cpu_is_never_a_second_choice(tensorrt):
-    names = [
-        [name for name, _ in provider_options(settings, IMAGE, CONTENT)]
-        for settings in (CPUSettings(), CUDASettings(), tensorrt)
-    ]
-    assert names == [
-        ["CPUExecutionProvider"],
-        ["CUDAExecutionProvider"],
-        ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
-    ]
 
 
 @pytest.mark.parametrize(
@@ -84,57 +69,6 @@ def test_tensorrt_leaves_precision_to_the_graph(tensorrt):
     assert not [name for name in options(tensorrt) if any(w in name for w in words)]
 
 
-def test_nodes_that_tensorrt_leaves_run_on_the_same_gpu(tensorrt):
-    _, (_, cuda) = provider_options(replace(tensorrt, device=2), IMAGE, CONTENT)
-    assert cuda == options(CUDASettings(device=2))
-
-
-def test_engines_lie_apart_by_model_versions_and_gpu(tensorrt, monkeypatch, tmp_path):
-    def folder(content=CONTENT):
-        found = options(tensorrt, content)
-        assert found["trt_timing_cache_path"] == found["trt_engine_cache_path"]
-        return Path(found["trt_engine_cache_path"])
-
-    folders = [folder(), folder(b"another")]
-    monkeypatch.setattr(onnxruntime, "__version__", "9.9.9")
-    folders.append(folder())
-    monkeypatch.setattr(providers, "tensorrt_version", lambda: "10.16.1")
-    folders.append(folder())
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA L4 / PCIe")
-    folders.append(folder())
-    assert len(set(folders)) == 5
-    assert {path.parent for path in folders} == {tmp_path}
-    key = sha256(CONTENT).hexdigest()[:16]
-    assert folders[-1].name == f"{key}-ort9.9.9-trt10.16.1-NVIDIA-L4-PCIe"
-    assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in folders)
-
-
-def test_engines_are_not_read_from_where_others_may_write(tmp_path):
-    tmp_path.chmod(0o777)
-    with pytest.raises(PermissionError, match="only its owner may write to but got"):
-        private_folder(tmp_path)
-
-
-@pytest.mark.parametrize("settings", [CPUSettings, CUDASettings, TensorRTSettings])
-def test_a_gpus_libraries_are_loaded_before_the_session(
-    settings, tmp_path, monkeypatch
-):
-    def open_nothing(*_, **__):
-        steps.append("session")
-        raise RuntimeError("there is no GPU")
-
-    steps = []
-    monkeypatch.setattr(providers, "nvidia_driver", object)
-    monkeypatch.setattr(providers, "preload", steps.append)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", open_nothing)
-    given = settings(cache=tmp_path) if settings is TensorRTSettings else settings()
-    with pytest.raises(providers.ProviderError, match="there is no GPU"):
-        providers.open_session(tiny_model(), given, (2, 2, 3))
-    first = [] if settings is CPUSettings else [settings.provider]
-    assert steps == [*first, "session"]
-
-
 @pytest.mark.parametrize(
     ("settings", "wrong", "message"),
     [
@@ -163,3 +97,19 @@ def test_settings_out_of_range(settings, wrong, message):
 def test_graphs_are_of_batch_sizes(wrong):
     with pytest.raises(TypeError, match=r"tuple of batch sizes, as \(1, 8, 32\), but"):
         CUDASettings(cuda_graphs=wrong)
+
+
+@pytest.mark.parametrize("settings", [CPUSettings, CUDASettings, TensorRTSettings])
+def test_a_name_stands_for_default_settings(settings):
+    assert settings_of(settings.provider) == settings()
+    other = settings(threads=2) if settings is CPUSettings else settings(device=2)
+    assert settings_of(other) is other
+
+
+def test_what_settings_are_asked_of():
+    with pytest.raises(ValueError, match="auto, cpu, cuda, tensorrt but got 'gpu'"):
+        settings_of("gpu")
+    with pytest.raises(
+        TypeError, match=r"a name or one of CPUSettings, .* but got int"
+    ):
+        settings_of(0)

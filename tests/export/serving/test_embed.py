@@ -1,3 +1,5 @@
+"""Folders of images become Parquet files; what cannot be read is listed."""
+
 import os
 import struct
 import sys
@@ -99,7 +101,7 @@ def test_a_dangling_link_to_an_image_is_listed(session, folder, tmp_path):
 def test_a_pipe_is_listed_rather_than_waited_for(session, folder, tmp_path):
     os.mkfifo(folder / "pipe.png")
     summary = embed_folder(session, folder, tmp_path / "out.parquet")
-    assert summary.unreadable == (("pipe.png", "OSError: no regular file"),)
+    assert summary.unreadable == (("pipe.png", "OSError: not a regular file"),)
 
 
 def forbid(monkeypatch, place):
@@ -123,7 +125,7 @@ def test_a_folder_that_cannot_be_listed_is_listed(
     assert path == "b/deep" and reason.startswith("PermissionError")
     assert summary.images == 8
     forbid(monkeypatch, folder)
-    with pytest.raises(ValueError, match=r"nothing in .*1, \.: PermissionError"):
+    with pytest.raises(ValueError, match=r"none of 1 can .* is \.: PermissionError"):
         embed_folder(session, folder, tmp_path / "none.parquet")
 
 
@@ -165,7 +167,7 @@ def test_an_image_too_large_for_memory_is_listed(
 
 def test_folders_without_images(session, tmp_path):
     output = tmp_path / "embeddings.parquet"
-    with pytest.raises(NotADirectoryError, match="missing"):
+    with pytest.raises(NotADirectoryError, match=r"missing but found no folder"):
         embed_folder(session, tmp_path / "missing", output)
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -175,7 +177,7 @@ def test_folders_without_images(session, tmp_path):
     with pytest.raises(ValueError, match="found none"):
         embed_folder(session, empty, output)
     (empty / "fake.png").write_text("hello")
-    with pytest.raises(ValueError, match=r"nothing in .*first of 1, fake\.png"):
+    with pytest.raises(ValueError, match=r"none of 1 can be read; .* fake\.png"):
         embed_folder(session, empty, output)
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 

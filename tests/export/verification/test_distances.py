@@ -1,8 +1,10 @@
+"""Distances and neighbours against plain loops."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import pairwise_distances
 
-from rkdo_plugin.export.verification.distances import distances, neighborhoods
+from rkdo_plugin.export.verification.distances import distances, neighbor_agreement
 
 
 def embeddings(seed, count=60, noise=0.0):
@@ -43,11 +45,11 @@ def test_neighbors_are_those_of_a_loop():
             votes = np.bincount(labels[order], minlength=3)
             hits[side] += votes.argmax() == labels[row]
         kept.append(len(nearest[0] & nearest[1]) / 10)
-    found = neighborhoods(reference, exported, labels)
+    found = neighbor_agreement(reference, exported, labels)
     assert found.kept == pytest.approx(np.mean(kept), abs=1e-12) and found.kept < 0.9
     assert found.knn == pytest.approx([hit / 60 for hit in hits])
 
 
-def test_few_images_have_no_neighborhoods():
-    assert np.isnan(neighborhoods(embeddings(0, 19), embeddings(0, 19), None).kept)
-    assert neighborhoods(embeddings(0, 20), embeddings(0, 20), None).kept == 1
+def test_few_images_have_no_neighbor_agreement():
+    assert np.isnan(neighbor_agreement(embeddings(0, 19), embeddings(0, 19), None).kept)
+    assert neighbor_agreement(embeddings(0, 20), embeddings(0, 20), None).kept == 1

@@ -1,5 +1,6 @@
+"""Small errors fail the gate, and files that do not run fail, too."""
+
 import copy
-import dataclasses
 
 import numpy as np
 import onnx
@@ -7,8 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from rkdo_plugin.export import Encoder, ParityError, export_onnx, graph, verify
+from rkdo_plugin.export import (
+    EmbeddingSession,
+    Encoder,
+    ParityError,
+    export_onnx,
+    verify,
+)
 from rkdo_plugin.export.encoder.images import sample_images
+from rkdo_plugin.export.file.seal import seal
+from rkdo_plugin.export.graph import build
 
 
 def test_the_right_file_passes_on_images_that_are_given(small_file, make_small, images):
@@ -19,23 +28,8 @@ def test_the_right_file_passes_on_images_that_are_given(small_file, make_small, 
     assert "passed" in str(report)
 
 
-def test_the_batches_that_were_run_are_named(small_file, make_small, images):
-    many = np.resize(images, (43 + 64 + 5, 16, 16, 3))
-    report = verify(small_file, make_small(), many)
-    assert report.batches == (1, 2, 5, 7, 33, 64)
-
-
-def test_the_bounds_of_neighbours_and_their_accuracy_refuse(small_file, make_small):
-    report = verify(small_file, make_small())
-    near = {"precision": "int8", "neighbors_kept": 0.941, "knn": (0.9, 0.8951)}
-    assert all(figure.held for figure in dataclasses.replace(report, **near).figures)
-    for far in ({"neighbors_kept": 0.939}, {"knn": (0.9, 0.8949)}):
-        figures = dataclasses.replace(report, **(near | far)).figures
-        assert [figure.held for figure in figures].count(False) == 1
-
-
 def altered(encoder, change):
-    """What a faulty conversion could have exported instead of the encoder."""
+    """A changed copy of an encoder, as a faulty conversion could export it."""
     wrong = copy.deepcopy(encoder)
     with torch.no_grad():
         change(wrong)
@@ -99,7 +93,7 @@ def test_a_small_error_fails_the_gate(small_file, make_small, change):
     report = verify(small_file, wrong)
     assert not report.passed
     assert report.max_abs > 1e-5, report
-    assert "expected max |difference| <= 1e-05" in str(report)
+    assert "Expected max |difference| to be <= 1e-05" in str(report)
 
 
 @pytest.mark.parametrize("change", CHANGES[:-1])
@@ -123,7 +117,7 @@ def test_an_error_above_the_noise_of_float16_fails_its_gate(
 def test_errors_below_the_noise_of_a_precision_fail_the_float32_gate_before(
     make_small, tmp_path, monkeypatch
 ):
-    other = graph.to_graph(altered(make_small(), wrong_eps))
+    other = build.to_graph(altered(make_small(), wrong_eps))
     monkeypatch.setattr("rkdo_plugin.export.onnx.to_graph", lambda *_, **__: other)
     with pytest.raises(ParityError) as caught:
         export_onnx(make_small(), tmp_path / "half.onnx", precision="fp16")
@@ -146,7 +140,7 @@ def test_an_encoder_that_turned_nan_leaves_no_file(make_small, tmp_path):
     encoder = make_small()
     with torch.no_grad():
         next(encoder.parameters()).fill_(float("nan"))
-    with pytest.raises(ParityError, match="expected finite embeddings") as caught:
+    with pytest.raises(ParityError, match="Expected finite embeddings") as caught:
         export_onnx(encoder, tmp_path / "encoder.onnx")
     assert not caught.value.report.finite
     assert list(tmp_path.iterdir()) == []
@@ -157,7 +151,7 @@ def test_an_encoder_that_gives_zeros_fails(tmp_path):
         def forward(self, images):
             return images.flatten(1) * 0
 
-    with pytest.raises(ParityError, match=r"norm - 1\| <= 1e-06 but got 1"):
+    with pytest.raises(ParityError, match=r"norm - 1\| to be <= 1e-06 but got 1"):
         encoder = Encoder(Dead(), image_size=2, mean=[0.5], std=[0.5])
         export_onnx(encoder, tmp_path / "encoder.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -176,7 +170,7 @@ def test_an_encoder_that_mixes_its_batch_is_still_compared_at_every_size(tmp_pat
 def test_a_file_of_another_dimension_or_size_fails(small_file, make_small):
     flat = Encoder(nn.Flatten(), image_size=16, mean=[0.5] * 3, std=[0.5] * 3)
     (failure,) = verify(small_file, flat).failures
-    assert failure.startswith("Expected 768 components")
+    assert failure.startswith("Expected a file with 768 components")
     (failure,) = verify(small_file, make_small(image_size=20)).failures
     assert failure.endswith("but got (B, 16, 16, 3)") and "(B, 20, 20, 3)" in failure
 
@@ -185,10 +179,12 @@ def test_a_graph_fixed_to_one_batch_size_fails(small_file, make_small, tmp_path)
     model = onnx.load(small_file)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 2
-    onnx.save(model, tmp_path / "fixed.onnx")
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    (tmp_path / "fixed.onnx").write_bytes(seal(model, metadata)[0])
     report = verify(tmp_path / "fixed.onnx", make_small())
     assert not report.passed and np.isnan(report.max_abs)
-    assert "does not run" in str(report)
+    assert report.provider == "nothing" and report.images == 0
+    assert "failed: Expected fixed.onnx to run but got: " in str(report)
 
 
 def test_a_flipped_weight_bit_fails(small_file, make_small, tmp_path):
@@ -214,12 +210,49 @@ def test_bad_arguments(small_file, make_small, tmp_path, images):
         verify(small_file, make_small(), images[:0])
     with pytest.raises(TypeError, match="uint8"):
         verify(small_file, make_small(), images.astype(np.float32))
+    with pytest.raises(ValueError, match=r"shape \(9,\), one for .* but got \(8,\)"):
+        verify(small_file, make_small(), images, labels=[0] * 8)
+    with pytest.raises(ValueError, match="auto, cpu, cuda, tensorrt but got 'gpu'"):
+        verify(small_file, make_small(), images, provider="gpu")
 
 
-def test_sample_images_are_smooth_and_differ():
-    images = sample_images(43, 32, 3).astype(float)
-    steps = np.abs(np.diff(images, axis=1))
-    assert np.median(steps) < 15 < images.std()  # white noise steps by 75
-    flat = images.reshape(43, -1)
-    distance = np.abs(flat[:, None] - flat).mean(axis=2) + 255 * np.eye(43)
-    assert distance.min() > 5
+class Foreign:
+    """Embeds images as a user's own class may do it."""
+
+    image_size = fixed_size = 16
+    channels, dim, normalize, any_size = 3, 96, True, False
+
+    def __init__(self, encoder):
+        self.embed = encoder.embed
+
+
+def test_whatever_embeds_images_can_be_the_reference(small_file, make_small):
+    report = verify(small_file, Foreign(make_small()))
+    assert report.passed and report.compared_with == "Foreign"
+    assert report.parameter_bytes == 0 and report.size_ratio == np.inf
+    assert not verify(small_file, Foreign(make_small(seed=1))).passed
+
+
+def test_the_reference_is_named(small_file, make_small, copied):
+    session = EmbeddingSession(small_file)
+    assert verify(small_file, session).compared_with == (
+        "itself, not its encoder, on cpu"
+    )
+    export_onnx(make_small(), copied.with_name("half.onnx"), precision="fp16")
+    half = verify(copied.with_name("half.onnx"), session)
+    assert half.passed and half.compared_with == "small.onnx on cpu"
+    assert verify(small_file, make_small()).compared_with == (
+        f"its encoder in PyTorch {torch.__version__}"
+    )
+
+
+def test_the_worst_images_come_first(small_file, make_small):
+    images = sample_images(50, 16, 3)
+    report = verify(small_file, make_small(seed=1), images)
+    apart = 1 - (
+        make_small(seed=1).embed(images) * EmbeddingSession(small_file).embed(images)
+    ).sum(axis=1)
+    assert report.worst == tuple(np.argsort(-apart)[:5].tolist())
+    np.testing.assert_allclose(
+        report.worst_one_minus_cosine, np.sort(apart)[:-6:-1], atol=1e-6
+    )

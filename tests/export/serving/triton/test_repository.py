@@ -1,3 +1,5 @@
+"""Versions are added whole, and never overwritten."""
+
 import os
 import shutil
 import tempfile
@@ -8,15 +10,6 @@ import onnx
 import pytest
 
 from rkdo_plugin.export import export_onnx, write_triton_repository
-from rkdo_plugin.export.file.seal import seal
-
-
-@pytest.fixture
-def write(small_file, tmp_path):
-    def call(model=small_file, **options):
-        return write_triton_repository(model, tmp_path / "models", **options)
-
-    return call
 
 
 def tree(folder):
@@ -73,41 +66,9 @@ def test_an_encoder_of_another_image_size_is_refused(write, make_small, tmp_path
     write()
     before = tree(tmp_path / "models" / "encoder")
     export_onnx(make_small(image_size=20), tmp_path / "larger.onnx")
-    with pytest.raises(ValueError, match=r"\[16, 16, 3\], but got .*\[20, 20, 3\]"):
+    with pytest.raises(ValueError, match=r"\[16, 16, 3\], as .* got .*\[20, 20, 3\]"):
         write(tmp_path / "larger.onnx")
     assert tree(tmp_path / "models" / "encoder") == before
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("dims: 96", "dims: [ 128 ]"),
-        ('name: "image"', 'name: "input_0"'),
-        ("data_type: TYPE_FP32", "data_type: TYPE_FP16"),
-        ('"PIL bilinear', '"PIL bicubic'),
-        ('name: "encoder"', "{"),
-    ],
-)
-def test_a_configuration_of_other_promises(write, tmp_path, old, new):
-    config = write().folder.parent / "config.pbtxt"
-    text = config.read_text()
-    assert old in text
-    config.write_text(text.replace(old, new, 1))
-    with pytest.raises(ValueError, match=r"config\.pbtxt"):
-        write()
-    assert not (config.parent / "2").exists()
-
-
-def test_embeddings_that_stop_being_unit_vectors_are_refused(
-    write, small_file, tmp_path
-):
-    write()
-    model = onnx.load(small_file)
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    other = tmp_path / "other.onnx"
-    other.write_bytes(seal(model, metadata | {"rkdo.normalize": "false"})[0])
-    with pytest.raises(ValueError, match=r"rkdo\.normalize .* true, but got false"):
-        write(other)
 
 
 def test_writers_at_once_get_a_version_each(write, tmp_path):
@@ -194,7 +155,7 @@ def test_a_missing_model_changes_nothing(write, tmp_path):
 
 def test_a_repository_that_is_a_file(small_file, tmp_path):
     (tmp_path / "models").write_text("mine")
-    with pytest.raises(OSError, match=r"cannot write to .*models"):
+    with pytest.raises(OSError, match=r"Expected to write to .*models"):
         write_triton_repository(small_file, tmp_path / "models")
     assert (tmp_path / "models").read_text() == "mine"
 
@@ -211,7 +172,7 @@ def test_a_repository_that_is_read_only(small_file):
         if is_root:  # whom no permission stops
             os.seteuid(65534)
         try:
-            with pytest.raises(PermissionError, match=r"cannot write to .*models"):
+            with pytest.raises(PermissionError, match=r"Expected to write to .*models"):
                 write_triton_repository(model, repository)
         finally:
             if is_root:

@@ -1,0 +1,121 @@
+"""A report names each figure, its bound, and what failed."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from torch import nn
+
+from rkdo_plugin import create_encoder
+from rkdo_plugin.export import Encoder, ParityError, Report, export_onnx, verify
+
+
+def test_the_bounds_of_neighbours_and_their_accuracy_refuse(small_file, make_small):
+    report = verify(small_file, make_small())
+    near = {"precision": "int8", "neighbors_kept": 0.941, "knn": (0.9, 0.8951)}
+    assert all(figure.held for figure in dataclasses.replace(report, **near).figures)
+    for far in ({"neighbors_kept": 0.939}, {"knn": (0.9, 0.8949)}):
+        figures = dataclasses.replace(report, **(near | far)).figures
+        assert [figure.held for figure in figures].count(False) == 1
+
+
+def test_places_on_a_map_are_held_to_their_largest_component(tmp_path):
+    backbone = nn.Sequential(create_encoder("small-convnet"), nn.Linear(96, 2))
+    encoder = Encoder(
+        backbone, image_size=16, mean=[0.5] * 3, std=[0.5] * 3, normalize=False
+    )
+    report = export_onnx(encoder, tmp_path / "a.onnx", precision="fp16")
+    assert report.passed and np.isnan(report.max_norm_error)
+    assert report.max_abs > 0
+
+
+@pytest.fixture
+def report():
+    """A report of an int8 file that keeps every bound."""
+    return Report(
+        failures=(),
+        compared_with="its encoder",
+        precision="int8",
+        provider="cpu",
+        max_abs=0.01,
+        max_one_minus_cosine=1e-3,
+        mean_one_minus_cosine=1e-4,
+        max_norm_error=1e-7,
+        neighbors_kept=0.95,
+        knn=(0.9, 0.898),
+        finite=True,
+        batches=(1, 2, 7, 33),
+        images=43,
+        sha256="0" * 64,
+        file_bytes=2500,
+        parameter_bytes=10_000,
+    )
+
+
+def test_the_figures_and_their_bounds_are_printed(report):
+    assert str(report.judged()).splitlines() == [
+        "parity passed on 43 images, batches 1, 2, 7, 33",
+        "int8 on cpu, against its encoder",
+        "  max |difference|     1.0e-02",
+        "  max 1 - cosine       1.0e-03    <= 2e-03",
+        "  mean 1 - cosine      1.0e-04    <= 5e-04",
+        "  max |norm - 1|       1.0e-07    <= 1e-06",
+        "  10 neighbours kept   0.950      >= 0.94",
+        "  10-NN accuracy lost  0.0020, 0.9000 to 0.8980 <= 0.005",
+        "  finite embeddings    yes",
+        "  file                 2,500 bytes, 0.250 of the parameters",
+        "  speed                not measured",
+        "  time                 0.0 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "failure"),
+    [
+        (
+            {"max_one_minus_cosine": 3e-3},
+            "Expected max 1 - cosine to be <= 2e-03 but got 3.0e-03",
+        ),
+        (
+            {"mean_one_minus_cosine": 6e-4},
+            "Expected mean 1 - cosine to be <= 5e-04 but got 6.0e-04",
+        ),
+        (
+            {"max_norm_error": 2e-6},
+            "Expected max |norm - 1| to be <= 1e-06 but got 2.0e-06",
+        ),
+        (
+            {"neighbors_kept": 0.93},
+            "Expected 10 neighbours kept to be >= 0.94 but got 0.930",
+        ),
+        (
+            {"knn": (0.9, 0.89)},
+            "Expected 10-NN accuracy lost to be <= 0.005 but got 0.0100, 0.9000 to "
+            "0.8900",
+        ),
+        (
+            {"finite": False, "max_abs": math.nan},
+            "Expected finite embeddings but got NaN or infinity",
+        ),
+    ],
+)
+def test_each_bound_that_is_missed_is_one_failure(report, change, failure):
+    judged = dataclasses.replace(report, **change).judged()
+    assert not judged.passed and judged.failures == (failure,)
+    assert f"  failed: {failure}" in str(judged)
+    assert str(judged).startswith("parity FAILED")
+    assert str(ParityError(judged)) == str(judged)
+
+
+def test_what_was_not_measured_is_neither_printed_nor_a_failure(report):
+    nan = (math.nan, math.nan)
+    judged = dataclasses.replace(report, knn=nan, neighbors_kept=math.nan).judged()
+    assert judged.passed
+    assert not {"10 neighbours kept", "10-NN accuracy lost"} & {
+        figure.name for figure in judged.figures
+    }
+    stored = json.loads(judged.to_json())
+    assert stored["passed"] and stored["knn"] == [None, None]
+    assert stored["max_abs"] == 0.01 and stored["speed"] is None

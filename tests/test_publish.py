@@ -1,0 +1,103 @@
+"""Files appear whole or not at all, whoever writes to the same place meanwhile."""
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rkdo_plugin import publish as publishing
+from rkdo_plugin.publish import publish, require_writable, write_whole
+
+
+def state(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def no_links(monkeypatch):
+    """A file system without links and without files that have no name."""
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(publishing, "_nameless", lambda _: None)
+
+
+def no_nameless_files(monkeypatch):
+    """A system where every file has a name from the start."""
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+
+
+@pytest.fixture(params=[lambda _: None, no_nameless_files, no_links])
+def system(request, monkeypatch):
+    """Linux with all it offers, and systems that offer less."""
+    request.param(monkeypatch)
+
+
+@pytest.mark.usefixtures("system")
+def test_a_file_appears_and_is_replaced_when_that_is_asked_for(tmp_path):
+    path = tmp_path / "output"
+    write_whole(path, b"first", overwrite=False)
+    with pytest.raises(FileExistsError, match=r"no file at .*output but it exists; "):
+        write_whole(path, b"second", overwrite=False)
+    assert state(tmp_path) == {"output": b"first"}
+    write_whole(path, b"second", overwrite=True)
+    assert state(tmp_path) == {"output": b"second"}
+
+
+@pytest.mark.usefixtures("system")
+def test_a_block_that_raises_leaves_what_was_there(tmp_path):
+    (tmp_path / "output").write_text("precious")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        publish(tmp_path / "output", overwrite=True) as temporary,
+    ):
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert state(tmp_path) == {"output": b"precious"}
+    with publish(tmp_path / "output", overwrite=True) as temporary:
+        temporary.write_text("whole")
+    assert state(tmp_path) == {"output": b"whole"}
+
+
+def test_of_two_exports_to_one_path_at_once_one_succeeds(tmp_path):
+    path, start = tmp_path / "model.onnx", 8
+    contents = [bytes([number]) * 100_000 for number in range(start)]
+
+    def write(content):
+        try:
+            write_whole(path, content, overwrite=False)
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(start) as pool:
+        wrote = list(pool.map(write, contents))
+    assert wrote.count(True) == 1
+    assert path.read_bytes() == contents[wrote.index(True)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("system")
+def test_what_appears_meanwhile_is_not_replaced(tmp_path):
+    with (
+        pytest.raises(FileExistsError, match="pass overwrite to replace it"),
+        publish(tmp_path / "output", overwrite=False) as temporary,
+    ):
+        temporary.write_text("ours")
+        (tmp_path / "output").write_text("precious")
+    assert state(tmp_path) == {"output": b"precious"}
+
+
+def test_places_where_no_file_can_appear_are_refused_beforehand(tmp_path):
+    (tmp_path / "file").touch()
+    for path, error, message in (
+        (tmp_path, IsADirectoryError, "is a folder"),
+        (tmp_path / "file", FileExistsError, "file but it exists"),
+        (tmp_path / "none" / "a", FileNotFoundError, "output folder .*none but got: "),
+        (tmp_path / "file" / "a", NotADirectoryError, "output folder .*file but got: "),
+    ):
+        with pytest.raises(error, match=message):
+            require_writable(path, overwrite=False)
+    assert state(tmp_path) == {"file": b""}
