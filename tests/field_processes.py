@@ -5,7 +5,8 @@ import copy
 import pytorch_lightning as pl
 import torch
 from numbered_samples import Numbers, views
-from tiny_recipes import Recipe, byol, filled_field, trainer
+from quiet_trainer import trainer
+from tiny_recipes import Recipe, byol, filled_field
 from torch.utils.data import DataLoader
 
 from rkdo_plugin import FieldCallback, FieldPairs, IConLoss

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn, tensor
 
 
@@ -198,3 +199,34 @@ def field_target_loss(
         q = softmax(logits)
         total += sum(t * math.log(t / s) for t, s in zip(targets, q, strict=True) if t)
     return total / len(anchors)
+
+
+def labelled_cross_entropy(probabilities: np.ndarray, labels: list[int]) -> float:
+    """Sum over the labelled, divided by the batch, as in Temporal Ensembling."""
+    rows = [-np.log(p[y]) for p, y in zip(probabilities, labels, strict=True) if y >= 0]
+    return sum(rows) / len(labels)
+
+
+def consistency_weight(step: int, steps: int) -> float:
+    """Gaussian ramp-up over the first quarter of the steps."""
+    return math.exp(-5 * (1 - min(1, step / steps / 0.25)) ** 2)
+
+
+def dense_rows(field: nn.Module) -> np.ndarray:
+    """A response field's rows as a stochastic matrix (N, N)."""
+    matrix = np.diag(field.self_mass.double().numpy())
+    for i, (ids, weights) in enumerate(zip(field.ids, field.weights, strict=True)):
+        for j, weight in zip(ids.tolist(), weights.tolist(), strict=True):
+            if j >= 0:
+                matrix[i, j] += weight
+    return matrix
+
+
+def knn_classifier() -> KNeighborsClassifier:
+    """Of 20 neighbours, whose votes weigh exp(cosine / 0.1)."""
+    return KNeighborsClassifier(
+        20,
+        metric="cosine",
+        algorithm="brute",
+        weights=lambda distance: np.exp((1 - distance) / 0.1),
+    )

@@ -3,26 +3,13 @@
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from recipe_steps import fit
 from torch import nn
-from torch.utils.data import DataLoader
 
 from rkdo_plugin import BatchLabels, RecursiveLoss, SwapLoss, create_loss, create_recipe
 
 LABELS = torch.tensor([0, 1, 0, 1, 2, 2])
 BATCH = [[torch.rand(6, 1, 28, 28), torch.rand(6, 1, 28, 28)], LABELS]
-
-
-def fit(recipe, callback, batch=BATCH):
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        callbacks=[callback],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(recipe, DataLoader([batch], batch_size=None))
 
 
 class Seen(nn.Module):
@@ -46,7 +33,7 @@ class Blind(Seen):
 @pytest.mark.parametrize(("name", "calls"), [("simclr", 1), ("byol", 2)])
 def test_every_call_of_a_recipe_gets_the_labels(name, calls):
     criterion = Seen()
-    fit(create_recipe(name, loss=criterion, in_channels=1), BatchLabels())
+    fit(create_recipe(name, loss=criterion, in_channels=1), [BATCH], BatchLabels())
     assert len(criterion.calls) == calls
     for labels in criterion.calls:
         assert torch.equal(labels, LABELS)
@@ -54,7 +41,7 @@ def test_every_call_of_a_recipe_gets_the_labels(name, calls):
 
 def test_a_criterion_that_reads_none_is_left_alone():
     criterion = Blind()
-    fit(create_recipe("simclr", loss=criterion, in_channels=1), BatchLabels())
+    fit(create_recipe("simclr", loss=criterion, in_channels=1), [BATCH], BatchLabels())
     assert criterion.calls == [None]
 
 
@@ -76,7 +63,7 @@ def test_labels_that_are_given_stay():
 def test_a_swapped_loss_gets_them_too(loss):
     recipe = create_recipe("simclr", in_channels=1)
     before = [weight.clone() for weight in recipe.backbone.parameters()]
-    fit(recipe, SwapLoss(loss()))
+    fit(recipe, [BATCH], SwapLoss(loss()))
     after = recipe.backbone.parameters()
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -84,7 +71,7 @@ def test_a_swapped_loss_gets_them_too(loss):
 def test_a_batch_without_labels_is_named():
     recipe = create_recipe("simclr", loss="supcon", in_channels=1)
     with pytest.raises(TypeError, match=r"`targets` to be labels \(6,\).* got none"):
-        fit(recipe, BatchLabels(), [BATCH[0]])
+        fit(recipe, [[BATCH[0]]], BatchLabels())
 
 
 def test_the_labels_make_the_loss():
@@ -94,6 +81,6 @@ def test_the_labels_make_the_loss():
     recipe.criterion.register_forward_hook(
         lambda criterion, args, loss: losses.append((args, loss))
     )
-    fit(recipe, BatchLabels())
+    fit(recipe, [BATCH], BatchLabels())
     (((z0, z1), loss),) = losses
     torch.testing.assert_close(loss, create_loss("supcon")(z0, z1, LABELS))

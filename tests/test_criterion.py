@@ -4,7 +4,8 @@ import pytest
 import torch
 from lightly.loss import NTXentLoss
 from pytorch_lightning import LightningModule
-from tiny_recipes import filled_field, loader_of, trainer
+from quiet_trainer import trainer
+from tiny_recipes import filled_field, loader_of
 from torch import nn
 
 from rkdo_plugin import (

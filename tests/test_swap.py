@@ -16,7 +16,8 @@ from lightly.loss import (
     TiCoLoss,
     VICRegLoss,
 )
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule
+from quiet_trainer import trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -75,23 +76,13 @@ def by_keyword(recipe, z0, z1):
     return recipe.criterion(z_b=z1.detach(), z_a=z0)
 
 
-def trainer(**options):
-    return Trainer(
-        **{
-            "max_steps": 3,
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            **options,
-        }
-    )
-
-
 def batches():
     x = torch.randn(24, 6, generator=torch.manual_seed(0))
     return DataLoader(TensorDataset(x, x + 0.1), batch_size=8)
+
+
+def fit(recipe, *callbacks):
+    trainer(*callbacks, max_steps=3).fit(recipe, batches())
 
 
 LIGHTLYS_CALLS = {
@@ -116,7 +107,7 @@ def test_every_two_tensor_recipe_trains_with_the_swapped_loss(example, loss):
     recipe = Recipe(criterion(), call)
     initial = copy.deepcopy(recipe.encoder), copy.deepcopy(recipe.predictor)
     before = recipe.encoder.weight.clone()
-    trainer(callbacks=[SwapLoss(loss, temperature=0.2)]).fit(recipe, batches())
+    fit(recipe, SwapLoss(loss, temperature=0.2))
     assert isinstance(recipe.criterion, IConLoss | RKDOLoss)
     assert not torch.equal(recipe.encoder.weight, before)
 
@@ -124,7 +115,7 @@ def test_every_two_tensor_recipe_trains_with_the_swapped_loss(example, loss):
     if call is by_keyword:
         expected.call = detached_second
     expected.encoder, expected.predictor = initial
-    trainer().fit(expected, batches())
+    fit(expected)
     assert recipe.losses == expected.losses
 
 
@@ -140,7 +131,7 @@ def test_every_two_tensor_recipe_trains_with_the_swapped_loss(example, loss):
 def test_recipes_with_another_signature_are_refused_before_training(criterion):
     recipe = Recipe(criterion, both)
     with pytest.raises(TypeError) as error:
-        trainer(callbacks=[SwapLoss("rkdo")]).fit(recipe, batches())
+        fit(recipe, SwapLoss("rkdo"))
     message = str(error.value)
     assert "Expected Recipe to call its criterion with two tensors" in message
     assert f"{type(criterion).__name__}.forward" in message
@@ -169,7 +160,7 @@ def test_other_calls_are_refused_at_the_first_step(call, shown):
     with pytest.raises(
         TypeError, match=rf"Expected Recipe .* self\.criterion\(.*{shown}"
     ):
-        trainer(callbacks=[SwapLoss("icon")]).fit(recipe, batches())
+        fit(recipe, SwapLoss("icon"))
     assert torch.equal(recipe.encoder.weight, before)
 
 
@@ -194,7 +185,7 @@ def test_a_swap_outlives_validation_and_a_second_fit():
     recipe = Recipe(NTXentLoss(), both)
     swap = SwapLoss(IConLoss(0.3))
     for _ in range(2):
-        trainer(callbacks=[swap]).fit(recipe, batches())
+        fit(recipe, swap)
         assert recipe.criterion is swap.criterion
     assert len(recipe.criterion._forward_pre_hooks) == 1
 
@@ -219,4 +210,4 @@ class Scaled(IConLoss):
 def test_a_criterion_whose_parameters_no_optimizer_holds_is_refused():
     recipe = Recipe(NTXentLoss(), both)
     with pytest.raises(ValueError, match=r"hold the criterion's parameter 'scale'"):
-        trainer(callbacks=[SwapLoss(Scaled())]).fit(recipe, batches())
+        fit(recipe, SwapLoss(Scaled()))

@@ -13,7 +13,8 @@ from lightly.loss import (
     VICRegLoss,
 )
 from numbered_samples import Numbers, index_of, views
-from tiny_recipes import DIM, History, Recipe, filled_field, loader_of, trainer
+from quiet_trainer import trainer
+from tiny_recipes import DIM, History, Recipe, filled_field, loader_of
 from torch import nn
 from torch.utils.data import DataLoader
 

@@ -5,8 +5,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from oracles import cosine
+from quiet_trainer import trainer
 from scipy.special import rel_entr, softmax
-from tiny_recipes import History, Recipe, filled_field, loader_of, trainer
+from tiny_recipes import History, Recipe, filled_field, loader_of
 
 from rkdo_plugin import (
     ConvergenceMonitor,

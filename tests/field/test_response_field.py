@@ -4,21 +4,12 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import DenseField
+from oracles import DenseField, dense_rows
 from sklearn.neighbors import NearestNeighbors
 
 from rkdo_plugin import ResponseField
 
 TEMPERATURE = 0.2
-
-
-def dense(field):
-    """The field as an N x N matrix."""
-    p = torch.diag(field.self_mass)
-    for sample, (ids, weights) in enumerate(zip(field.ids, field.weights, strict=True)):
-        filled = ids >= 0
-        p[sample, ids[filled].long()] = weights[filled]
-    return p.numpy()
 
 
 def snapshot(field):
@@ -68,7 +59,7 @@ def test_with_all_neighbors_it_is_equation_3(batches, coupling):
     for index, z in batches:
         field.update(index, z)
         reference.update(index.tolist(), z.double().numpy())
-    np.testing.assert_allclose(dense(field), reference.p, atol=1e-5)
+    np.testing.assert_allclose(dense_rows(field), reference.p, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=60)
@@ -101,14 +92,14 @@ def test_an_update_differs_from_equation_3_by_the_mass_cut_off(
     field = small_field(neighbors, coupling)
     for index, z in batches[:-1]:
         field.update(index, z)
-    before = dense(field)
+    before = dense_rows(field)
     index, z = batches[-1]
     field.update(index, z)
     reference = DenseField(8, 4, coupling, TEMPERATURE)
     reference.p = before.astype(float)
     reference.seen = field.valid.numpy()
     reference.embeddings = field.embeddings.double().numpy()
-    after = dense(field)
+    after = dense_rows(field)
     for sample in index.unique().tolist():
         q = reference.q(sample)
         q[np.argsort(-q, kind="stable")[neighbors:]] = 0
@@ -126,9 +117,9 @@ def test_an_update_differs_from_equation_3_by_the_mass_cut_off(
 def test_coupling_0_stores_embeddings_and_moves_no_row():
     field = small_field(3, 0.0)
     field.initialize(torch.randn(8, 5))
-    before = dense(field)
+    before = dense_rows(field)
     field.update(torch.tensor([1, 2]), torch.randn(2, 4))
-    np.testing.assert_array_equal(dense(field), before)
+    np.testing.assert_array_equal(dense_rows(field), before)
     assert field.valid.tolist() == [i in (1, 2) for i in range(8)]
 
 
@@ -210,7 +201,7 @@ def test_row_entropy_is_scipys():
     field = small_field(3, 0.5)
     field.update(torch.arange(8), torch.randn(8, 4))
     np.testing.assert_allclose(
-        field.row_entropy(), scipy.stats.entropy(dense(field), axis=1), atol=1e-5
+        field.row_entropy(), scipy.stats.entropy(dense_rows(field), axis=1), atol=1e-5
     )
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 from oracles import field_target_loss
-from tiny_recipes import DIM, Recipe, filled_field, loader_of, trainer
+from quiet_trainer import trainer
+from tiny_recipes import DIM, Recipe, filled_field, loader_of
 
 from rkdo_plugin import FieldCallback, FieldTargetLoss, IConLoss, ResponseField, rowwise
 

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 from runs import train
 
@@ -16,3 +18,23 @@ def uninterrupted(tmp_path_factory, settings):
         folders[recipe] = tmp_path_factory.mktemp(recipe)
         train(recipe, out=str(folders[recipe]), workers=0, **settings)
     return folders
+
+
+@pytest.fixture(scope="session")
+def run_with_field(tmp_path_factory):
+    """The folder of a run on the first 200 digits, made once for each start."""
+
+    @functools.cache
+    def run(start, epochs, **options):
+        return train(
+            loss="icon",
+            out=str(tmp_path_factory.mktemp(start)),
+            epochs=epochs,
+            limit=200,
+            batch_size=64,
+            workers=0,
+            field=start,
+            field_options=options,
+        ).folder
+
+    return run

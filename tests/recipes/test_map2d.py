@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from runs import train
+from runs import assert_equal, train, weights
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -107,12 +107,7 @@ def test_features_of_a_trained_run_are_frozen(uninterrupted):
 
 def test_a_second_run_has_the_same_weights(run, tmp_path):
     train("map2d", out=str(tmp_path / "again"), workers=0, **SETTINGS)
-    saved = [
-        torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
-        for folder in (run, tmp_path / "again")
-    ]
-    for name, value in saved[0].items():
-        assert torch.equal(value, saved[1][name]), name
+    assert_equal(weights(run), weights(tmp_path / "again"))
 
 
 class Places(torch.nn.Module):

@@ -1,11 +1,10 @@
-import gzip
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torchvision
+from idx_files import fashion
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -46,36 +45,6 @@ def test_mean_and_std_are_those_of_the_training_images(name):
     np.testing.assert_allclose(data.std, pixels.std((0, 1, 2)), atol=0.005)
 
 
-def test_limit_keeps_the_first_images():
-    everything = load_data("digits")
-    limited = load_data("digits", limit=7)
-    for one, other in zip(
-        as_arrays(limited.train, 28), as_arrays(everything.train, 28), strict=True
-    ):
-        np.testing.assert_array_equal(one, other[:7])
-    assert len(limited.test) == 360
-
-
-def idx(array):
-    dimensions = struct.pack(f">{array.ndim}i", *array.shape)
-    return b"\0\0\x08" + bytes([array.ndim]) + dimensions + array.tobytes()
-
-
-def fashion(folder, pack=False):
-    """Four training and two test images as the original files."""
-    folder.mkdir(parents=True)
-    written = {}
-    for part, count in (("train", 4), ("t10k", 2)):
-        images = RANDOM.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = np.arange(count, dtype=np.uint8)
-        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
-            content = gzip.compress(idx(array)) if pack else idx(array)
-            suffix = ".gz" if pack else ""
-            (folder / f"{part}-{name}-ubyte{suffix}").write_bytes(content)
-        written[part] = images
-    return written
-
-
 @pytest.mark.parametrize("inside", ["fashion-mnist", "FashionMNIST/raw", "."])
 @pytest.mark.parametrize("pack", [False, True])
 def test_fashion_mnist_is_read_from_idx_files(tmp_path, inside, pack):
@@ -94,13 +63,6 @@ def test_torchvision_reads_the_same_files_alike(tmp_path):
     assert len(ours) == len(theirs)
     for (image, label), (their_image, their_label) in zip(ours, theirs, strict=True):
         assert (image.tobytes(), label) == (their_image.tobytes(), their_label)
-
-
-def test_the_environment_variable_comes_first(tmp_path, monkeypatch):
-    written = fashion(tmp_path / "fashion-mnist")
-    monkeypatch.setenv("RKDO_DATA", str(tmp_path))
-    pixels, _ = as_arrays(load_data("fashion-mnist").train, 28)
-    np.testing.assert_array_equal(pixels[..., 0], written["train"])
 
 
 def test_a_cut_idx_file(tmp_path):
@@ -176,14 +138,3 @@ def test_stl10(tmp_path, any_checksum):
     train, labels = as_arrays(data.train, data.image_size)
     np.testing.assert_array_equal(train, pixels.transpose(0, 3, 2, 1))
     np.testing.assert_array_equal(labels, [9, 0])
-
-
-@pytest.mark.parametrize("limit", [0, -1])
-def test_limit_below_one(limit):
-    with pytest.raises(ValueError, match=f"at least 1 but got {limit}"):
-        load_data("digits", limit=limit)
-
-
-def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no data named 'mnist'.*cifar10.*digits"):
-        load_data("mnist")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.neighbors import KNeighborsClassifier
+from oracles import knn_classifier
 
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import as_arrays
@@ -22,12 +22,7 @@ def blobs(count, seed):
 def test_knn_is_scikit_learns_weighted_by_the_exponential_of_the_cosine():
     train, train_labels = blobs(500, seed=1)
     test, test_labels = blobs(2500, seed=2)  # more than one chunk of queries
-    oracle = KNeighborsClassifier(
-        20,
-        metric="cosine",
-        algorithm="brute",
-        weights=lambda distance: np.exp((1 - distance) / 0.1),
-    ).fit(train, train_labels)
+    oracle = knn_classifier().fit(train, train_labels)
     expected = oracle.score(test, test_labels)
     assert 0.5 < expected < 0.95
     accuracy = knn_accuracy(train, train_labels, test, test_labels)
@@ -59,12 +54,7 @@ def test_evaluate_scores_the_embedding_of_train_and_test():
     (train, train_labels), (test, test_labels) = (
         as_arrays(part, 28) for part in (data.train, data.test)
     )
-    oracle = KNeighborsClassifier(
-        20,
-        metric="cosine",
-        algorithm="brute",
-        weights=lambda distance: np.exp((1 - distance) / 0.1),
-    ).fit(train.reshape(300, -1), train_labels)
+    oracle = knn_classifier().fit(train.reshape(300, -1), train_labels)
     expected = oracle.score(test.reshape(360, -1), test_labels)
     assert scores["knn"] == pytest.approx(expected, abs=1 / 360)
     assert scores["linear"] > 0.85

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import dense_rows
 
 from rkdo_plugin.field import ResponseField
 from rkdo_plugin.recipes.field.purity import (
@@ -29,16 +30,6 @@ def random_field(seed, num_samples=12, neighbors=3):
         field.weights[i, :count] = torch.from_numpy(mass[1:]).sort(descending=True)[0]
         field.self_mass[i] = float(mass[0])
     return field
-
-
-def dense(field):
-    """The rows as a stochastic matrix (N, N)."""
-    matrix = np.diag(field.self_mass.double().numpy())
-    for i, (ids, weights) in enumerate(zip(field.ids, field.weights, strict=True)):
-        for j, weight in zip(ids.tolist(), weights.tolist(), strict=True):
-            if j >= 0:
-                matrix[i, j] += weight
-    return matrix
 
 
 @given(st.integers(0, 2**32), st.integers(1, 4))
@@ -90,7 +81,7 @@ def test_chance_is_the_share_of_pairs_of_one_class(labels):
 @settings(max_examples=25, deadline=None)
 def test_moved_mass_is_the_total_variation_of_the_dense_rows(seed, other):
     field, start = random_field(seed), random_field(other)
-    expected = np.abs(dense(field) - dense(start)).sum(axis=1) / 2
+    expected = np.abs(dense_rows(field) - dense_rows(start)).sum(axis=1) / 2
     moved = moved_mass(field, start)
     np.testing.assert_allclose(moved, expected, atol=1e-6)
     np.testing.assert_allclose(moved_mass(field, field), 0, atol=1e-6)

@@ -1,4 +1,7 @@
+"""A run that was stopped, or killed, and resumed equals one that never was."""
+
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -6,42 +9,45 @@ import sys
 
 import pytest
 import pytorch_lightning as pl
-import torch
-from runs import train
+from runs import CtrlC, assert_equal, saved, state, train
+
+SCRIPT = """
+import sys
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
+from rkdo_plugin.recipes.training.train import train
+settings = RunSettings(epochs=2000, batch_size=64, limit=256)
+train(settings, sys.argv[1], Execution(workers=2, progress=False))
+"""
+KILLED = """
+import json, os, signal, sys
+import pytorch_lightning as pl
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
+from rkdo_plugin.recipes.training.train import train
+
+class Kill(pl.Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+settings = RunSettings(**json.loads(sys.argv[2]))
+execution = Execution(workers=0, checkpoint_every=2, progress=False)
+train(settings, sys.argv[1], execution, callbacks=[Kill()])
+"""
 
 
 def assert_same_run(folder, other):
-    one, two = (
-        torch.load(run / "last.ckpt", weights_only=True) for run in (folder, other)
-    )
+    one, two = saved(folder), saved(other)
     assert one["global_step"] == two["global_step"] == 12
-    for name, weight in one["state_dict"].items():
-        assert torch.equal(weight, two["state_dict"][name]), name
-    for states in zip(
-        one["optimizer_states"][0]["state"].values(),
-        two["optimizer_states"][0]["state"].values(),
-        strict=True,
-    ):
-        for name in states[0]:
-            assert torch.equal(states[0][name], states[1][name]), name
-    assert one["lr_schedulers"] == two["lr_schedulers"]
+    for part in ("state_dict", "lr_schedulers"):
+        assert_equal(one[part], two[part])
+    optimizers = (run["optimizer_states"][0]["state"] for run in (one, two))
+    assert_equal(*optimizers)
     assert read_metrics(folder) == read_metrics(other)
 
 
 def read_metrics(folder):
     with (folder / "metrics.csv").open() as file:
         return [(int(row["step"]), row["train_loss"]) for row in csv.DictReader(file)]
-
-
-class CtrlC(pl.Callback):
-    """Sends this process the signal of Ctrl-C during the step of a given number."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +71,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
             callbacks=[CtrlC(step)],
             **settings,
         )
-    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == step + 1
+    assert saved(tmp_path)["global_step"] == step + 1
     train(recipe, out=str(tmp_path), workers=resumed_workers, resume=True, **settings)
     assert_same_run(uninterrupted[recipe], tmp_path)
 
@@ -98,15 +103,6 @@ def test_a_crash_resumes_from_the_last_epoch(uninterrupted, tmp_path, settings):
     assert_same_run(uninterrupted["simclr"], tmp_path)
 
 
-SCRIPT = """
-import sys
-from rkdo_plugin.recipes.training.settings import Execution, RunSettings
-from rkdo_plugin.recipes.training.train import train
-settings = RunSettings(epochs=2000, batch_size=64, limit=256)
-train(settings, sys.argv[1], Execution(workers=2, progress=False))
-"""
-
-
 def test_ctrl_c_in_a_terminal_reaches_workers_too(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
@@ -124,8 +120,7 @@ def test_ctrl_c_in_a_terminal_reaches_workers_too(tmp_path):
         process.kill()
     assert "KeyboardInterrupt: stopped after step" in errors
     assert process.returncode == -signal.SIGINT  # Python's way to end on Ctrl-C
-    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert f"stopped after step {saved['global_step']} of 8000" in errors
+    assert f"stopped after step {saved(tmp_path)['global_step']} of 8000" in errors
 
 
 def test_the_seed_decides(uninterrupted, tmp_path, settings):
@@ -134,3 +129,16 @@ def test_the_seed_decides(uninterrupted, tmp_path, settings):
     train(out=str(tmp_path / "other"), workers=0, seed=1, **settings)
     losses = read_metrics(tmp_path / "other"), read_metrics(tmp_path / "same")
     assert losses[0] != losses[1]
+
+
+def test_killed_mid_epoch_loses_no_more_than_the_steps_since(
+    uninterrupted, tmp_path, settings
+):
+    run = {k: v for k, v in settings.items() if k != "progress"}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(run)]
+    killed = subprocess.run(command, capture_output=True, cwd=tmp_path.parent)
+    assert killed.returncode == -signal.SIGKILL
+    assert state(tmp_path)["global_step"] == 6  # of 4 an epoch
+    train(out=str(tmp_path), resume=True, workers=0, **run)
+    assert_equal(state(tmp_path), state(uninterrupted["simclr"]))
+    assert read_metrics(tmp_path) == read_metrics(uninterrupted["simclr"])

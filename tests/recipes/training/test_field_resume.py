@@ -1,13 +1,11 @@
 """A run with a response field, interrupted anywhere, equals one that never was."""
 
 import csv
-import os
-import signal
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from runs import train
+from runs import CtrlC, assert_equal, saved, train, weights
 
 FIELDS = {
     # One epoch of warm-up, whose rows are filled from the first step on.
@@ -31,15 +29,6 @@ class Partners(pl.Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         self.drawn[trainer.global_step] = batch[2].tolist(), batch[3].tolist()
-
-
-class CtrlC(pl.Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -75,22 +64,8 @@ def read_metrics(folder):
     return found
 
 
-def assert_equal(one, other):
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert_equal(one[name], other[name])
-    elif isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    else:
-        assert one == other
-
-
 def assert_same_run(folder, other):
-    one, two = (
-        torch.load(run / "last.ckpt", weights_only=True) for run in (folder, other)
-    )
+    one, two = saved(folder), saved(other)
     assert one["global_step"] == 12
     for part in ("global_step", "epoch", "state_dict", "loader", "lr_schedulers"):
         assert_equal(one[part], two[part])
@@ -153,10 +128,7 @@ def test_a_field_that_never_moves_leaves_the_run_as_it_was(
             field_options=options,
             **settings,
         )
-        one, two = (
-            torch.load(run / "last.ckpt", weights_only=True) for run in (folder, out)
-        )
-        assert_equal(one["state_dict"], two["state_dict"])
+        assert_equal(weights(folder), weights(out))
 
 
 def test_a_checkpoint_from_before_there_was_a_field_resumes(
@@ -164,19 +136,16 @@ def test_a_checkpoint_from_before_there_was_a_field_resumes(
 ):
     with pytest.raises(KeyboardInterrupt):
         train(out=str(tmp_path), workers=0, callbacks=[CtrlC(5)], **settings)
-    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    del saved["loader"]
-    saved["loops"]["fit_loop"]["state_dict"]["combined_loader"] = [{"step": 6}]
-    torch.save(saved, tmp_path / "last.ckpt")
+    checkpoint = saved(tmp_path)
+    del checkpoint["loader"]
+    loops = checkpoint["loops"]["fit_loop"]["state_dict"]
+    loops["combined_loader"] = [{"step": 6}]
+    torch.save(checkpoint, tmp_path / "last.ckpt")
     config = tmp_path / "config.yaml"
     lines = config.read_text().splitlines()
     config.write_text("\n".join(line for line in lines if "field" not in line))
     train(out=str(tmp_path), workers=0, resume=True, **settings)
-    one, two = (
-        torch.load(run / "last.ckpt", weights_only=True)
-        for run in (uninterrupted["simclr"], tmp_path)
-    )
-    assert_equal(one["state_dict"], two["state_dict"])
+    assert_equal(weights(uninterrupted["simclr"]), weights(tmp_path))
 
 
 def test_a_run_with_another_field_is_not_resumed(whole, settings):

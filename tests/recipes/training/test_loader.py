@@ -1,15 +1,11 @@
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from runs import assert_equal, train
 
-from rkdo_plugin.recipes.data import load_data
-from rkdo_plugin.recipes.training.batches import TwoViews
 from rkdo_plugin.recipes.training.loader import StepLoader
-from rkdo_plugin.recipes.views.transforms import two_views
 
 
 class Draws:
@@ -24,13 +20,6 @@ class Draws:
 
 def batches(loader, epochs):
     return [batch for _ in range(epochs) for batch in loader]
-
-
-def assert_equal(one, other):
-    assert len(one) == len(other)
-    for batch, other_batch in zip(one, other, strict=True):
-        for value, other_value in zip(batch, other_batch, strict=True):
-            assert torch.equal(value, other_value)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -87,26 +76,9 @@ def test_the_step_itself_draws_the_same_with_any_workers():
     assert draws[0] != draws[1]
 
 
-def test_two_views_are_augmented_apart_and_normalised():
-    data = load_data("digits")
-    loader = StepLoader(TwoViews(data.train, two_views(data)), 512, seed=0)
-    (view0, view1), labels, _ = next(iter(loader))
-    assert view0.shape == view1.shape == (512, 1, 28, 28)
-    assert not torch.equal(view0, view1)
-    # Crops keep the statistics about where they are; without the normalisation the
-    # mean would be that of the pixels, 0.31.
-    assert abs(view0.mean()) < 0.3
-    assert 0.7 < view0.std() < 1.3
-    assert labels.bincount().min() > 25
-
-
-def test_colour_images_keep_three_channels():
-    data = replace(
-        load_data("digits"),
-        channels=3,
-        image_size=96,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-    )
-    views = two_views(data)(Image.new("RGB", (120, 100), (200, 30, 90)))
-    assert [view.shape for view in views] == [(3, 96, 96)] * 2
+@pytest.mark.parametrize("batch_size", [0, 257])
+def test_batch_that_does_not_fit(tmp_path, batch_size, settings):
+    changed = {**settings, "batch_size": batch_size}
+    with pytest.raises(ValueError, match=f"from 1 to 256, .* but got {batch_size}"):
+        train(out=str(tmp_path / "run"), **changed)
+    assert not (tmp_path / "run").exists()

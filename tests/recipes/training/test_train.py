@@ -3,17 +3,12 @@ import csv
 import pytest
 import torch
 import yaml
-from runs import train
+from runs import saved, train, weights
 
 from rkdo_plugin.export import Encoder, freeze
 from rkdo_plugin.plugins.create import create_encoder
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate
-from rkdo_plugin.recipes.simclr import SimCLR
-
-
-def weights(checkpoint):
-    return torch.load(checkpoint, weights_only=True)["state_dict"]
 
 
 def test_run_folder(uninterrupted):
@@ -24,9 +19,8 @@ def test_run_folder(uninterrupted):
     with (folder / "metrics.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3", "7", "11"]
     assert list((folder / "tensorboard").glob("events.out.*"))
-    saved = torch.load(folder / "last.ckpt", weights_only=True)
     digits = load_data("digits")
-    assert saved["rkdo"] == {
+    assert saved(folder)["rkdo"] == {
         "recipe": "simclr",
         "settings": {
             "encoder": "small-convnet",
@@ -55,8 +49,7 @@ def test_the_loss_decides(uninterrupted, tmp_path, settings):
     train(out=str(tmp_path), loss_options={"temperature": 0.05}, workers=0, **settings)
     name = "backbone.layers.0.0.weight"
     one, other = (
-        weights(folder / "last.ckpt")[name]
-        for folder in (uninterrupted["simclr"], tmp_path)
+        weights(folder)[name] for folder in (uninterrupted["simclr"], tmp_path)
     )
     assert not torch.equal(one, other)
 
@@ -101,8 +94,29 @@ def test_ten_epochs_of_fashion_mnist_reach_the_measured_accuracy(tmp_path):
     assert scores["knn"] > 0.79
 
 
-def test_a_recipe_loads_from_its_checkpoint(uninterrupted):
-    checkpoint = uninterrupted["simclr"] / "last.ckpt"
-    recipe = SimCLR.load_from_checkpoint(checkpoint)
-    name = "backbone.layers.0.0.weight"
-    assert torch.equal(recipe.state_dict()[name], weights(checkpoint)[name])
+def test_a_finished_run_stays_as_it_is(uninterrupted, settings):
+    folder = uninterrupted["simclr"]
+    before = weights(folder), (folder / "metrics.csv").read_text()
+    with pytest.warns(UserWarning, match="finished already"):
+        run = train(out=str(folder), workers=0, resume=True, **settings)
+    after = weights(folder), (folder / "metrics.csv").read_text()
+    assert before[1] == after[1]
+    for name, weight in before[0].items():
+        assert torch.equal(weight, after[0][name])
+        assert torch.equal(weight, run.recipe.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("precision", "8"), ("strategy", "dpp"), ("augment", "gpu"), ("accumulate", 0)],
+)
+def test_what_lightning_cannot_do_leaves_no_folder(key, value, tmp_path, settings):
+    with pytest.raises(ValueError, match=str(value)):
+        train(out=str(tmp_path / "run"), **settings, **{key: value})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_sync_batchnorm_needs_gpus(tmp_path, settings):
+    with pytest.raises(ValueError, match="GPUs with sync_batchnorm but got none"):
+        train(out=str(tmp_path / "run"), sync_batchnorm=True, **settings)
