@@ -95,7 +95,7 @@ def test_settings_out_of_range(settings, wrong, message):
 
 @pytest.mark.parametrize("wrong", [True, 8, "8", (8.0,), (True,), [8], b"8"])
 def test_graphs_are_of_batch_sizes(wrong):
-    with pytest.raises(TypeError, match=r"tuple of batch sizes, as \(1, 8, 32\), but"):
+    with pytest.raises(TypeError, match=r"batch sizes, such as \(1, 8, 32\), but"):
         CUDASettings(cuda_graphs=wrong)
 
 
