@@ -1,12 +1,14 @@
-"""What it takes to export each of many encoders, and how close and fast the files are.
+"""Export many encoders, and measure how close and how fast the files are.
 
     python benchmarks/encoders.py [NAME ...]
 
-A row of Markdown for each, all of `ENCODERS` if no name is given, in a process of its
-own. The weights are random; normalisations have statistics of photographs and scales
-and shifts of their own, as after training, because a fresh network hides what an export
-gets wrong. The gate is that of `export_onnx`; an encoder that fails gets a row that
-says so. Speeds are of 8 images on one thread, PyTorch and onnxruntime in turn, medians.
+Prints a row of Markdown for each named encoder, or for all of `ENCODERS`. Each encoder
+runs in a process of its own. The gate is that of `export_onnx`. An encoder that fails
+gets a row with the reason.
+
+The weights are random. A fresh network would hide what an export gets wrong, so norms
+get statistics of photographs, and scales and shifts get values as after training.
+Speeds are medians for 8 images on one thread, with PyTorch and onnxruntime in turn.
 """
 
 import statistics
@@ -25,11 +27,11 @@ import onnxruntime
 import timm
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_sample_images
 from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, ParityError, export_onnx
+from rkdo_plugin.export.benchmark import photographs
 from rkdo_plugin.export.verification.side_by_side import BATCHES
 
 ENCODERS = {
@@ -70,7 +72,7 @@ ENCODERS = {
     "timm:resnetv2_50": 224,
     "timm:fastvit_t8": 256,
 }
-RESIZABLE = ("dinov2",)  # those whose own size is another: they take `img_size`
+RESIZABLE = ("dinov2",)  # made for another image size; they take `img_size`
 TIMED_IMAGES = 8
 REPETITIONS = 7
 HEADER = """\
@@ -80,7 +82,7 @@ HEADER = """\
 
 
 def create(name: str, image_size: int) -> nn.Module:
-    """The encoder, made for images of one size."""
+    """Make an encoder for images of one size."""
     model = name.removeprefix("timm:")
     if model != name and any(family in model for family in RESIZABLE):
         network: nn.Module = timm.create_model(
@@ -90,35 +92,21 @@ def create(name: str, image_size: int) -> nn.Module:
     return create_encoder(name)
 
 
-def photographs(count: int, image_size: int) -> NDArray[np.uint8]:
-    """Crops of scikit-learn's two photographs."""
-    generator = np.random.default_rng(0)
-    crops = []
-    for number in range(count):
-        photograph = load_sample_images().images[number % 2]
-        top, left = (
-            generator.integers(0, side - image_size + 1)
-            for side in photograph.shape[:2]
-        )
-        crops.append(photograph[top : top + image_size, left : left + image_size])
-    return np.stack(crops)
-
-
 @torch.no_grad()
 def live_in(backbone: nn.Module, pixels: torch.Tensor) -> None:
-    """Give a fresh network what training would: no ones, no zeros, real statistics."""
+    """Replace a fresh network's ones and zeros, and set real statistics."""
     for name, parameter in backbone.named_parameters():
         if parameter.numel() == 1:
-            continue  # a scale that rightly starts at one value
+            continue  # a single scale, which keeps its value
         if "gamma" in name or "layer_scale" in name:
-            parameter.uniform_(0.1, 0.5)  # starts so small that the branch has no say
+            parameter.uniform_(0.1, 0.5)  # it starts so small that it hides the branch
         elif parameter.ndim == 1 and parameter.eq(1).all():
             parameter.uniform_(0.5, 1.5)
         elif not parameter.any():
             parameter.normal_(0, 0.05)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            module.momentum = 1.0  # the statistics of this pass alone
+            module.momentum = 1.0  # take the statistics of this pass only
     backbone.train()(pixels)
 
 
@@ -152,7 +140,7 @@ def row(name: str, image_size: int) -> str:
 
 
 def speedup(encoder: Encoder, path: Path, images: NDArray[np.uint8]) -> float:
-    """Time of PyTorch over that of onnxruntime, one thread each, interleaved."""
+    """Measure time of PyTorch over time of onnxruntime, one thread, interleaved."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session: Any = onnxruntime.InferenceSession(
@@ -175,7 +163,7 @@ def speedup(encoder: Encoder, path: Path, images: NDArray[np.uint8]) -> float:
 
 
 def main(names: list[str]) -> None:
-    """One process for each encoder: none of them can take the others down."""
+    """Run each encoder in its own process, so that a crash ends only one of them."""
     if len(names) == 2 and names[0] == "--row":
         warnings.simplefilter("ignore")
         print(row(names[1], ENCODERS[names[1]]))
