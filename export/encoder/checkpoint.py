@@ -34,14 +34,15 @@ READ_ERRORS = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read from a checkpoint.
+    """The content of a checkpoint.
 
     Attributes:
         path: The file.
         weights: The state dict. If the file keeps several state dicts under names of
             its own, such as DINO's "student" and "teacher", these names are the first
             part of the keys.
-        record: What our recipes record under "rkdo". Empty for other checkpoints.
+        record: The values that our recipes record under "rkdo". Empty for other
+            checkpoints.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What an encoder is checked for before it is frozen."""
+"""Checks of a backbone and its preprocessing before they are frozen."""
 
 from collections.abc import Sequence
 from numbers import Integral

@@ -1,4 +1,4 @@
-"""What every way to embed images has in common."""
+"""The protocol of everything that embeds images."""
 
 from typing import Protocol
 

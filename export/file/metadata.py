@@ -1,4 +1,4 @@
-"""What an exported file says about itself. docs/export.md has a table of the keys."""
+"""The metadata of an exported file. docs/export.md has a table of the keys."""
 
 import json
 from importlib.metadata import version

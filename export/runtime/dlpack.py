@@ -26,7 +26,7 @@ def require_at_hand(images: SupportsDLPack, device: str) -> Tensor:
     """Return a tensor that shares the images' memory.
 
     Args:
-        images: What the user passed.
+        images: The images that the user passed.
         device: Where the session computes, as torch names it.
 
     Raises:

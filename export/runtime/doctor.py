@@ -29,7 +29,7 @@ TENSORRT_LIBRARIES = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found on this machine.
+    """The state of this machine for onnxruntime, CUDA and TensorRT.
 
     Attributes:
         provider: The provider that was asked for.

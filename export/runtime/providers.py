@@ -53,7 +53,7 @@ class ProviderError(RuntimeError):
     No other provider was tried.
 
     Attributes:
-        reason: What went wrong.
+        reason: Why it failed.
     """
 
     def __init__(self, provider: str, reason: str) -> None:

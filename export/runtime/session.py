@@ -41,8 +41,8 @@ class EmbeddingSession:
     Args:
         path: A file that `export_onnx` wrote, or one that was read already. It is
             checked against its own checksum and its manifest.
-        provider: What computes. "cpu", "cuda" or "tensorrt": this provider with its
-            default settings. `CPUSettings(...)`, `CUDASettings(...)` or
+        provider: The provider that computes. "cpu", "cuda" or "tensorrt": this provider
+            with its default settings. `CPUSettings(...)`, `CUDASettings(...)` or
             `TensorRTSettings(...)`: the provider that they are for. If it does not
             load, that is an error. "auto": CUDA if it loads, otherwise the CPU; the
             attribute `provider` says which.

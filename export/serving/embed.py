@@ -34,7 +34,7 @@ READ_ERRORS = (
 
 @dataclass(frozen=True)
 class EmbeddedFolder:
-    """What `embed_folder` did.
+    """The result of `embed_folder`.
 
     Attributes:
         output: The Parquet file.

@@ -1,4 +1,4 @@
-"""What a verification found."""
+"""The report of a verification: figures, bounds and failures."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ class Figure:
     """One line of a report.
 
     Attributes:
-        name: What was measured.
+        name: Name of the measured quantity.
         value: The measured value, as printed.
         bound: The gate's bound, as printed. Empty if there is none.
         held: Whether the value is within the bound.
@@ -36,7 +36,7 @@ class Report:
     an embedding is not finite, the report fails whatever the other figures are.
 
     Attributes:
-        failures: What was expected and what came, for each check that failed.
+        failures: For each check that failed, the expected and the found value.
         compared_with: The reference, in words.
         precision: Arithmetic inside the graph. It selects the gate.
         provider: The provider that ran the file. "nothing" if the file was not run.
@@ -52,8 +52,9 @@ class Report:
             of its own vote. NaN without labels. This is not the kNN accuracy of `rkdo
             evaluate`, where 20 neighbours from the training images vote on test images,
             weighted by similarity.
-        scale: What `max_abs` is relative to. 1 if the encoder normalises; otherwise the
-            largest component of the reference's embeddings, but at least 1.
+        scale: The number that `max_abs` is relative to. 1 if the encoder normalises;
+            otherwise the largest component of the reference's embeddings, but at least
+            1.
         finite: Whether every component of both sides is finite.
         batches: Batch sizes that were run.
         images: Number of images compared. Fewer than 43 images are repeated.
@@ -223,7 +224,7 @@ class ParityError(RuntimeError):
     An export that raises this error leaves no file.
 
     Attributes:
-        report: What the verification found.
+        report: The report of the verification.
     """
 
     def __init__(self, report: Report) -> None:

@@ -1,1 +1,1 @@
-"""A Triton model repository."""
+"""Write an exported file into a Triton model repository."""

@@ -27,7 +27,7 @@ HEADER = (
 
 @dataclass(frozen=True)
 class TritonVersion:
-    """What `write_triton_repository` added.
+    """The version that `write_triton_repository` added.
 
     Attributes:
         folder: Folder of the new version, REPOSITORY/NAME/NUMBER.
@@ -74,7 +74,7 @@ def write_triton_repository(
             of them once before it reports ready.
         max_queue_delay_microseconds: How long an image may wait for others, in
             microseconds.
-        device: What runs the model, "gpu" or "cpu".
+        device: Device that runs the model, "gpu" or "cpu".
         instances: Copies of the model on each GPU, or on the CPU.
         tensorrt: Let TensorRT run the model. Each start of the server builds an engine,
             which takes minutes.
