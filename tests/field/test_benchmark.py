@@ -1,4 +1,3 @@
-from rkdo_plugin.cli.main import main
 from rkdo_plugin.field.benchmark import field_costs
 
 
@@ -8,10 +7,3 @@ def test_memory_is_rows_and_embeddings():
     embedding = 16 * 2 + 1  # float16, and whether there is one
     scalars = 4 + 8  # active weight, number of updates
     assert cost.mebibytes * 2**20 == 1000 * (row + embedding) + scalars
-
-
-def test_command_prints_a_row_for_each_size(capsys):
-    words = "benchmark field --num-samples [100,200] --batch-sizes [16]"
-    assert main([*words.split(), "--repetitions", "1", "--dim", "8"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[3:5]] == ["100", "200"]

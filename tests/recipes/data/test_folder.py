@@ -84,13 +84,13 @@ def test_a_folder_without_labels_trains_but_does_not_evaluate(tmp_path):
 
 
 def test_empty_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no images .* none of its 0 files"):
+    with pytest.raises(FileNotFoundError, match=r"images in .* none of its 0 files"):
         load_data(str(tmp_path))
 
 
 def test_folder_of_other_files(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(FileNotFoundError, match=r"no images .* none of its 1 files"):
+    with pytest.raises(FileNotFoundError, match=r"images in .* none of its 1 files"):
         load_data(str(tmp_path))
 
 

@@ -185,7 +185,7 @@ def test_a_file_of_other_features_is_refused(content, message, digits, tmp_path)
 
 
 def test_what_is_no_features_is_refused(digits, tmp_path):
-    with pytest.raises(ValueError, match=r"named 'pixel', .* known: one-hot, pixels"):
+    with pytest.raises(ValueError, match=r"one-hot, pixels, .* but got 'pixel'"):
         features_by_name("pixel", digits)
     with pytest.raises(FileNotFoundError, match=r"last\.ckpt"):
         features_by_name(str(tmp_path), digits)
