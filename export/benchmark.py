@@ -14,7 +14,6 @@ import onnx
 import torch
 from sklearn.datasets import load_sample_images
 
-from rkdo_plugin import create_encoder
 from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.images import UInt8Array
 from rkdo_plugin.export.file.metadata import Precision, describe
@@ -25,6 +24,7 @@ from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.runtime.settings import CPUSettings
 from rkdo_plugin.export.verification.report import Report
 from rkdo_plugin.export.verification.side_by_side import BATCHES
+from rkdo_plugin.plugins.create import create_encoder
 
 CALIBRATION = 64  # images
 WARM_UP = 2  # runs of each way that are not counted

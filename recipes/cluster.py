@@ -22,10 +22,9 @@ from rkdo_plugin.recipes.pictures.clusters import draw_clusters
 from rkdo_plugin.recipes.views.plain import plain_view
 from rkdo_plugin.recipes.views.transforms import Views
 
-MOMENTUM = (
-    0.95  # of the moving averages of the heads' losses and of the clusters' sizes
-)
-COLLAPSED = 0.9  # share of the images in one cluster that is worth a warning
+# Momentum of the moving averages of the heads' losses and of the clusters' sizes.
+MOMENTUM = 0.95
+COLLAPSED = 0.9  # With this share of the images in one cluster, a run warns.
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ class ClusterSettings(RecipeSettings):
 class Cluster(Recipe):
     """Assigns images to clusters by their frozen features.
 
-    The encoder stays as it is. Several heads are trained beside each other, and the one
-    of the least loss is used, as k-means uses the best of its restarts. Partners come
+    The encoder is not trained. Several heads are trained beside each other, and the one
+    with the least loss is used, as k-means uses the best of its restarts. Partners come
     from a response field. The criterion is called as `criterion(logits0, logits1)`.
 
     Example:
@@ -142,7 +141,7 @@ class Cluster(Recipe):
         return losses.sum()
 
     def on_train_end(self) -> None:
-        """Say so if nearly all images share one cluster."""
+        """Warn if nearly all images share one cluster."""
         largest = float(self.sizes.max())
         if largest > COLLAPSED:
             warnings.warn(
@@ -156,9 +155,9 @@ class Cluster(Recipe):
         """The clusters beside scikit-learn's k-means on the same features, as a table.
 
         Args:
-            data: Labelled images; k-means, the best of ten starts, is fitted on the
-                training images as the clusters were.
-            folder: Where images of each cluster appear, clusters.png.
+            data: Labelled images. Both are fitted on the training images; k-means is
+                the best of ten starts.
+            folder: Folder for clusters.png, which shows images of each cluster.
 
         Raises:
             ValueError: The images have no classes.
@@ -213,10 +212,10 @@ class Scale(nn.Module):
     """Centres features, and divides all by one number: the root of their mean variance.
 
     Features come in any unit, and the heads' learning rate should not depend on it; a
-    number a component would blow up those that hardly vary.
+    number for each component would blow up components that hardly vary.
 
     Args:
-        dim: F, their number.
+        dim: Number of features, F.
     """
 
     mean: Tensor

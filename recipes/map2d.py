@@ -23,8 +23,8 @@ from rkdo_plugin.recipes.views.plain import plain_view
 from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
 from rkdo_plugin.supervision import Pairs
 
-NEIGHBORS = 10  # that vote for the class of a place
-BATCH_SIZE = 512  # images in the network at a time
+NEIGHBORS = 10  # Neighbours in the plane that vote for the class of a place.
+BATCH_SIZE = 512
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Map2DSettings(RecipeSettings):
 
     Args:
         features: The registered encoder whose features t-SNE reads: "pixels", or
-            "run:FOLDER" for that of a trained run. It stays as it is.
+            "run:FOLDER" for the encoder of a trained run. It is not trained.
     """
 
     loss: str | nn.Module = "t-sne"
@@ -104,7 +104,7 @@ class Map2D(Recipe):
         return places
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a Lightly batch: two views, then labels and more, unread."""
+        """The loss of the two views of a Lightly batch."""
         view0, view1 = batch[0]
         if self.augmented:
             loss: Tensor = self.criterion(self(view0), self(view1))
@@ -115,11 +115,11 @@ class Map2D(Recipe):
         return self.log_loss(loss, len(view0))
 
     def report(self, data: ImageData, folder: Path) -> str:
-        """Draw the map; the accuracy of nearest neighbours in the plane, in words.
+        """Draw the map, and say the accuracy of nearest neighbours in the plane.
 
         Args:
             data: Images, labelled or not.
-            folder: Where the map of the training images appears, map.png.
+            folder: Folder for map.png, the map of the training images.
         """
         picture = folder / "map.png"
         images, labels = as_arrays(data.train, data.image_size)

@@ -1,4 +1,4 @@
-"""What methods share that learn from a few labels and many images without one."""
+"""Base of the recipes that learn from a few labels and many unlabelled images."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from rkdo_plugin.recipes.data.images import ImageData, as_arrays
 from rkdo_plugin.recipes.data.labels import UNLABELLED, check_labelled
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate
 
-RAMP = 0.25  # share of the training during which the consistency's weight rises
+RAMP = 0.25  # Share of the training during which the weight of consistency rises.
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SemiSupervisedSettings(RecipeSettings):
 
     Args:
         labelled: Share of the training images whose label is seen, in (0, 1].
-        consistency: Weight of the criterion after its rise; 0 is the supervised
+        consistency: Weight of the criterion after its rise. 0 is the supervised
             baseline.
     """
 
@@ -81,8 +81,8 @@ class SemiSupervised(Recipe):
         """Accuracy of the classifiers, and of frozen features, on the test images.
 
         Args:
-            data: Labelled images; all their labels are read here.
-            folder: Not written to.
+            data: Labelled images. All their labels are read here.
+            folder: Ignored. This report writes no files.
         """
         test, labels = as_arrays(data.test, data.image_size)
         lines = []
@@ -108,7 +108,7 @@ def ramp_up(progress: float) -> float:
 
 
 def _with_preprocessing(network: nn.Module, data: ImageData) -> Encoder:
-    """A network from images to logits, which are not normalised."""
+    """An encoder whose output is the network's logits, not normalised."""
     return Encoder(
         network,
         image_size=data.image_size,

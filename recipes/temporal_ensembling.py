@@ -41,9 +41,9 @@ class TemporalEnsembling(SemiSupervised):
 
         Z_i <- a Z_i + (1 - a) p_i  once an epoch,    target_i = Z_i / (1 - a^n_i)
 
-    n_i counts the epochs that image i was part of. An image has no target in its first
-    epoch: its own prediction, without gradient, stands there. Where a response field
-    draws a partner, the partner's Z gives the target.
+    n_i counts the epochs that image i was part of. In its first epoch an image has no
+    Z: its own prediction, without gradient, is the target. If a response field draws a
+    partner, the partner's Z gives the target.
 
     The criterion is called as `criterion(probabilities, target)` on (B, C). The target
     carries no gradient.
@@ -73,7 +73,7 @@ class TemporalEnsembling(SemiSupervised):
         self.register_buffer("seen", torch.zeros(samples, dtype=torch.bool))
 
     def classifiers(self) -> dict[str, nn.Module]:
-        """The one that is trained."""
+        """The classifier that is trained."""
         return {"classifier": nn.Sequential(self.backbone, nn.Flatten(), self.head)}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -82,11 +82,11 @@ class TemporalEnsembling(SemiSupervised):
         return logits
 
     def target(self, index: Tensor, probabilities: Tensor) -> Tensor:
-        """What earlier epochs say of samples.
+        """Targets (B, C) of samples, from earlier epochs.
 
         Args:
-            index: Samples (B,).
-            probabilities: What the classifier says now (B, C), for new samples.
+            index: Indices (B,) of the samples.
+            probabilities: Present predictions (B, C), used for new samples.
         """
         epochs = self.epochs_seen[index, None]
         corrected = self.ensemble[index] / (
@@ -95,7 +95,7 @@ class TemporalEnsembling(SemiSupervised):
         return torch.where(epochs > 0, corrected, probabilities.detach())
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a Lightly batch: views, labels, -1 where hidden, and indices."""
+        """The loss of a Lightly batch: views, labels (-1 if hidden) and indices."""
         images, labels, index = batch[0][0], batch[1], batch[2]
         target_of = batch[3] if len(batch) > 3 else index
         logits = self(images)

@@ -11,12 +11,12 @@ from rkdo_plugin.criterion import find_criterion
 class BatchLabels(Callback):
     """Gives a criterion such as SupCon's the labels of each Lightly batch.
 
-    Lightly's batches are (views, labels, ...), of which recipes give their criterion
-    the views' embeddings only. A criterion that reads no labels is left alone.
+    Lightly's batches are (views, labels, ...). Recipes give their criterion the views'
+    embeddings only. A criterion that reads no labels is called as before.
 
     Args:
-        attribute: Where the recipe holds its criterion; with dots for modules within
-            modules, as "criterion.criterion".
+        attribute: The recipe's attribute that is the criterion. A dotted name reaches
+            modules within modules: "criterion.criterion".
 
     Raises:
         AttributeError: The recipe holds no criterion there.

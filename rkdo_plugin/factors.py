@@ -1,4 +1,4 @@
-"""Factors of embeddings, whose products hold what a similarity depends on."""
+"""Factors of embeddings: their matrix product is a distance or a cosine."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ class LossHead(nn.Module):
     Args:
         projection: From features (B, F) to embeddings (B, D), for example one of
             `lightly.models.modules.heads`.
-        criterion: Called as `criterion(z0, z1)`, with what more is given.
+        criterion: Called as `criterion(z0, z1)`, with `targets` if they are given.
 
     Example:
         >>> head = LossHead(nn.Linear(32, 8), IConLoss(temperature=0.2))
@@ -36,8 +36,9 @@ class LossHead(nn.Module):
 
         Args:
             f0: Features (B, F) of the first view.
-            f1: Features (B, F) of the second view; none for criteria of one.
-            targets: What the criterion reads beside embeddings.
+            f1: Features (B, F) of the second view. Leave it out for a criterion that
+                reads one view.
+            targets: What the criterion reads besides embeddings, such as labels (B,).
         """
         views = [self.projection(f) for f in (f0, f1) if f is not None]
         more = {} if targets is None else {"targets": targets}

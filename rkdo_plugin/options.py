@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 
 def choose(name: str, value: str, choices: Collection[str]) -> str:
-    """The choice that a value names; hyphens stand for underscores, too.
+    """Return the choice that a value names; hyphens count as underscores.
 
     Raises:
         ValueError: There is no such choice.

@@ -29,8 +29,8 @@ def rowwise_mean(
     """Mean over rows of an objective of `anchors @ candidates.T`.
 
     Args:
-        anchors: (A, D), one row of the objective each.
-        candidates: (C, D), the columns.
+        anchors: Embeddings (A, D). Each is one row of the objective.
+        candidates: Embeddings (C, D). Each is one column.
         objective: Value and derivative of a chunk of rows.
 
     Returns:
@@ -41,7 +41,7 @@ def rowwise_mean(
 
 
 def chunks(rows: int, columns: int, device: torch.device) -> list[slice]:
-    """Slices of rows that are computed, and held, at once."""
+    """Slices of the rows: each is computed and held in memory as one chunk."""
     elements = CPU_CHUNK if device.type == "cpu" else ACCELERATOR_CHUNK
     step = max(1, elements // max(1, columns))
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]

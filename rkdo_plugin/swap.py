@@ -30,17 +30,17 @@ def swap_loss(
         module: The recipe.
         name_or_module: A registered loss name, or a criterion called as
             `criterion(z0, z1)`.
-        attribute: Where the recipe holds its criterion; with dots for modules within
-            modules, as "criterion.criterion" or "losses.0".
+        attribute: The recipe's attribute that is the criterion. A dotted name reaches
+            modules within modules: "criterion.criterion", "losses.0".
         options: Arguments of the named loss.
 
     Returns:
-        The recipe, whose criterion checks at each call that it gets two tensors (B, D).
+        The recipe. Its criterion checks at each call that it gets two tensors (B, D).
 
     Raises:
         AttributeError: The recipe has no such attribute.
-        TypeError: The criterion in place is called otherwise than with two tensors;
-            the recipe is left as it was.
+        TypeError: The criterion in place takes something other than two tensors. The
+            recipe is unchanged.
         ValueError: The loss name is unknown.
 
     Example:
@@ -60,13 +60,13 @@ def swap_loss(
 class SwapLoss(BatchLabels):
     """Trainer callback that replaces a recipe's criterion before anything runs.
 
-    A criterion that reads labels, such as SupCon's, gets those of each batch.
+    A criterion that reads labels, such as SupCon's, gets the labels of each batch.
 
     Args:
         name_or_module: A registered loss name, or a criterion called as
             `criterion(z0, z1)`.
-        attribute: Where the recipe holds its criterion; with dots for modules within
-            modules, as "criterion.criterion" or "losses.0".
+        attribute: The recipe's attribute that is the criterion. A dotted name reaches
+            modules within modules: "criterion.criterion", "losses.0".
         options: Arguments of the named loss.
 
     Raises:

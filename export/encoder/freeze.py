@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from rkdo_plugin import create_encoder
 from rkdo_plugin.export.encoder.branch import select_branch
 from rkdo_plugin.export.encoder.checkpoint import Checkpoint, read_weights
 from rkdo_plugin.export.encoder.encoder import Encoder
+from rkdo_plugin.plugins.create import create_encoder
 
 ROUNDING = 1e-4  # allowed difference of a mean or std: a fortieth of a grey level
 SHOWN = 3  # weights that an error names
@@ -150,6 +150,8 @@ def _module(backbone: nn.Module | str, channels: int) -> nn.Module:
 def _load(module: nn.Module, checkpoint: Checkpoint, branch: str | None) -> None:
     """Fill a module from its branch of a checkpoint; refuse any difference."""
     expected: Mapping[str, Any] = module.state_dict()
+    if not expected:  # An encoder of raw pixels has no weights.
+        return
     found = select_branch(checkpoint.weights, module, checkpoint.path, branch)
     faults = {
         "missing": sorted(expected.keys() - found.keys()),

@@ -52,7 +52,7 @@ def load_folder(folder: Path) -> ImageData:
         )
         if train_folder.classes != test_folder.classes:
             raise ValueError(
-                f"expected the same classes in {folder}/train and {folder}/test but "
+                f"Expected the same classes in {folder}/train and {folder}/test but "
                 f"got {train_folder.classes} and {test_folder.classes}"
             )
         train, test = train_folder, test_folder
@@ -83,7 +83,7 @@ def load_folder(folder: Path) -> ImageData:
 def _load(file: str | Path) -> Image.Image:
     try:
         image: Image.Image = default_loader(file)
-    except OSError as error:  # which image it was, PIL does not always say
+    except OSError as error:  # PIL does not always name the file
         raise OSError(f"Expected an image in {file} but {error}") from error
     return image
 
@@ -106,7 +106,7 @@ def _images_in(folder: Path) -> list[Path]:
     images = [path for path in files if path.suffix.lower() in IMG_EXTENSIONS]
     if not images:
         raise FileNotFoundError(
-            f"no images in {folder}: none of its {len(files)} files ends with "
+            f"Expected images in {folder} but none of its {len(files)} files ends with "
             + ", ".join(IMG_EXTENSIONS)
         )
     return images

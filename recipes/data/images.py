@@ -24,8 +24,8 @@ class ImageData:
     Attributes:
         name: The name or the folder that `load_data` was given.
         train: Training images.
-        test: Test images; none when a folder has no classes.
-        image_size: Height and width, in pixels, of what the encoder reads.
+        test: Test images; empty when a folder has no classes.
+        image_size: Height and width, in pixels, that the encoder reads.
         channels: 1 for gray images, 3 for colour.
         mean: Mean of each channel, of intensities in [0, 1].
         std: Standard deviation of each channel, of intensities in [0, 1].
@@ -47,8 +47,8 @@ def as_arrays(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """All images and labels of a data set as two arrays.
 
-    Images of another size are resized to `image_size` on their shorter side and cropped
-    to the centre, as an encoder reads them when no augmentation is wanted.
+    Images of another size are resized to `image_size` on their shorter side, and the
+    centre is cropped. Nothing is augmented.
 
     Args:
         images: The data set; every image must have the same number of channels.
@@ -61,7 +61,7 @@ def as_arrays(
         ValueError: The data set is empty.
     """
     if len(images) == 0:
-        raise ValueError("expected at least one image but the data set is empty")
+        raise ValueError("Expected at least one image but the data set is empty")
     pixels, labels = [], []
     for index in range(len(images)):
         image, label = images[index]

@@ -1,4 +1,4 @@
-"""Labels of a share of the training images; the others' are hidden."""
+"""Show the labels of a share of the training images, and hide the others."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,15 @@ def check_labelled(labelled: float) -> None:
 
 
 class PartlyLabelled:
-    """Images of which a share keep their label; the others' is -1.
+    """Images of which a share keep their label; the others get the label -1.
 
     Args:
         images: Labelled images.
-        share: How many keep it, as many of each class as its size allows, in (0, 1].
-        seed: Chooses them.
+        share: The share that keeps its label, in (0, 1]; the same in every class.
+        seed: Seed of the choice.
 
     Attributes:
-        labelled: Indices of those that keep it, sorted.
+        labelled: Sorted indices of the images that keep their label.
 
     Raises:
         ValueError: A class would lose all its labels.

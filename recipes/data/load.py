@@ -35,9 +35,9 @@ def load_data(
         root: Folder that holds the data sets. Without it they are looked for in the
             folder that `RKDO_DATA` names, in Debian's /usr/share/datasets and in
             ./data.
-        limit: Keep the first so many training images only.
-        image_size: Height and width in pixels that the encoder reads, when it is not
-            the data's own: a vision transformer fixes its size.
+        limit: Keep the first `limit` training images only.
+        image_size: Height and width in pixels that the encoder reads; the data's own by
+            default. A vision transformer has a fixed size.
 
     Raises:
         ValueError: The name is neither known nor a folder, or `limit` is not positive.

@@ -111,7 +111,7 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     """An array from an idx file of unsigned bytes (http://yann.lecun.com/exdb/mnist)."""
     file = _idx_file(path)
     if file is None:
-        raise FileNotFoundError(f"expected {path} or {path}.gz but found neither")
+        raise FileNotFoundError(f"Expected {path} or {path}.gz but found neither")
     content = file.read_bytes()
     if file.suffix == ".gz":
         content = gzip.decompress(content)
@@ -122,7 +122,8 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
     if dimensions == 0 or values.size != shape.prod():
         raise ValueError(
-            f"{file} is not an idx file of unsigned bytes, or is cut short"
+            f"Expected {file} to be an idx file of unsigned bytes but it is not, or it "
+            "is cut short"
         )
     return values.reshape(shape)
 

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
 from rkdo_plugin.recipes.evaluation.trained import load_trained
 
-SMALL = 32  # pixels: larger images are reduced to it for descriptors of whole images
+SMALL = 32  # pixels: larger images are reduced to this size before they are described
 CELL = 4  # pixels of a cell, each a histogram of nine orientations
 COMPONENTS = 64  # of the whitened pixels
 
@@ -46,15 +46,14 @@ def features_by_name(name: str, data: ImageData) -> Features:
 
 
 def fit_features(name: str, data: ImageData) -> tuple[Features, Describe | None]:
-    """Features of the training images, and what describes other images likewise.
+    """Features of the training images, and a function that describes other images.
 
-    The centre and the principal components are those of the training images. Nothing
-    describes other images where the features come from a .npy file.
-
-    Arguments and errors are those of `features_by_name`.
+    The centre and the principal components are those of the training images. There is
+    no such function where the features come from a .npy file. The arguments and errors
+    are those of `features_by_name`.
     """
     train, describe = _uncentred(name, data)
-    # What all samples share says nothing about who is near whom.
+    # The part that all samples share says nothing about neighbours.
     center = train.mean(axis=0)
     if describe is None:
         return train - center, None
@@ -74,9 +73,9 @@ def _uncentred(name: str, data: ImageData) -> tuple[Features, Describe | None]:
     if Path(name).exists():
         return _of_model(Path(name), data)
     raise ValueError(
-        f"no start of a field named '{name}', and no such file either; known: one-hot, "
-        "pixels, pca, hog, a run folder, a checkpoint, an encoder's .onnx, features' "
-        ".npy"
+        "Expected the start of a field to be one-hot, pixels, pca, hog, a run folder, "
+        "a checkpoint, an .onnx encoder or a .npy file of features "
+        f"but got '{name}', and there is no such file"
     )
 
 
@@ -89,7 +88,7 @@ def _whitened_pixels(train: LabelledImages, side: int) -> tuple[Features, Descri
     pixels = _pixels(train, side)
     pca = PCA(min(COMPONENTS, *pixels.shape), random_state=0).fit(pixels)
     variance = pca.explained_variance_
-    # Whitening would blow the others up to the size of the rest: they are rounding.
+    # The other components are rounding errors, which whitening would blow up.
     kept = variance > np.finfo(np.float32).eps * variance[0]
     scale = np.sqrt(variance[kept])
 
@@ -109,7 +108,7 @@ def _hog(images: LabelledImages, side: int) -> Features:
     arrays, _ = as_arrays(images, side)
     return np.stack(
         [
-            # One block, of the whole image: local contrast tells clothes apart.
+            # One block, the whole image: local contrast tells clothes apart.
             hog(
                 image.mean(axis=2),
                 pixels_per_cell=(CELL, CELL),

@@ -1,4 +1,4 @@
-"""What a run's response field has learnt: what `rkdo inspect-field` does."""
+"""Inspect what a run's response field has learnt: what `rkdo inspect-field` does."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,21 +29,21 @@ from rkdo_plugin.recipes.field.purity import (
 
 @dataclass(frozen=True)
 class FieldReport:
-    """Every figure of a run's field.
+    """All figures of a run's field.
 
     Attributes:
         data: Name of the data.
-        start: What p_0 was made from, as `--field` named it.
+        start: The start p_0, as `--field` named it.
         num_samples: N.
         valid: Share of the samples that have an embedding.
-        row_entropy: Mean over the rows, in nats; the self mass is one of the choices.
-        self_mass: Mean over the rows.
+        row_entropy: Mean entropy of the rows, in nats, their self mass included.
+        self_mass: Mean self mass of the rows.
         moved: Mean total variation distance of a row from p_0; None if not computed.
-        chance: Purity of random rows; None where there are no labels.
-        field: What the labels say of the rows; None where there are no labels.
-        p0: What they say of the first rows; None where those were one-hot, too.
+        chance: Purity of random rows; None without labels.
+        field: Purity of the rows; None without labels.
+        p0: Purity of the first rows; None without labels or from a one-hot start.
         p0_knn: Accuracy of nearest neighbours by the features of p_0 on the test
-            images; None where there are no such features or images.
+            images; None without such features or images.
         test_images: Number of test images.
     """
 
@@ -62,7 +62,7 @@ class FieldReport:
 
     @property
     def spread(self) -> float:
-        """Number of equal neighbours whose entropy is the mean row entropy."""
+        """The number of equal neighbours that have the mean row entropy."""
         return float(np.exp(self.row_entropy))
 
     @property
@@ -115,12 +115,12 @@ class FieldReport:
 
 @dataclass(frozen=True)
 class RunField:
-    """The field of a run, and the images that it is of.
+    """The field of a run, and its images.
 
     Attributes:
-        field: As the run's checkpoint has it.
+        field: The field, as the run's checkpoint holds it.
         data: The images.
-        labels: (N,) int64, the classes; None where there are none.
+        labels: The classes (N,), int64; None without classes.
         config: The run's settings.
     """
 
@@ -179,10 +179,10 @@ def inspect_field(loaded: RunField, start: bool = True) -> FieldReport:
 
     Args:
         loaded: The field and its images.
-        start: Build p_0 again, to compare with: as slow as it was before training.
+        start: Build p_0 again, to compare with. It takes as long as before training.
 
     Raises:
-        ValueError: What p_0 was made from is no more; leave out the comparison.
+        ValueError: The file that p_0 was made from is missing.
     """
     field, data, labels = loaded.field, loaded.data, loaded.labels
     name = loaded.config["field"]

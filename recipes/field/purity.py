@@ -1,4 +1,4 @@
-"""What labels say of a field's rows, and how far rows have moved."""
+"""The purity of a field's rows by labels, and how far rows have moved."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def chance_purity(labels: Tensor) -> float:
     """Expected purity of rows that are drawn at random from the other samples.
 
     Args:
-        labels: (N,) integers, the classes; N at least 2.
+        labels: The classes (N,), integers; N is at least 2.
     """
     counts = torch.bincount(labels - labels.min()).double()
     return float((counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1)))
@@ -64,7 +64,7 @@ def moved_mass(field: ResponseField, start: ResponseField) -> Tensor:
 
 @dataclass(frozen=True)
 class FieldPurity:
-    """What labels say of a field.
+    """How pure the rows of a field are.
 
     Attributes:
         purity: Mean over the rows of the share of weight on the sample's own class.
@@ -76,7 +76,7 @@ class FieldPurity:
 
     @classmethod
     def of(cls, field: ResponseField, labels: Tensor) -> "FieldPurity":
-        """Means over the rows that have neighbours; NaN where none has."""
+        """Means over the rows that have neighbours; NaN if no row has any."""
         rows = (field.ids, field.ids[:, :1]), (field.weights, field.weights[:, :1])
         return cls(
             *(

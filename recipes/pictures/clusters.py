@@ -1,4 +1,4 @@
-"""A picture of clusters: some images of each, a row a cluster."""
+"""A picture of clusters: one row for each cluster, with some of its images."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rkdo_plugin.recipes.data.images import LabelledImages
 from rkdo_plugin.recipes.pictures.palette import new_figure, save
 
-IMAGES = 16  # of a cluster
+IMAGES = 16  # in a row
 
 
 def draw_clusters(
@@ -18,9 +18,9 @@ def draw_clusters(
     """Write the picture as a PNG.
 
     Args:
-        path: The file; replaced if it exists.
+        path: The file; an older one is replaced.
         images: N images.
-        clusters: (N,), from 0.
+        clusters: The cluster (N,) of each image, from 0.
         count: Number of clusters.
     """
     figure = new_figure(IMAGES * 0.5 + 1, count * 0.55, layout="constrained")

@@ -30,10 +30,10 @@ def draw_demo(
     Args:
         path: The file.
         losses: Steps and losses (L, 2) of each run.
-        embeddings: (N, D), unit norm.
+        embeddings: Embeddings (N, D) of unit norm.
         images: (N, H, W, 1) uint8, light on dark.
         labels: Classes (N,), 0 to 9.
-        encoder: What computed the embeddings.
+        encoder: Name of the encoder that computed the embeddings.
     """
     figure = new_figure(15, 9, layout="constrained")
     halves = figure.add_gridspec(1, 2, width_ratios=(1, 2.2))

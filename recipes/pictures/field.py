@@ -1,4 +1,4 @@
-"""A field at a glance: samples beside their heaviest neighbours, as a picture."""
+"""A picture of a field: samples beside their heaviest neighbours."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from rkdo_plugin.recipes.data.images import LabelledImages, as_arrays
 from rkdo_plugin.recipes.pictures.palette import INK, new_figure, save
 
 COLUMNS = 8  # neighbours of a sample that are shown
-TAIL = 0.02  # fraction of the rows that count as the surest, and as the least sure
+TAIL = 0.02  # fraction of the rows that counts as the surest, and as the least sure
 GROUPS = (f"surest\n{TAIL:.0%}", "typical", f"least\nsure\n{TAIL:.0%}")
-IMAGE_SIZE = 96  # pixels: larger images are reduced to it
+IMAGE_SIZE = 96  # pixels: larger images are reduced to this size
 
-# Told apart with any kind of colour vision; the frames' dashes say the same.
+# Colours for any kind of colour vision; the frames' dashes say the same.
 SAME = ("#0072b2", "solid")
 OTHER = ("#d55e00", "dashed")
 PLAIN = ("#888888", "solid")
@@ -33,8 +33,8 @@ def choose_samples(field: ResponseField, count: int) -> list[Tensor]:
     """Samples to look at: of the surest rows, of typical ones, and of the least sure.
 
     Args:
-        field: Rows without neighbours are left out, if there are others.
-        count: Number of samples; at least 3.
+        field: The field. Rows without neighbours are left out, if there are others.
+        count: Number of samples, at least 3.
 
     Returns:
         Three tensors of samples, each evenly spread over its part of the rows in the
@@ -74,11 +74,11 @@ def draw_field(
     """Write the picture as a PNG, to be shown 900 pixels wide.
 
     Args:
-        path: The file; replaced if it exists.
-        field: Of N samples.
+        path: The file; an older one is replaced.
+        field: The field of N samples.
         images: The N images.
         image_size: Their height and width in pixels.
-        labels: (N,) their classes; None where there are none.
+        labels: Their classes (N,); None without classes.
         title: A headline, and lines below it.
         samples: Rows of the picture.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rkdo_plugin.recipes.pictures.palette import INK, class_color, new_figure, save
 
-CELLS = 32  # places a side at which an image may be shown
+CELLS = 32  # cells of the grid on each side; each shows at most one image
 
 
 def draw_map(
@@ -22,14 +22,14 @@ def draw_map(
     """Write the picture as a PNG.
 
     Args:
-        path: The file; replaced if it exists.
-        places: (N, 2).
+        path: The file; an older one is replaced.
+        places: Places (N, 2) of the images.
         images: (N, H, W, C) uint8, C = 1 or 3.
-        labels: Classes (N,), -1 where there is none.
+        labels: Classes (N,); -1 for no class.
     """
     figure = new_figure(18, 9, layout="constrained")
     points, pictures = figure.subplots(1, 2)
-    # A few far places would shrink all others.
+    # Without this a few far places would shrink all others.
     low, high = np.quantile(places, [0.001, 0.999], axis=0)
     margin = 0.04 * (high - low)
     for axes in (points, pictures):
@@ -83,7 +83,7 @@ def _draw_images(
 
 
 def _in_color(image: NDArray[np.uint8], label: int) -> NDArray[np.floating]:
-    """A gray image as ink of its class's colour; a colour image as it is."""
+    """A grey image in the colour of its class; a colour image unchanged."""
     if image.shape[2] == 3:
         colored: NDArray[np.floating] = image / 255
         return colored

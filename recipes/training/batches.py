@@ -48,7 +48,7 @@ def open_loader(
     Args:
         recipe: Says how views are made and what it does with a field.
         images: The data.
-        settings: The run's.
+        settings: The settings of the run.
         workers: Processes that load and augment.
         resumed: A checkpoint will restore the field.
 

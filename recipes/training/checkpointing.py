@@ -27,10 +27,10 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
     once, and leaves the checkpoint of the last epoch.
 
     Args:
-        path: The checkpoint file; replaced whole.
+        path: The checkpoint file; it is replaced whole.
         record: Stored under "rkdo": what the export needs to know.
         loader: Its position is stored under "loader".
-        every: Save after every so many optimizer steps as well.
+        every: Save after every `every` optimizer steps, too.
     """
 
     def __init__(
@@ -72,9 +72,10 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save, and stop, between two steps; after an epoch's last its end comes first.
+        """Save, and stop, between two steps; not after an epoch's last step.
 
-        In a distributed run all processes stop as soon as one is asked to.
+        The end of the epoch saves and stops there. In a distributed run all processes
+        stop as soon as one of them is asked to.
         """
         if trainer.world_size > 1:
             self.stop_requested = trainer.strategy.reduce_boolean_decision(
@@ -94,7 +95,7 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
     ) -> None:
         """Save, as the last callback of the epoch."""
         self._save(trainer)
-        # Not yet: Lightning still has to log what the epoch gave.
+        # Lightning still has to log the epoch's values.
         self.stop_after_epoch = self.stop_requested
 
     def on_train_epoch_start(

@@ -1,4 +1,4 @@
-"""The whole road once, on scikit-learn's digits: what `rkdo demo` does."""
+"""Train, compare, export and embed on scikit-learn's digits: what `rkdo demo` does."""
 
 import csv
 import time
@@ -33,15 +33,15 @@ ARMS = {
 
 
 def run_demo(out: Path, epochs: int, seed: int) -> None:
-    """Train one encoder a loss at equal steps, export the best, and embed with it.
+    """Train an encoder with each loss, export the best one, and embed with it.
 
     Args:
         out: New folder for the runs, encoder.onnx and demo.png.
-        epochs: Passes over the training images, for each loss.
+        epochs: Number of passes over the training images, for each loss.
         seed: Seed of the weights, the order and the augmentation.
 
     Raises:
-        FileExistsError: `out` holds a run already.
+        FileExistsError: There is a run in `out` already.
         ParityError: The exported file did not compute what the encoder computes.
         RuntimeError: Nearest neighbours score differently on the exported embeddings.
     """
@@ -101,7 +101,7 @@ def _untrained(data: ImageData, seed: int) -> Encoder:
 
 
 def _export(encoder: Encoder, path: Path, data: ImageData, name: str) -> None:
-    """Export, verify again from the file alone, and compare what kNN makes of it."""
+    """Export, verify the file again, and compare its kNN accuracy with PyTorch's."""
     train_images, train_labels = as_arrays(data.train, data.image_size)
     test_images, test_labels = as_arrays(data.test, data.image_size)
     export_onnx(encoder, path, images=test_images)

@@ -10,26 +10,27 @@ from lightly.utils.debug import std_of_l2_normalized
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-COLLAPSED = 0.01  # of the standard deviation that evenly spread embeddings have
+COLLAPSED = 0.01  # a spread below it; evenly spread embeddings have 1
 HEADS = ("projection_head", "student_head.layers")
-PATIENCE = 2  # epochs in a row
+PATIENCE = 2  # collapsed epochs in a row that end the run
 
 
 class TrainingLostError(RuntimeError):
-    """Further steps would be in vain; the last checkpoint is as it was."""
+    """The run cannot learn any more. Its last checkpoint is unchanged."""
 
 
 class TrainingHealth(pl.Callback):
-    """Logs how far embeddings are spread, and stops where nothing is left to learn.
+    """Logs how far the embeddings are spread, and ends a run that is lost.
 
-    "embedding_std" is Lightly's measure, the mean standard deviation of the components
-    of normalised embeddings, times the root of their number: 1 where they are spread
-    evenly, 0 where all are one. It reads the outputs of the recipe's projection head,
-    and of DINO's what the prototypes read.
+    "embedding_std" is Lightly's measure: the mean standard deviation of the components
+    of normalised embeddings, times the square root of their number. It is 1 when the
+    embeddings are spread evenly, and 0 when all embeddings are equal. It is measured on
+    the outputs of the recipe's projection head; in DINO's head, on the inputs of the
+    prototypes.
 
     Raises:
-        TrainingLostError: The loss is not finite, or embeddings have been one for some
-            epochs.
+        TrainingLostError: The loss is not finite, or the embeddings were nearly equal
+            for two epochs.
     """
 
     def __init__(self) -> None:
@@ -58,20 +59,20 @@ class TrainingHealth(pl.Callback):
             raise TrainingLostError(
                 f"the loss became {float(loss)} at step {trainer.global_step}; a lower "
                 "learning rate, or --precision 32-true, may help; the last checkpoint "
-                "is as it was"
+                "is unchanged"
             )
 
     def on_train_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Refuse embeddings that are one."""
+        """Refuse embeddings that collapsed."""
         spread = float(trainer.callback_metrics.get("embedding_std", 1.0))
         self._collapsed = self._collapsed + 1 if spread < COLLAPSED else 0
         if self._collapsed >= PATIENCE:
             raise TrainingLostError(
                 f"the embeddings collapsed: their spread was {spread:.4f} of 1 in "
                 f"{PATIENCE} epochs; a lower learning rate, a larger batch or another "
-                "--loss may help; the last checkpoint is as it was"
+                "--loss may help; the last checkpoint is unchanged"
             )
 
     def teardown(
@@ -83,11 +84,11 @@ class TrainingHealth(pl.Callback):
             self._hook = None
 
     def state_dict(self) -> dict[str, Any]:
-        """How long embeddings have been one, for the checkpoint."""
+        """Number of collapsed epochs in a row, for the checkpoint."""
         return {"collapsed": self._collapsed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue the count."""
         self._collapsed = state["collapsed"]
 
 

@@ -1,7 +1,7 @@
-"""Batches that depend on nothing but the seed and the number of the step.
+"""Batches that depend only on the seed and the number of the step.
 
-Step n of a run sees the same images, augmented the same way, whether the run was ever
-interrupted, and with any number of workers: every random number generator is seeded
+Step n of a run sees the same images, augmented the same way, also in a run that was
+interrupted, and with any number of workers. Every random number generator is seeded
 from (seed, epoch, sample) before an image is augmented, and from (seed, step) before a
 training step.
 """
@@ -22,7 +22,7 @@ from rkdo_plugin.field import ResponseField
 
 LABELLED = 0.25  # share of a batch that is drawn from few labelled samples
 
-Item = int | tuple[int, int]  # index of a sample, or with that of its partner
+Item = int | tuple[int, int]  # a sample's index, perhaps with its partner's
 Key = tuple[int, Item]  # (epoch, item)
 
 
@@ -37,7 +37,7 @@ def _seed(*key: int) -> int:
 
 
 def _seed_cpu(*key: int) -> int:
-    """Seed the generators that transforms use; torch.manual_seed costs ten times it."""
+    """Seed the generators of transforms, ten times as fast as torch.manual_seed."""
     seed = _seed(*key)
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed)
@@ -61,9 +61,9 @@ class SeededSamples(Dataset[Any]):
 class ShuffledBatches(Sampler[list[Key]]):
     """The batches from `step` to the end of its epoch; incomplete ones are dropped.
 
-    With a response field, partners are drawn for a whole epoch at its start: workers
-    run ahead by a number of batches that is theirs to choose, and what they draw from
-    rows that change meanwhile could not be repeated.
+    With a response field, partners are drawn for a whole epoch at its start. Workers
+    run ahead by a varying number of batches, so what they drew from rows that change
+    meanwhile could not be repeated.
 
     Where few samples are labelled, a quarter of each batch is drawn from them, and an
     epoch is a pass over the others. In a distributed run every process takes its part
@@ -71,7 +71,7 @@ class ShuffledBatches(Sampler[list[Key]]):
 
     Attributes:
         step: Number of batches that were given out, over all epochs.
-        partners: (N,) of the current epoch; None before its start.
+        partners: The partners (N,) of the current epoch; None before its start.
     """
 
     def __init__(
@@ -116,10 +116,10 @@ class ShuffledBatches(Sampler[list[Key]]):
             yield [self._with_partner(k) for k in keys[rank * own : (rank + 1) * own]]
 
     def _labelled_keys(self, step: int) -> list[tuple[int, int]]:
-        """The labelled samples of a step: they come round more often than the others.
+        """The labelled samples of a step: they recur more often than the others.
 
-        The number of the round stands for the epoch: each time a sample is augmented
-        in another way.
+        The number of the round takes the place of the epoch in a key, so that a sample
+        is augmented in another way each time.
         """
         keys: list[tuple[int, int]] = []
         start, count = step * self.labelled_share, len(self.labelled)
@@ -143,11 +143,11 @@ class StepLoader(DataLoader[Any]):
 
     Args:
         samples: A map-style data set, for example of (views, label).
-        batch_size: Images a step, over all processes.
+        batch_size: Number of images in a step, over all processes.
         seed: Non-negative seed of the order and of the augmentation.
-        workers: Processes that load and augment; 0 does it in this process.
+        workers: Number of processes that load and augment; with 0 this process does.
         field: Draws the partners where the samples are `FieldPairs`.
-        labelled: Indices of the labelled samples, where those are few.
+        labelled: Indices of the labelled samples, if not all samples are labelled.
 
     Raises:
         ValueError: The data set is smaller than a batch, or a batch cannot be shared
@@ -170,15 +170,15 @@ class StepLoader(DataLoader[Any]):
     ) -> None:
         if not 1 <= batch_size <= len(samples):
             raise ValueError(
-                f"expected a batch size from 1 to {len(samples)}, the number of "
+                f"Expected a batch size from 1 to {len(samples)}, the number of "
                 f"training images, but got {batch_size}"
             )
         self.batches = ShuffledBatches(len(samples), batch_size, seed, field, labelled)
         if len(self.batches) == 0:
             raise ValueError(
-                f"expected a batch size that leaves room beside a quarter of labelled "
-                f"images for a part of the {len(self.batches.unlabelled)} others, but "
-                f"got {batch_size}"
+                "Expected a batch size of which three quarters are at most the "
+                f"{len(self.batches.unlabelled)} images without a label but got "
+                f"{batch_size}"
             )
         super().__init__(
             SeededSamples(samples, seed),
@@ -190,7 +190,7 @@ class StepLoader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         for batch in super().__iter__():
-            # Workers run ahead, so the position counts what was trained on, not loaded.
+            # Workers run ahead: the position counts what was trained on, not loaded.
             rank = [dist.rank()] if dist.rank() else []
             seed_generators(self.batches.seed, self.batches.step, *rank)
             self.batches.step += 1
@@ -207,5 +207,5 @@ class StepLoader(DataLoader[Any]):
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process; the main one finishes its step, and needs us."""
+    """Ctrl-C reaches every process, and the main one needs the workers for its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

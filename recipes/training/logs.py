@@ -43,7 +43,7 @@ def _keep_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Silence advertisements, and warnings of what was decided here on purpose."""
+    """Silence advertisements, and warnings about what is done here on purpose."""
     log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     level = log.level
     log.setLevel(logging.WARNING)

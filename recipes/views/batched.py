@@ -1,7 +1,8 @@
-"""Augmented views of whole batches, on the device that trains.
+"""Augmented views of whole batches, on the training device.
 
-What Lightly's SimCLR and DINO transforms do to one PIL image in a worker, done to a
-batch of tensors at once, with parameters of its own for each image.
+Lightly's SimCLR and DINO transforms change one PIL image at a time in a worker. Here
+the same changes are made to a batch of tensors at once, with random parameters for
+each image.
 """
 
 from collections.abc import Sequence
@@ -34,8 +35,8 @@ class View:
         scale: Smallest and largest crop, as fractions of the area.
         flip: Probability of a mirror image.
         brightness: Factors are drawn from [1 - brightness, 1 + brightness].
-        contrast: Likewise.
-        saturation: Likewise.
+        contrast: Factors are drawn from [1 - contrast, 1 + contrast].
+        saturation: Factors are drawn from [1 - saturation, 1 + saturation].
         hue: Shifts are drawn from [-hue, hue], in turns of the colour wheel.
         grayscale: Probability of an image without colour.
         blur: Probability of a Gaussian blur.
@@ -87,8 +88,8 @@ class BatchedViews(nn.Module):
         """One tensor (B, C, size, size) a view, normalised.
 
         Args:
-            sources: Images (B, C, H, W) uint8: those of the first view, and where they
-                differ, as with a response field's partners, those of the others.
+            sources: Images (B, C, H, W) uint8 of the first view. A second tensor holds
+                the images of the other views, where these show partners.
         """
         images = [source.float() / 255 for source in sources]
         return [
@@ -122,8 +123,8 @@ def random_boxes(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Left, top, width and height (B,) of random crops, in whole pixels.
 
-    Their area is uniform, and the logarithm of their aspect ratio; of some attempts the
-    first that fits counts, and else the whole image.
+    The area is uniform, and so is the logarithm of the aspect ratio. The first of ten
+    attempts that fits into the image counts; if none fits, the whole image is the box.
     """
     size, height, width = len(images), *images.shape[2:]
     draws = torch.rand(4, ATTEMPTS, size, device=images.device)
@@ -146,7 +147,7 @@ def crop_and_flip(
 ) -> Tensor:
     """Boxes (B,) of images, resized bilinearly to the view's size, some mirrored.
 
-    Pixels outside the box have no influence, as if it had been cut out first.
+    Pixels outside the box have no influence.
     """
     flipped = torch.rand(len(images), device=images.device) < view.flip
     steps = (torch.arange(view.size, device=images.device) + 0.5) / view.size
@@ -166,7 +167,7 @@ def crop_and_flip(
 
 
 def _within(start: Tensor, length: Tensor, steps: Tensor, size: int) -> Tensor:
-    """Places (B, S) along a box, in grid_sample's unit: -1 to 1 across the image."""
+    """Positions (B, S) along a box, in grid_sample's unit: -1 to 1 across the image."""
     start, length = start[:, None], length[:, None]
     pixels = start + steps * length
     inside = pixels.clamp(start + 0.5, start + length - 0.5)
@@ -198,6 +199,6 @@ def _change(images: Tensor, change: int, view: View) -> Tensor:
 
 
 def _chosen(images: Tensor, probability: float) -> Tensor:
-    """Indices of the images that a change of this probability is made to."""
+    """Indices of the images that are changed, each with this probability."""
     draws = torch.rand(len(images), device=images.device)
     return (draws < probability).nonzero()[:, 0]

@@ -24,7 +24,7 @@ def saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Colours turned by a part (B, 1, 1, 1) of the wheel; value and chroma stay."""
+    """Hues turned by a part (B, 1, 1, 1) of the colour wheel; value and chroma stay."""
     red, green, blue = images.unbind(dim=1)
     value, chroma = images.amax(dim=1), images.amax(dim=1) - images.amin(dim=1)
     safe = chroma.clamp_min(1e-12)
@@ -57,7 +57,7 @@ def blur(images: Tensor, sigmas: Tensor) -> Tensor:
 
 
 def luma(images: Tensor) -> Tensor:
-    """Luma (B, 1, H, W); of one channel, that channel."""
+    """Luma (B, 1, H, W); an image of one channel is its own luma."""
     if images.shape[1] != 3:
         return images
     weights = torch.tensor(GRAY, device=images.device)[:, None, None]

@@ -1,4 +1,4 @@
-"""Images as they are, for recipes that read frozen features of them."""
+"""Images without augmentation, for recipes that read frozen features of them."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ def plain_view(data: ImageData) -> Callable[[Image.Image], list[Tensor]]:
     """The transform from a PIL image to the same tensor (C, H, W) twice.
 
     Args:
-        data: Gives size, mean and standard deviation.
+        data: Says the size, the mean and the standard deviation.
     """
     transform = v2.Compose(
         [

@@ -18,19 +18,19 @@ from rkdo_plugin.recipes.views.batched import BatchedViews, View
 MIN_SCALE = 0.3  # smallest crop, as a fraction of the area
 JITTER = 0.5  # strength of brightness, contrast and colour changes
 BLUR_FROM = 64  # smaller images carry no detail that a blur could hide
-NOT_MIRRORED = {"digits"}  # a mirrored digit is no digit
+NOT_MIRRORED = {"digits"}  # a mirrored digit is no digit any more
 
-Views = Callable[[Image.Image], Any]  # to a list of tensors (C, H, W)
+Views = Callable[[Image.Image], Any]  # from an image to tensors (C, H, W)
 
 
 def two_views(data: ImageData) -> Views:
     """The transform from a PIL image to two augmented tensors (C, H, W).
 
     BYOL's transform differs from SimCLR's in blur and solarisation, which small images
-    go without, so that every recipe here shares this one.
+    do without. Every recipe here shares this transform.
 
     Args:
-        data: Gives size, channels, mean and standard deviation.
+        data: Says the size, the channels, the mean and the standard deviation.
     """
     large = data.image_size >= BLUR_FROM
     colour = data.channels == 3
@@ -48,10 +48,10 @@ def two_views(data: ImageData) -> Views:
 
 
 def multi_crop(data: ImageData, local_views: int, local_size: int) -> Views:
-    """The transform from a PIL image to two large and some small crops, by DINO's.
+    """The transform from a PIL image to two large and some small crops, as DINO's.
 
     Args:
-        data: Gives size, channels, mean and standard deviation.
+        data: Says the size, the channels, the mean and the standard deviation.
         local_views: Number of small crops.
         local_size: Their height and width in pixels.
     """
@@ -72,10 +72,10 @@ def multi_crop(data: ImageData, local_views: int, local_size: int) -> Views:
 
 
 def batched_two_views(data: ImageData) -> BatchedViews:
-    """`two_views` of whole batches.
+    """The views of `two_views`, of whole batches.
 
     Args:
-        data: Gives size, channels, mean and standard deviation.
+        data: Says the size, the channels, the mean and the standard deviation.
     """
     large = data.image_size >= BLUR_FROM
     strength = 1.0 if large else JITTER
@@ -95,9 +95,9 @@ def batched_two_views(data: ImageData) -> BatchedViews:
 def batched_multi_crop(
     data: ImageData, local_views: int, local_size: int
 ) -> BatchedViews:
-    """`multi_crop` of whole batches, with bilinear in place of bicubic resizing.
+    """The crops of `multi_crop`, of whole batches; resizing is bilinear, not bicubic.
 
-    Arguments are those of `multi_crop`.
+    The arguments are those of `multi_crop`.
     """
     large = data.image_size >= BLUR_FROM
     first = View(
@@ -124,8 +124,8 @@ def raw_image(data: ImageData, copies: int = 1) -> Views:
     cropped to the middle.
 
     Args:
-        data: Gives the size.
-        copies: Length of the list; 2 where the second view is of a partner.
+        data: Says the size.
+        copies: Length of the list; 2 where the second view shows a partner.
     """
     size = data.image_size
     fit = v2.Compose([v2.Resize(size), v2.CenterCrop(size)])

@@ -37,8 +37,8 @@ class FieldCallback(Callback):
         final_coupling: The coupling goes along a cosine from `field.coupling`, which
             keeps its value, to this one. It is constant when not given. The paper
             advises to go from large to small.
-        attribute: Where the recipe holds its criterion; with dots for modules within
-            modules, as "criterion.criterion" for that of a `LossHead`.
+        attribute: The recipe's attribute that is the criterion. A dotted name reaches
+            modules within modules: "criterion.criterion" in a `LossHead`.
 
     Raises:
         ValueError: An option is outside its range.

@@ -201,7 +201,7 @@ class ResponseField(nn.Module):
 
         Call it once every optimizer step, after `backward`. A sample that occurs
         several times gets the normalised mean of its normalised embeddings, and one
-        update of its row. A sample whose embeddings are zero, or cancel, is left as it was.
+        update of its row. If its embeddings are zero or cancel, it is left as it was.
 
         Args:
             index: (B,) integers.
