@@ -49,7 +49,9 @@ FORMULAS = [
 ]
 
 
-@pytest.mark.parametrize(("kernel", "formula"), FORMULAS, ids=lambda k: str(k)[:24])
+@pytest.mark.parametrize(
+    ("kernel", "formula"), FORMULAS, ids=[str(kernel) for kernel, _ in FORMULAS]
+)
 @given(shape=SHAPES)
 @settings(max_examples=20, deadline=None)
 def test_log_similarity_is_the_formula(kernel, formula, shape):

@@ -86,6 +86,20 @@ class Recipe(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), self.learning_rate)
 
 
+class AlsoWithoutGradient(Recipe):
+    """Calls the criterion without gradient first, and in validation with gradient."""
+
+    def training_step(self, batch, batch_idx):
+        with torch.no_grad():
+            self.criterion(batch[0][0], batch[0][1])
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        with torch.enable_grad():
+            z0, z1 = (self.encoder(view) for view in batch[0])
+            self.criterion(z0, z1)
+
+
 def filled_field(length=12, **options):
     """A field in which samples follow the next two, and every second one itself too."""
     field = ResponseField(length, DIM, neighbors=2, **{"field_weight": 1.0} | options)

@@ -26,7 +26,7 @@ def named_commands():
             yield from ((f"{name} {member}", each) for member, each in command.items())
 
 
-@pytest.mark.parametrize(("words", "command"), named_commands())
+@pytest.mark.parametrize(("words", "command"), [*named_commands()])
 def test_every_command_has_help(words, command, capsys):
     with pytest.raises(SystemExit) as status:
         main([*words.split(), "--help"])

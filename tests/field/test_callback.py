@@ -1,3 +1,5 @@
+"""A run's field, whatever the run does."""
+
 import copy
 import math
 
@@ -5,113 +7,21 @@ import pytest
 import pytorch_lightning as pl
 import tiny_recipes
 import torch
-from lightly.data import LightlyDataset
-from lightly.loss import (
-    BarlowTwinsLoss,
-    NegativeCosineSimilarity,
-    NTXentLoss,
-    VICRegLoss,
-)
-from numbered_samples import Numbers, index_of, views
+from fields_by_hand import Compare, assert_same_field
+from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+from numbered_samples import views
 from quiet_trainer import trainer
-from tiny_recipes import DIM, History, Recipe, filled_field, loader_of
-from torch import nn
+from tiny_recipes import (
+    DIM,
+    AlsoWithoutGradient,
+    History,
+    Recipe,
+    filled_field,
+    loader_of,
+)
 from torch.utils.data import DataLoader
 
-from rkdo_plugin import FieldCallback, IConLoss, LossHead, RKDOLoss, SwapLoss
-
-CRITERIA = {
-    "ntxent": NTXentLoss,
-    "icon": IConLoss,
-    "rkdo": RKDOLoss,
-    "negative-cosine": NegativeCosineSimilarity,
-    "barlow-twins": BarlowTwinsLoss,
-}
-FORMS = [
-    (tiny_recipes.simclr, "ntxent"),
-    (tiny_recipes.simclr, "icon"),
-    (tiny_recipes.simclr, "rkdo"),
-    (tiny_recipes.simclr, "barlow-twins"),
-    (tiny_recipes.moco, "ntxent"),
-    (tiny_recipes.moco, "icon"),
-    (tiny_recipes.byol, "negative-cosine"),
-    (tiny_recipes.byol, "rkdo"),
-    (tiny_recipes.byol, "icon"),
-    (tiny_recipes.simsiam, "negative-cosine"),
-    (tiny_recipes.simsiam, "icon"),
-    (tiny_recipes.nnclr, "ntxent"),
-    (tiny_recipes.nnclr, "rkdo"),
-    (tiny_recipes.fastsiam, "negative-cosine"),
-    (tiny_recipes.fastsiam, "rkdo"),
-]
-
-
-class Compare(pl.Callback):
-    """After each step, the field against one updated by hand with what was noted."""
-
-    def __init__(self, field, batches=1):
-        self.field = field
-        self.expected = copy.deepcopy(field)
-        self.batches = batches  # of a step
-        self.pending = []
-        self.seen = 0
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        _, _, i, j = batch
-        for view, embeddings in pl_module.noted:
-            self.pending += zip((j if view else i).tolist(), embeddings, strict=True)
-        pl_module.noted.clear()
-        if (batch_idx + 1) % self.batches and not trainer.is_last_batch:
-            assert_same_field(self.field, self.expected)
-            return
-        sums = {}
-        for sample, z in self.pending:
-            unit = z.double() / z.double().norm()
-            sums[sample] = sums.get(sample, 0) + unit
-        for sample, total in sums.items():
-            torch.testing.assert_close(
-                self.field.embeddings[sample].double(),
-                total / total.norm(),
-                atol=2e-3,  # float16
-                rtol=0,
-            )
-        samples, embeddings = zip(*self.pending, strict=True)
-        self.expected.update(torch.tensor(samples), torch.stack(embeddings))
-        assert_same_field(self.field, self.expected)
-        assert int(self.field.updates) == trainer.global_step
-        self.pending.clear()
-        self.seen += 1
-
-
-def assert_same_field(one, other):
-    for (name, value), expected in zip(
-        one.state_dict().items(), other.state_dict().values(), strict=True
-    ):
-        if isinstance(value, torch.Tensor):
-            torch.testing.assert_close(value, expected, msg=f"{name} differs")
-
-
-@pytest.mark.parametrize(("form", "criterion"), FORMS)
-def test_every_step_stores_the_embeddings_and_moves_the_rows_once(form, criterion):
-    field = filled_field()
-    compare = Compare(field)
-    recipe = Recipe(CRITERIA[criterion](), form)
-    count = 4 if form is tiny_recipes.fastsiam else 2
-    trainer(FieldCallback(field), compare).fit(recipe, loader_of(field, count))
-    assert compare.seen == 6
-
-
-@pytest.mark.parametrize("form", [tiny_recipes.vicreg, tiny_recipes.vicreg_other_order])
-@pytest.mark.parametrize("swapped", [False, True])
-@pytest.mark.parametrize("swap_first", [False, True])
-def test_a_criterion_called_by_keyword(form, swapped, swap_first):
-    field = filled_field()
-    compare = Compare(field)
-    callbacks = [FieldCallback(field), compare]
-    if swapped:
-        callbacks.insert(0 if swap_first else 1, SwapLoss("icon"))
-    trainer(*callbacks).fit(Recipe(VICRegLoss(), form), loader_of(field))
-    assert compare.seen == 6
+from rkdo_plugin import FieldCallback, IConLoss
 
 
 @pytest.mark.parametrize(("size", "steps"), [(4, 4), (5, 4)])
@@ -187,80 +97,6 @@ def test_a_batch_whose_loss_is_dropped_is_not_stored():
     embeddings = torch.cat([z for _, z in recipe.noted])
     expected.update(torch.cat([i, j]), embeddings)
     assert_same_field(field, expected)
-
-
-class WithIds(nn.Module):
-    """A third party's criterion that asks for the samples of its rows."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def forward(self, z0, z1, sample_ids=None):
-        self.seen.append((torch.is_grad_enabled(), sample_ids))
-        return (z0 - z1).square().mean()
-
-
-class AlsoWithoutGradient(Recipe):
-    """Calls the criterion without gradient first, and in validation with gradient."""
-
-    def training_step(self, batch, batch_idx):
-        with torch.no_grad():
-            self.criterion(batch[0][0], batch[0][1])
-        return super().training_step(batch, batch_idx)
-
-    def validation_step(self, batch, batch_idx):
-        with torch.enable_grad():
-            z0, z1 = (self.encoder(view) for view in batch[0])
-            self.criterion(z0, z1)
-
-
-@pytest.mark.parametrize("form", [tiny_recipes.simclr, tiny_recipes.byol])
-def test_a_criterion_that_asks_is_told_the_samples(form):
-    field = filled_field()
-    criterion, batches = WithIds(), []
-
-    class Batches(pl.Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            batches.append(batch[2:])
-
-    trainer(FieldCallback(field), Batches()).fit(
-        AlsoWithoutGradient(criterion, form), loader_of(field), loader_of(field)
-    )
-    told = [ids for _, ids in criterion.seen if ids is not None]
-    calls = 2 if form is tiny_recipes.byol else 1
-    assert len(told) == 6 * calls
-    for call, ids in enumerate(told):
-        i, j = batches[call // calls]
-        expected = (i, j) if call % calls == 0 else (j, i)
-        assert all(torch.equal(*pair) for pair in zip(ids, expected, strict=True))
-
-
-@pytest.mark.parametrize(
-    "criterion",
-    [
-        IConLoss(0.2),
-        IConLoss(0.2, candidates="cross", debias=0.1),
-        RKDOLoss(),
-        RKDOLoss(candidates="all"),
-    ],
-)
-def test_our_criteria_leave_other_copies_out(criterion):
-    field = filled_field()
-    recipe = Recipe(criterion)
-    ids, unmasked = [], []
-
-    class Batches(pl.Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            ids.append(tuple(batch[2:]))
-
-    trainer(FieldCallback(field), Batches()).fit(recipe, loader_of(field, batch_size=6))
-    for step, loss in enumerate(recipe.losses):
-        z0, z1 = (z for _, z in recipe.noted[2 * step :][:2])
-        # tests/supervision/test_comparison.py compares these with naive loops.
-        assert loss == pytest.approx(criterion(z0, z1, sample_ids=ids[step]).item())
-        unmasked.append(criterion(z0, z1).item())
-    assert recipe.losses != pytest.approx(unmasked)
 
 
 @pytest.mark.parametrize("interval", [1.0, 1])
@@ -351,52 +187,6 @@ def test_the_coupling_goes_along_a_cosine_and_the_field_keeps_its_own():
     assert field.coupling == 0.8
 
 
-class Viewed(Numbers):
-    """As torchvision's data sets, whose `transform` Lightly sets."""
-
-    transform = None
-
-    def __getitem__(self, index):
-        image, target = super().__getitem__(index)
-        return self.transform(image), target
-
-
-def test_lightly_dataset_with_its_own_index():
-    field = filled_field()
-    data = LightlyDataset.from_torch_dataset(
-        Viewed(12), transform=views(), index_to_filename=index_of
-    )
-    recipe = Recipe(NTXentLoss())
-    history = History()
-    trainer(FieldCallback(field), max_epochs=1, logger=history).fit(
-        recipe, DataLoader(data, batch_size=12)
-    )
-    (_, z0), (_, z1) = recipe.noted
-    expected = nn.functional.normalize(
-        nn.functional.normalize(z0) + nn.functional.normalize(z1)
-    )
-    torch.testing.assert_close(field.embeddings, expected.half())
-    assert history.values["field/sampled"] == [0]
-
-
-@pytest.mark.parametrize(
-    ("samples", "got"),
-    [
-        ([(views()([n]), 0) for n in range(8)], r"\(list of 2 Tensor, int64 tensor"),
-        ([(views()([n]), 0, str(n)) for n in range(8)], "tuple of 4 str"),
-        ([(views()([n]), 0, n / 2) for n in range(8)], r"float64 tensor \(4,\)"),
-        ([torch.zeros(3)] * 8, r"gave \(float32 tensor \(4, 3\)\)"),
-    ],
-)
-def test_batches_without_index_are_refused(samples, got):
-    recipe = Recipe(NTXentLoss())
-    with pytest.raises(TypeError, match=f"{got}.*: wrap its data set in FieldPairs"):
-        trainer(FieldCallback(filled_field())).fit(
-            recipe, DataLoader(samples, batch_size=4)
-        )
-    assert not recipe.criterion._forward_hooks
-
-
 class Diverging(Recipe):
     def training_step(self, batch, batch_idx):
         if self.trainer.global_step == 2:
@@ -428,43 +218,6 @@ def test_embeddings_that_are_not_finite_stop_training_and_leave_the_field():
     assert not recipe.criterion._forward_pre_hooks
 
 
-def thrice(recipe, z, p):
-    return sum(recipe.criterion(*z) for _ in range(3))
-
-
-def detached(recipe, z, p):
-    recipe.criterion(z[0].detach(), z[1].detach())
-    return p[0].sum()
-
-
-def in_lists(recipe, z, p):
-    return recipe.criterion(list(z), list(z))
-
-
-def of_one(recipe, z, p):
-    return recipe.criterion(z[0])
-
-
-class Any(nn.Module):
-    def forward(self, *args):
-        return sum(z.sum() for arg in args for z in arg)
-
-
-@pytest.mark.parametrize(
-    ("form", "criterion", "error", "message"),
-    [
-        (thrice, NTXentLoss(), RuntimeError, "at most 2 calls .* but got call 3"),
-        (detached, NTXentLoss(), RuntimeError, "embeddings that carry gradient"),
-        (in_lists, Any(), TypeError, r"two tensors \(B, D\).*got \(list, list\)"),
-        (of_one, Any(), TypeError, r"two tensors \(B, D\).*got \(tensor \(4, 4\)\)"),
-    ],
-)
-def test_other_calls_are_refused(form, criterion, error, message):
-    field = filled_field()
-    with pytest.raises(error, match=message):
-        trainer(FieldCallback(field)).fit(Recipe(criterion, form), loader_of(field))
-
-
 @pytest.mark.parametrize("attribute", ["loss", "losses", "criterion.loss"])
 def test_a_recipe_without_criterion_is_refused(attribute):
     field = filled_field()
@@ -472,23 +225,6 @@ def test_a_recipe_without_criterion_is_refused(attribute):
         trainer(FieldCallback(field, attribute=attribute)).fit(
             Recipe(NTXentLoss()), loader_of(field)
         )
-
-
-def with_loss_head(recipe, z, p):
-    projected = [recipe.criterion.projection(view) for view in z]
-    recipe.note(0, projected)
-    recipe.note(1, projected)
-    return recipe.criterion(*z)
-
-
-def test_a_loss_heads_projections_are_stored():
-    field = filled_field()
-    compare = Compare(field)
-    recipe = Recipe(LossHead(nn.Linear(DIM, DIM), IConLoss()), with_loss_head)
-    trainer(FieldCallback(field, attribute="criterion.criterion"), compare).fit(
-        recipe, loader_of(field)
-    )
-    assert compare.seen == 6
 
 
 @pytest.mark.parametrize("options", [{"warmup_epochs": -1}, {"final_coupling": 1.5}])
@@ -553,21 +289,6 @@ def test_half_precision():
         Recipe(IConLoss()), loader_of(field)
     )
     assert compare.seen == 6
-
-
-@pytest.mark.parametrize("whole", [False, True])
-def test_compiled_criteria_and_recipes(whole):
-    field = filled_field()
-    compare = Compare(field)
-    recipe = Recipe(WithIds(), tiny_recipes.byol)
-    if not whole:
-        recipe.criterion = torch.compile(recipe.criterion, backend="eager")
-    trainer(FieldCallback(field), compare).fit(
-        torch.compile(recipe, backend="eager") if whole else recipe, loader_of(field)
-    )
-    assert compare.seen == 6
-    inner = recipe.criterion if whole else recipe.criterion._orig_mod
-    assert all(ids is not None for _, ids in inner.seen)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -2,23 +2,13 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from fields_by_hand import TEMPERATURE, assert_untouched, small_field, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import DenseField, dense_rows
 from sklearn.neighbors import NearestNeighbors
 
 from rkdo_plugin import ResponseField
-
-TEMPERATURE = 0.2
-
-
-def snapshot(field):
-    return {name: value.clone() for name, value in field.named_buffers()}
-
-
-def assert_untouched(field, before):
-    for name, value in field.named_buffers():
-        assert torch.equal(value, before[name]), name
 
 
 @st.composite
@@ -37,18 +27,6 @@ def steps(draw, num_samples, dim):
         (torch.tensor(b), torch.randn(len(b), dim, generator=generator))
         for b in batches
     ]
-
-
-def small_field(neighbors, coupling, **options):
-    return ResponseField(
-        8,
-        4,
-        neighbors=neighbors,
-        coupling=coupling,
-        teacher_temperature=TEMPERATURE,
-        embedding_dtype=torch.float32,
-        **options,
-    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -144,67 +122,6 @@ def test_a_sample_without_features_stays_one_hot():
     assert 4 not in field.ids
 
 
-def test_embeddings_that_cancel_leave_their_sample_as_it_was():
-    field = small_field(3, 0.5)
-    z = torch.randn(1, 4)
-    before = snapshot(field)
-    field.update(torch.tensor([2, 2]), torch.cat([z, -z]))
-    before["updates"] += 1
-    assert_untouched(field, before)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_embeddings_of_any_dtype(dtype):
-    index, z = torch.arange(8, dtype=torch.int32), torch.randn(8, 4).to(dtype)
-    field, expected = small_field(3, 0.5), small_field(3, 0.5)
-    field.update(index, z)
-    expected.update(index, z.float())
-    assert_untouched(field, snapshot(expected))
-
-
-def test_partners_follow_the_mixed_row():
-    field = ResponseField(6, 4, neighbors=3, field_weight=0.5)
-    field.initialize(torch.randn(6, 5, generator=torch.manual_seed(1)))
-    field.self_mass[0] = 0.4
-    field.weights[0] *= 0.6
-    draws = 40_000
-    generator = torch.Generator().manual_seed(0)
-    partners = field.sample(torch.zeros(draws, dtype=torch.int64), generator)
-    expected = np.zeros(6)
-    expected[field.ids[0].long()] = 0.5 * field.weights[0]
-    expected[0] = 1 - 0.5 * 0.6
-    counts = np.bincount(partners, minlength=6)
-    possible = expected > 0
-    assert counts[~possible].sum() == 0
-    # Seeded: a wrong distribution of this size gives a p-value of about 0.
-    frequencies = expected[possible] / expected.sum() * draws
-    assert scipy.stats.chisquare(counts[possible], frequencies).pvalue > 0.001
-
-
-@pytest.mark.parametrize(("weight", "alone"), [(0.0, 1.0), (1.0, 0.0)])
-def test_field_weight_at_its_ends(weight, alone):
-    field = ResponseField(50, 4, field_weight=weight)
-    field.initialize(torch.randn(50, 5))
-    index = torch.arange(50)
-    assert (field.sample(index) == index).float().mean() == alone
-
-
-def test_draws_repeat_with_their_generator():
-    field = ResponseField(50, 4)
-    field.initialize(torch.randn(50, 5))
-    index = torch.arange(50)
-    one, two = (field.sample(index, torch.manual_seed(3)) for _ in range(2))
-    assert torch.equal(one, two)
-
-
-def test_row_entropy_is_scipys():
-    field = small_field(3, 0.5)
-    field.update(torch.arange(8), torch.randn(8, 4))
-    np.testing.assert_allclose(
-        field.row_entropy(), scipy.stats.entropy(dense_rows(field), axis=1), atol=1e-5
-    )
-
-
 def test_state_survives_a_file(tmp_path):
     field = small_field(3, 0.5)
     field.fingerprint = "abc"
@@ -215,73 +132,6 @@ def test_state_survives_a_file(tmp_path):
     assert_untouched(other, snapshot(field))
     assert other.fingerprint == "abc"
     assert other.ids.is_shared()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format": 2}, "saved by a newer version"),
-        ({"num_samples": 9}, "num_samples 8 but it has 9"),
-        ({"dim": 5}, "dim 4 but it has 5"),
-        ({"neighbors": 2}, "neighbors 3 but it has 2"),
-        ({"fingerprint": "other"}, "the data set is another"),
-    ],
-)
-def test_another_fields_state_is_refused(change, message):
-    saved = small_field(3, 0.5)
-    saved.update(torch.arange(6), torch.randn(6, 4))
-    state = saved.state_dict()
-    state["_extra_state"] |= {"fingerprint": "own"} | change
-    field = small_field(3, 0.5)
-    field.fingerprint = "own"
-    before = snapshot(field)
-    with pytest.raises(ValueError, match=message):
-        field.load_state_dict(state)
-    assert_untouched(field, before)
-
-
-def test_a_field_that_is_not_whole_is_refused():
-    state = small_field(3, 0.5).state_dict()
-    del state["weights"]
-    with pytest.raises(ValueError, match="lacks"):
-        small_field(3, 0.5).load_state_dict(state)
-
-
-NAN = torch.full((1, 4), torch.nan)
-
-
-@pytest.mark.parametrize(
-    ("index", "embeddings", "message"),
-    [
-        ([8], torch.ones(1, 4), r"values in \[0, 8\) but got 8"),
-        ([-1], torch.ones(1, 4), r"values in \[0, 8\) but got -1"),
-        ([0.5], torch.ones(1, 4), "to hold integers"),
-        ([[1]], torch.ones(1, 4), "to hold integers"),
-        ([1], torch.ones(1, 5), r"shape \(1, 4\)"),
-        ([1, 2], torch.ones(1, 4), r"shape \(2, 4\)"),
-        ([1], NAN, "finite but got nan in row 0"),
-        ([1], NAN * torch.inf, "finite"),
-        ([1], torch.full((1, 4), 1e300, dtype=torch.float64), "finite but got inf"),
-    ],
-)
-def test_bad_steps_leave_the_field_as_it_was(index, embeddings, message):
-    field = small_field(3, 0.5)
-    field.update(torch.arange(8), torch.randn(8, 4))
-    before = snapshot(field)
-    with pytest.raises(ValueError, match=message):
-        field.update(torch.tensor(index), embeddings)
-    assert_untouched(field, before)
-
-
-@pytest.mark.parametrize(
-    "features", [torch.ones(7, 3), torch.ones(8), torch.ones(8, 0), NAN.expand(8, 4)]
-)
-def test_bad_features_leave_the_field_as_it_was(features):
-    field = small_field(3, 0.5)
-    before = snapshot(field)
-    with pytest.raises(ValueError, match="Expected `features`"):
-        field.initialize(features)
-    assert_untouched(field, before)
 
 
 @pytest.mark.parametrize(
@@ -301,20 +151,6 @@ def test_bad_features_leave_the_field_as_it_was(features):
 def test_options_outside_their_range(options, message):
     with pytest.raises(ValueError, match=message):
         ResponseField(**{"num_samples": 8, "dim": 4, "neighbors": 3, **options})
-
-
-def test_embeddings_in_a_file_outlive_the_field(tmp_path):
-    options = {"embeddings_file": tmp_path / "bank", "embedding_dtype": torch.float32}
-    z = torch.nn.functional.normalize(torch.randn(20, 4), dim=1)
-    field = ResponseField(20, 4, **options)
-    field.update(torch.arange(20), z)
-    state = field.state_dict()
-    torch.testing.assert_close(ResponseField(20, 4, **options).embeddings, z)
-    plain = ResponseField(20, 4, embedding_dtype=torch.float32)
-    plain.load_state_dict(state)
-    torch.testing.assert_close(plain.embeddings, z)
-    with pytest.raises(ValueError, match="to hold 336 bytes"):
-        ResponseField(21, 4, **options)
 
 
 def test_a_million_samples_fit_in_700_mebibytes():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from photographs import crops
 from PIL import Image
 
 from rkdo_plugin.recipes.data import load_data
@@ -15,20 +16,6 @@ from rkdo_plugin.recipes.views.transforms import (
     multi_crop,
     two_views,
 )
-
-
-def photographs(size):
-    """Crops of scikit-learn's photographs, in colour."""
-    from sklearn.datasets import load_sample_images
-
-    random = np.random.default_rng(0)
-    pixels = []
-    for _ in range(200):
-        photo = load_sample_images().images[random.integers(2)]
-        y, x = random.integers(0, 400 - 64), random.integers(0, 600 - 64)
-        patch = Image.fromarray(photo[y : y + 64, x : x + 64]).resize((size, size))
-        pixels.append(np.asarray(patch))
-    return np.stack(pixels)
 
 
 def moments(views):
@@ -55,7 +42,8 @@ def moments(views):
 def test_views_have_the_moments_of_lightlys(single, whole, colour):
     digits = load_data("digits")
     if colour:
-        pixels = photographs(32)
+        photographs = [Image.fromarray(crop) for crop in crops(200, 64)]
+        pixels = np.stack([np.asarray(p.resize((32, 32))) for p in photographs])
         data = replace(
             digits,
             name="photographs",
