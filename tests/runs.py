@@ -44,7 +44,8 @@ def weights(folder):
 def state(folder):
     """All of a checkpoint that a further step depends on."""
     names = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")
-    return {name: saved(folder)[name] for name in names}
+    checkpoint = saved(folder)
+    return {name: checkpoint[name] for name in names}
 
 
 def assert_equal(one, other, path=""):
