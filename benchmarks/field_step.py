@@ -26,7 +26,7 @@ from rkdo_plugin.plugins.create import create_recipe
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.field.features import features_by_name
-from rkdo_plugin.recipes.simclr import OUTPUT_DIM
+from rkdo_plugin.recipes.simclr import SimCLR
 from rkdo_plugin.recipes.training.batches import TwoViews
 from rkdo_plugin.recipes.training.loader import StepLoader
 from rkdo_plugin.recipes.training.logs import quiet_lightning
@@ -44,22 +44,22 @@ COUPLINGS = {
 
 
 class StepTimes(pl.Callback):
-    """Milliseconds from the end of a step to the end of the next one."""
+    """Milliseconds between the same moments of two steps."""
 
     def __init__(self) -> None:
         self.milliseconds: list[float] = []
+        self.last: float | None = None
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Forget the last step of the round before."""
+        self.last = None
+
+    def on_before_zero_grad(
+        self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Any
     ) -> None:
         """Note the time since the last step."""
         now = time.process_time()
-        if batch_idx > 0:
+        if self.last is not None:
             self.milliseconds.append(1000 * (now - self.last))
         self.last = now
 
@@ -95,7 +95,7 @@ def open_arm(data: ImageData, coupling: float | None, features: Any) -> Arm:
     if coupling is None:
         loader = StepLoader(TwoViews(data.train, views), BATCH_SIZE, seed=0)
         return Arm(recipe, loader, [])
-    bank = ResponseField(len(data.train), OUTPUT_DIM, coupling=coupling)
+    bank = ResponseField(len(data.train), SimCLR.output_dim, coupling=coupling)
     bank.initialize(features)
     pairs = FieldPairs(data.train, views, bank)
     loader = StepLoader(pairs, BATCH_SIZE, seed=0, field=bank)

@@ -3,34 +3,20 @@
 [0] BYOL, 2020, https://arxiv.org/abs/2006.07733
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
-from torch import Tensor, nn
+from torch import Tensor
 
-from rkdo_plugin.recipes.base.momentum import (
-    momentum_copy,
-    move_copies,
-    rising_momentum,
-)
-from rkdo_plugin.recipes.base.recipe import Recipe
-from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
+from rkdo_plugin.recipes.base.momentum import MomentumRecipe
+from rkdo_plugin.recipes.base.settings import SettingsLike
 
 HIDDEN_DIM = 512  # width of the projection and of the prediction head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads
 START_MOMENTUM = 0.99  # momentum of the copies at the first step; it rises to 1
 
 
-@dataclass(frozen=True)
-class BYOLSettings(RecipeSettings):
-    """Settings of `BYOL`."""
-
-    loss: str | nn.Module = "negative-cosine"
-
-
-class BYOL(Recipe):
+class BYOL(MomentumRecipe):
     """BYOL with any encoder and any criterion of two tensors.
 
     `backbone` is trained; `backbone_momentum` is its moving average. The criterion is
@@ -43,37 +29,23 @@ class BYOL(Recipe):
         torch.Size([2, 128])
     """
 
-    Settings = BYOLSettings
+    default_loss = "negative-cosine"
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)
         self.backbone, dim = self.build_encoder()
         self.projection_head = BYOLProjectionHead(dim, HIDDEN_DIM, OUTPUT_DIM)
         self.prediction_head = BYOLPredictionHead(OUTPUT_DIM, HIDDEN_DIM, OUTPUT_DIM)
-        self.backbone_momentum = momentum_copy(self.backbone)
-        self.projection_head_momentum = momentum_copy(self.projection_head)
+        self.add_copies()
 
     def forward(self, images: Tensor) -> Tensor:
         """Predictions (B, D) of images (B, C, H, W)."""
         predictions: Tensor = self.prediction_head(super().forward(images))
         return predictions
 
-    @torch.no_grad()
-    def target(self, images: Tensor) -> Tensor:
-        """The copy's embeddings (B, D) of images (B, C, H, W), without gradient."""
-        features = self.backbone_momentum(images).flatten(start_dim=1)
-        embeddings: Tensor = self.projection_head_momentum(features)
-        return embeddings
-
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a Lightly batch: two views, then labels and more, unread."""
-        move_copies(
-            self,
-            batch_idx,
-            rising_momentum(self, START_MOMENTUM),
-            (self.backbone, self.backbone_momentum),
-            (self.projection_head, self.projection_head_momentum),
-        )
+        self.move_copies(batch_idx, START_MOMENTUM)
         view0, view1 = batch[0]
         loss: Tensor = 0.5 * (
             self.criterion(self(view0), self.target(view1))

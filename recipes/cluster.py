@@ -38,7 +38,6 @@ class ClusterSettings(RecipeSettings):
     """
 
     encoder: str | nn.Module = "pixels"
-    loss: str | nn.Module = "pmi-clustering"
     learning_rate: float = 3e-3
     clusters: int = 10
     heads: int = 4
@@ -68,6 +67,7 @@ class Cluster(Recipe):
 
     Settings = ClusterSettings
     settings: ClusterSettings
+    default_loss = "pmi-clustering"
     default_field = "pixels"
     updates_field = False
     reports = True

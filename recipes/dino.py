@@ -7,7 +7,6 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightly.models.modules.heads import DINOProjectionHead
 from lightly.models.utils import deactivate_requires_grad
 from torch import Tensor, nn
@@ -17,8 +16,9 @@ from rkdo_plugin.recipes.base.momentum import (
     momentum_copy,
     move_copies,
     rising_momentum,
+    without_gradient,
 )
-from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.base.recipe import Recipe, through
 from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.views.transforms import Views, batched_multi_crop, multi_crop
@@ -42,7 +42,6 @@ class DINOSettings(RecipeSettings):
             size by default.
     """
 
-    loss: str | nn.Module = "dino"
     learning_rate: float = 2e-3
     prototypes: int = 2048
     local_views: int = 4
@@ -74,6 +73,7 @@ class DINO(Recipe):
 
     Settings = DINOSettings
     settings: DINOSettings
+    default_loss = "dino"
     updates_field = False  # the criterion's lists are no embeddings of pairs
 
     def __init__(self, settings: SettingsLike = None) -> None:
@@ -107,16 +107,11 @@ class DINO(Recipe):
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's logits (B, K) of images (B, C, H, W)."""
-        features = self.student_backbone(images).flatten(start_dim=1)
-        logits: Tensor = self.student_head(features)
-        return logits
+        return through(images, self.student_backbone, self.student_head)
 
-    @torch.no_grad()
     def teacher(self, images: Tensor) -> Tensor:
-        """The teacher's logits (B, K) of images (B, C, H, W)."""
-        features = self.teacher_backbone(images).flatten(start_dim=1)
-        logits: Tensor = self.teacher_head(features)
-        return logits
+        """The teacher's logits (B, K), without gradient."""
+        return without_gradient(images, self.teacher_backbone, self.teacher_head)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a Lightly batch: crops, then labels and more, unread."""

@@ -36,7 +36,6 @@ class Map2DSettings(RecipeSettings):
             "run:FOLDER" for the encoder of a trained run. It is not trained.
     """
 
-    loss: str | nn.Module = "t-sne"
     features: str = "pixels"
 
 
@@ -57,6 +56,7 @@ class Map2D(Recipe):
 
     Settings = Map2DSettings
     settings: Map2DSettings
+    default_loss = "t-sne"
     normalize = False  # places are no directions
     reports = True
 

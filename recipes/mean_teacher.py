@@ -6,11 +6,15 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rkdo_plugin.options import check_momentum
-from rkdo_plugin.recipes.base.momentum import momentum_copy, move_copies
+from rkdo_plugin.recipes.base.momentum import (
+    momentum_copy,
+    move_copies,
+    without_gradient,
+)
+from rkdo_plugin.recipes.base.recipe import through
 from rkdo_plugin.recipes.base.settings import SettingsLike
 from rkdo_plugin.recipes.semi_supervised import (
     SemiSupervised,
@@ -77,15 +81,11 @@ class MeanTeacher(SemiSupervised):
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's logits (B, C) of images (B, C, H, W)."""
-        features = self.student_backbone(images).flatten(start_dim=1)
-        logits: Tensor = self.student_head(features)
-        return logits
+        return through(images, self.student_backbone, self.student_head)
 
-    @torch.no_grad()
     def teacher(self, images: Tensor) -> Tensor:
-        """The teacher's probabilities (B, C) of images (B, C, H, W)."""
-        features = self.teacher_backbone(images).flatten(start_dim=1)
-        logits: Tensor = self.teacher_head(features)
+        """The teacher's probabilities (B, C), without gradient."""
+        logits = without_gradient(images, self.teacher_backbone, self.teacher_head)
         return logits.softmax(dim=1)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

@@ -4,34 +4,20 @@
 [1] MoCo v2, 2020, https://arxiv.org/abs/2003.04297
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightly.models.modules.heads import MoCoProjectionHead
-from torch import Tensor, nn
+from torch import Tensor
 
-from rkdo_plugin.recipes.base.momentum import (
-    momentum_copy,
-    move_copies,
-    rising_momentum,
-)
-from rkdo_plugin.recipes.base.recipe import Recipe
-from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
+from rkdo_plugin.recipes.base.momentum import MomentumRecipe
+from rkdo_plugin.recipes.base.settings import SettingsLike
 
 HIDDEN_DIM = 256  # width of the projection head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads
 START_MOMENTUM = 0.99  # momentum of the copies at the first step; it rises to 1
 
 
-@dataclass(frozen=True)
-class MoCoSettings(RecipeSettings):
-    """Settings of `MoCo`."""
-
-    loss: str | nn.Module = "moco"
-
-
-class MoCo(Recipe):
+class MoCo(MomentumRecipe):
     """MoCo v2 with any encoder and any criterion of two tensors.
 
     `backbone` is trained; `backbone_momentum` is its moving average. The criterion is
@@ -45,31 +31,17 @@ class MoCo(Recipe):
         torch.Size([2, 128])
     """
 
-    Settings = MoCoSettings
+    default_loss = "moco"
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)
         self.backbone, dim = self.build_encoder()
         self.projection_head = MoCoProjectionHead(dim, HIDDEN_DIM, OUTPUT_DIM)
-        self.backbone_momentum = momentum_copy(self.backbone)
-        self.projection_head_momentum = momentum_copy(self.projection_head)
-
-    @torch.no_grad()
-    def key(self, images: Tensor) -> Tensor:
-        """Keys (B, D) of images (B, C, H, W), by the moving average."""
-        features = self.backbone_momentum(images).flatten(start_dim=1)
-        keys: Tensor = self.projection_head_momentum(features)
-        return keys
+        self.add_copies()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a Lightly batch: two views, then labels and more, unread."""
-        move_copies(
-            self,
-            batch_idx,
-            rising_momentum(self, START_MOMENTUM),
-            (self.backbone, self.backbone_momentum),
-            (self.projection_head, self.projection_head_momentum),
-        )
+        self.move_copies(batch_idx, START_MOMENTUM)
         view0, view1 = batch[0]
-        loss: Tensor = self.criterion(self(view0), self.key(view1))
+        loss: Tensor = self.criterion(self(view0), self.target(view1))
         return self.log_loss(loss, len(view0))

@@ -27,7 +27,6 @@ class SemiSupervisedSettings(RecipeSettings):
             baseline.
     """
 
-    loss: str | nn.Module = "consistency"
     num_classes: int = 10
     labelled: float = 0.1
     consistency: float = 1.0
@@ -53,6 +52,7 @@ class SemiSupervised(Recipe):
 
     Settings = SemiSupervisedSettings
     settings: SemiSupervisedSettings
+    default_loss = "consistency"
     reports = True
 
     def __init__(self, settings: SettingsLike = None) -> None:

@@ -3,20 +3,22 @@
 [0] SimCLR, 2020, https://arxiv.org/abs/2002.05709
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lightly.models.modules.heads import SimCLRProjectionHead
-from torch import Tensor
+from torch import Tensor, nn
 
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.base.settings import SettingsLike
 
-HIDDEN_DIM = 256  # width of the projection head
-OUTPUT_DIM = 128  # size of the embedding that the loss reads
-
 
 class SimCLR(Recipe):
     """SimCLR with any encoder, and any criterion called as `criterion(z0, z1)`.
+
+    Attributes:
+        head: The class of the projection head.
+        hidden_dim: Width of the projection head.
+        output_dim: Size of the embedding that the loss reads.
 
     Example:
         >>> recipe = create_recipe("simclr", loss_options={"temperature": 0.2})
@@ -24,10 +26,14 @@ class SimCLR(Recipe):
         torch.Size([2, 128])
     """
 
+    head: ClassVar[type[nn.Module]] = SimCLRProjectionHead
+    hidden_dim: ClassVar[int] = 256
+    output_dim: ClassVar[int] = 128
+
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)
         self.backbone, dim = self.build_encoder()
-        self.projection_head = SimCLRProjectionHead(dim, HIDDEN_DIM, OUTPUT_DIM)
+        self.projection_head = self.head(dim, self.hidden_dim, self.output_dim)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a Lightly batch: two views, then labels and more, unread."""

@@ -3,25 +3,17 @@
 [0] SimSiam, 2020, https://arxiv.org/abs/2011.10566
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from lightly.models.modules.heads import SimSiamPredictionHead, SimSiamProjectionHead
-from torch import Tensor, nn
+from torch import Tensor
 
 from rkdo_plugin.recipes.base.recipe import Recipe
-from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
+from rkdo_plugin.recipes.base.settings import SettingsLike
 
 HIDDEN_DIM = 512  # width of the projection head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads
 BOTTLENECK_DIM = 64  # width of the prediction head
-
-
-@dataclass(frozen=True)
-class SimSiamSettings(RecipeSettings):
-    """Settings of `SimSiam`."""
-
-    loss: str | nn.Module = "negative-cosine"
 
 
 class SimSiam(Recipe):
@@ -36,7 +28,7 @@ class SimSiam(Recipe):
         torch.Size([2, 128])
     """
 
-    Settings = SimSiamSettings
+    default_loss = "negative-cosine"
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)

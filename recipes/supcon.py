@@ -3,19 +3,7 @@
 [0] Supervised contrastive learning, 2020, https://arxiv.org/abs/2004.11362
 """
 
-from dataclasses import dataclass
-
-from torch import nn
-
-from rkdo_plugin.recipes.base.settings import RecipeSettings
 from rkdo_plugin.recipes.simclr import SimCLR
-
-
-@dataclass(frozen=True)
-class SupConSettings(RecipeSettings):
-    """Settings of `SupCon`."""
-
-    loss: str | nn.Module = "supcon"
 
 
 class SupCon(SimCLR):
@@ -29,4 +17,4 @@ class SupCon(SimCLR):
         True
     """
 
-    Settings = SupConSettings
+    default_loss = "supcon"

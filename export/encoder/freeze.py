@@ -17,7 +17,7 @@ SHOWN = 3  # weights that an error names
 
 
 def freeze(
-    checkpoint: str | Path,
+    checkpoint: str | Path | Checkpoint,
     backbone: nn.Module | str | None = None,
     *,
     image_size: int | None = None,
@@ -35,7 +35,8 @@ def freeze(
 
     Args:
         checkpoint: A Lightning checkpoint; a state dict that `torch.save` wrote, alone
-            or inside the checkpoint of a training script; or a `.safetensors` file.
+            or inside the checkpoint of a training script; or a `.safetensors` file. A
+            `Checkpoint` that `read_weights` has read is not read again.
         backbone: The module that was trained, with any weights, or an encoder's name.
             It is copied and never changed.
         image_size: Height and width of the images in pixels. It overrides the recorded
@@ -68,33 +69,8 @@ def freeze(
         >>> encoder = freeze("epoch=9.ckpt", "resnet18", image_size=32,
         ...     mean=[0.5, 0.5, 0.5], std=[0.25, 0.25, 0.25])  # doctest: +SKIP
     """
-    return encoder_of(
-        read_weights(Path(checkpoint)),
-        backbone,
-        image_size=image_size,
-        mean=mean,
-        std=std,
-        normalize=normalize,
-        branch=branch,
-        any_size=any_size,
-    )
-
-
-def encoder_of(
-    checkpoint: Checkpoint,
-    backbone: nn.Module | str | None = None,
-    *,
-    image_size: int | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    normalize: bool | None = None,
-    branch: str | None = None,
-    any_size: bool = False,
-) -> Encoder:
-    """Freeze the encoder of a checkpoint that `read_weights` has read.
-
-    `freeze` describes the other arguments, the result and the errors.
-    """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = read_weights(Path(checkpoint))
     path, record = checkpoint.path, checkpoint.record
     given: dict[str, Any] = {
         "backbone": backbone if backbone is not None else record.get("encoder"),

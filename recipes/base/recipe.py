@@ -1,6 +1,7 @@
 """What a recipe is: the protocol between a method and everything that trains it."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,12 @@ from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
 from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
 from rkdo_plugin.swap import two_tensor_names
+
+
+def through(images: Tensor, encoder: nn.Module, head: nn.Module) -> Tensor:
+    """The head's outputs (B, D) for images (B, C, H, W)."""
+    outputs: Tensor = head(encoder(images).flatten(start_dim=1))
+    return outputs
 
 
 class Recipe(pl.LightningModule):
@@ -42,6 +49,7 @@ class Recipe(pl.LightningModule):
         augment: Makes the views of a batch on the training device; None where the
             loader's workers make them.
         normalize: Embeddings are directions: exports divide them by their norm.
+        default_loss: The registered loss that is used when none is asked for.
         updates_field: The criterion reads embeddings of pairs, from which a response
             field can be updated. Otherwise the field's rows stay as they start.
         default_field: The start of the response field when none is asked for; None for
@@ -55,6 +63,7 @@ class Recipe(pl.LightningModule):
     """
 
     Settings: ClassVar[type[RecipeSettings]] = RecipeSettings
+    default_loss: ClassVar[str] = "ntxent"
     normalize: ClassVar[bool] = True
     updates_field: ClassVar[bool] = True
     default_field: ClassVar[str | None] = None
@@ -69,22 +78,24 @@ class Recipe(pl.LightningModule):
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__()
-        self.settings = settings = as_settings(settings, self.Settings)
+        settings = as_settings(settings, self.Settings)
+        if settings.loss is None:
+            settings = replace(settings, loss=self.default_loss)
+        self.settings = settings
         # Lightning's `load_from_checkpoint` hands this mapping back to the constructor.
         self.save_hyperparameters({"settings": settings.plain()}, logger=False)
+        loss = settings.loss
         self.criterion = (
-            create_loss(settings.loss, **self.loss_options())
-            if isinstance(settings.loss, str)
-            else settings.loss
+            loss
+            if isinstance(loss, nn.Module)
+            else create_loss(loss, **self.loss_options())
         )
         self.check_criterion()
         self.augment = None
 
     def forward(self, images: Tensor) -> Tensor:
         """The embeddings (B, D) of images (B, C, H, W) that the criterion reads."""
-        features = self.backbone(images).flatten(start_dim=1)
-        embeddings: Tensor = self.projection_head(features)
-        return embeddings
+        return through(images, self.backbone, self.projection_head)
 
     def views(self, data: ImageData) -> Views:
         """The transform from an image to the views that a step reads."""

@@ -19,7 +19,8 @@ class RecipeSettings:
     Args:
         encoder: A registered encoder's name, or a module from images (B, C, H, W) to
             features (B, F) or (B, F, 1, 1).
-        loss: A registered loss's name, or a criterion.
+        loss: A registered loss's name, or a criterion. By default the recipe's
+            `default_loss`.
         loss_options: Arguments of a loss given by name.
         in_channels: Channels C of the images.
         image_size: Height and width of the images in pixels.
@@ -35,7 +36,7 @@ class RecipeSettings:
     """
 
     encoder: str | nn.Module = "small-convnet"
-    loss: str | nn.Module = "ntxent"
+    loss: str | nn.Module | None = None
     loss_options: dict[str, Any] | None = None
     in_channels: int = 3
     image_size: int = 32

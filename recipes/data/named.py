@@ -1,7 +1,7 @@
 """The data sets that `load_data` knows by name; files are read, never downloaded."""
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,22 +151,21 @@ class _Published:
     num_classes: int
 
 
+# 50,000 and 10,000 colour images
+CIFAR10 = _Published(
+    torchvision.datasets.CIFAR10,
+    part="train",
+    values=(True, False),
+    image_size=32,
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    num_classes=10,
+)
 PUBLISHED = {
-    # 50,000 and 10,000 colour images each
-    "cifar10": _Published(
-        torchvision.datasets.CIFAR10,
-        part="train",
-        values=(True, False),
-        image_size=32,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2470, 0.2435, 0.2616),
-        num_classes=10,
-    ),
-    "cifar100": _Published(
-        torchvision.datasets.CIFAR100,
-        part="train",
-        values=(True, False),
-        image_size=32,
+    "cifar10": CIFAR10,
+    "cifar100": replace(
+        CIFAR10,
+        dataset=torchvision.datasets.CIFAR100,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
         num_classes=100,

@@ -8,7 +8,6 @@ from torch import nn
 
 from rkdo_plugin.export import EmbeddingSession, ImageEmbedder, freeze
 from rkdo_plugin.export.encoder.checkpoint import read_weights
-from rkdo_plugin.export.encoder.freeze import encoder_of
 from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
@@ -55,7 +54,7 @@ def load_trained(path: Path) -> Trained:
             recipe = factory(record["settings"])
             recipe.load_state_dict(checkpoint.weights)
             recipe.eval()
-    encoder = encoder_of(checkpoint)
+    encoder = freeze(checkpoint)
     return Trained(path, encoder, record.get("data"), record.get("limit"), recipe)
 
 

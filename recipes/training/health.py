@@ -45,19 +45,14 @@ class TrainingHealth(pl.Callback):
                 note = partial(_note, pl_module)
                 self._hook = modules[name].register_forward_hook(note)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+    def on_before_backward(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
     ) -> None:
-        """Refuse a loss that is not finite."""
-        loss = outputs["loss"] if outputs else None
-        if loss is not None and not torch.isfinite(loss):
+        """Refuse a loss that is not finite, before it reaches the weights."""
+        if not torch.isfinite(loss):
+            step = trainer.global_step + 1
             raise TrainingLostError(
-                f"the loss became {float(loss)} at step {trainer.global_step}; a lower "
+                f"the loss became {float(loss)} at step {step}; a lower "
                 "learning rate, or --precision 32-true, may help; the last checkpoint "
                 "is unchanged"
             )

@@ -131,7 +131,7 @@ def _create_recipe(settings: RunSettings, images: ImageData, processes: int) -> 
         options["encoder"] = settings.encoder
     if settings.loss is not None:
         options["loss"] = settings.loss
-    loss = options.get("loss", factory.Settings.loss)
+    loss = options.get("loss", factory.default_loss)
     loss_options = dict(settings.loss_options or {})
     if processes > 1 and "gather_distributed" in _parameters("loss", loss):
         loss_options["gather_distributed"] = True

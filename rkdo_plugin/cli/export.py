@@ -214,10 +214,10 @@ def _encoder(
     checkpoint: str, foreign: ForeignEncoder, any_size: bool = False
 ) -> "tuple[Encoder, str | None]":
     """The encoder of a checkpoint, and the name of the data it was trained on."""
+    from rkdo_plugin.export import freeze
     from rkdo_plugin.export.encoder.checkpoint import read_weights
-    from rkdo_plugin.export.encoder.freeze import encoder_of
     from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
 
     read = read_weights(checkpoint_of(Path(checkpoint)))
-    encoder = encoder_of(read, **asdict(foreign), any_size=any_size)
+    encoder = freeze(read, **asdict(foreign), any_size=any_size)
     return encoder, read.record.get("data")

@@ -36,8 +36,8 @@ def add_named_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     saved = _saved_settings(named)
     recipe_name = _choose("recipe", named.recipe, saved, "simclr")
     recipe: Any = host().factory("recipe", recipe_name)
-    own_loss = _settings_of(recipe, recipe_name).loss
-    loss_name = _choose("loss", named.loss, saved, own_loss)
+    _require_recipe(recipe, recipe_name)
+    loss_name = _choose("loss", named.loss, saved, recipe.default_loss)
     loss = host().factory("loss", loss_name)
     parts: tuple[tuple[str, str, Callable[..., Any]], ...] = (
         ("recipe", recipe_name, recipe.Settings),
@@ -93,14 +93,13 @@ def _choose(part: str, named: str | None, saved: dict[str, Any], own: Any) -> st
     return name
 
 
-def _settings_of(recipe: Any, name: str) -> Any:
-    """A recipe's default settings."""
+def _require_recipe(recipe: Any, name: str) -> None:
+    """Refuse a factory of something else than recipes."""
     if not hasattr(recipe, "Settings"):
         raise TypeError(
             f"Expected recipe '{name}' to be a subclass of rkdo_plugin.Recipe but got "
             f"{recipe!r}"
         )
-    return recipe.Settings
 
 
 def _saved_settings(named: argparse.Namespace) -> dict[str, Any]:

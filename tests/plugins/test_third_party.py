@@ -29,7 +29,6 @@ class AcmeSettings(RecipeSettings):
     """
 
     encoder: str | nn.Module = "acme-pixels"
-    loss: str | nn.Module = "icon"
     width: int = 3
 
 
@@ -37,6 +36,7 @@ class Acme(Recipe):
     """Two views through one linear head."""
 
     Settings = AcmeSettings
+    default_loss = "icon"
     default_field = None
     reports = True
 

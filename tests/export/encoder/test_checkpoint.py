@@ -9,7 +9,6 @@ from checkpoints import PREPROCESSING, conv, saved, weight_of
 
 from rkdo_plugin.export import freeze
 from rkdo_plugin.export.encoder.checkpoint import read_weights
-from rkdo_plugin.export.encoder.freeze import encoder_of
 
 
 @pytest.mark.parametrize("prefix", ["", "backbone."])
@@ -102,7 +101,7 @@ def test_weights_and_record_are_read_once_for_all_uses(tmp_path):
     assert (checkpoint.path, checkpoint.record) == (path, record)
     assert checkpoint.weights.keys() == {"backbone.weight", "backbone.bias"}
     path.unlink()
-    encoder = encoder_of(checkpoint, conv(0.0), mean=[0.5] * 3, std=[0.25] * 3)
+    encoder = freeze(checkpoint, conv(0.0), mean=[0.5] * 3, std=[0.25] * 3)
     assert weight_of(encoder) == 1.0 and encoder.image_size == 16
 
 
