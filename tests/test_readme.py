@@ -40,10 +40,14 @@ def test_the_examples_of_docstrings_run(
 
 @pytest.mark.parametrize(
     "block",
-    [*readme_blocks("python"), *blocks("docs/your-own-script.md", "python")],
+    [
+        *readme_blocks("python"),
+        *blocks("docs/your-own-script.md", "python"),
+        *blocks("docs/plugins.md", "python"),
+    ],
     ids=lambda _: "block",
 )
-def test_the_python_of_the_readme_and_the_guide_runs(
+def test_the_python_of_the_readme_and_the_guides_runs(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkout import readme_blocks
+from checkout import blocks
 from torch import nn
 
 from rkdo_plugin import create_loss
@@ -177,27 +177,19 @@ def test_a_hook_that_fails_is_skipped_and_the_plugins_others_work(
     assert plugin.contributes["loss"] == ["half-mse"]
 
 
+@pytest.mark.parametrize(("name", "other"), [("mse", "zeta"), ("rkdo", "builtin")])
 def test_a_name_from_two_plugins_is_refused_and_other_names_work(
-    install: Install,
+    name: str, other: str, install: Install
 ) -> None:
-    install("acme", source("mse"))
-    install("zeta", source("mse") + "\n_l = Loss\n")
+    install("acme", source(name))
+    if other != "builtin":
+        install(other, source(name) + "\n_l = Loss\n")
     install("good", source("good-mse"))
     found = PluginHost()
-    with pytest.raises(
-        ValueError, match="loss: 'mse' comes from both 'acme' and 'zeta'"
-    ):
-        found.factory("loss", "mse")
+    both = f"loss: '{name}' comes from both 'acme' and '{other}'"
+    with pytest.raises(ValueError, match=both):
+        found.factory("loss", name)
     found.factory("loss", "good-mse")
-
-
-def test_a_built_in_name_is_not_overridden(install: Install) -> None:
-    install("acme", source("rkdo"))
-    found = PluginHost()
-    with pytest.raises(
-        ValueError, match="loss: 'rkdo' comes from both 'acme' and 'builtin'"
-    ):
-        found.factory("loss", "rkdo")
     found.factory("loss", "icon")
 
 
@@ -281,9 +273,9 @@ assert "acme-loss" in [plugin.distribution for plugin in host().plugins]
 """
 
 
-def test_the_plugin_of_the_readme_is_one_file_and_two_lines(tmp_path: Path) -> None:
-    code = readme_blocks("python", "Writing a plugin")[0]
-    entry_point = readme_blocks("toml", "Writing a plugin")[0]
+def test_the_plugin_of_the_docs_is_one_file_and_two_lines(tmp_path: Path) -> None:
+    code = blocks("docs/plugins.md", "python", "A loss")[0]
+    entry_point = blocks("docs/plugins.md", "toml")[0]
     assert len(entry_point.splitlines()) == 2
     project = tmp_path / "project"
     project.mkdir()
