@@ -1,6 +1,9 @@
-"""Crops of scikit-learn's photographs: real images for calibration and comparison."""
+"""Crops of scikit-learn's photographs, and folders of random images."""
+
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 
@@ -13,3 +16,13 @@ def crops(count: int, size: int, seed: int = 0) -> np.ndarray:
         top, left = (generator.integers(0, n - size) for n in photograph.shape[:2])
         found.append(photograph[top : top + size, left : left + size])
     return np.stack(found)
+
+
+def random_folder(folder: Path, count: int, shape: tuple[int, ...], kind="png") -> Path:
+    """A new folder of images of random pixels, uint8 (H, W) or (H, W, 3)."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        pixels = generator.integers(0, 256, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.{kind}")
+    return folder

@@ -2,11 +2,10 @@
 
 import importlib.util
 
-import numpy as np
 import pytest
 import torch
 from checkout import ROOT
-from PIL import Image
+from photographs import random_folder
 
 
 def script(name):
@@ -19,13 +18,7 @@ def script(name):
 @pytest.fixture
 def photographs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "photographs"
-    folder.mkdir()
-    generator = np.random.default_rng(0)
-    for number in range(8):
-        pixels = generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.jpg")
-    return folder
+    return random_folder(tmp_path / "photographs", 8, (40, 48, 3), "jpg")
 
 
 def test_a_lightly_script_trains_with_the_swapped_loss_and_its_encoder_is_exported(

@@ -79,16 +79,12 @@ class Recipe(pl.LightningModule):
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__()
         settings = as_settings(settings, self.Settings)
-        if settings.loss is None:
-            settings = replace(settings, loss=self.default_loss)
-        self.settings = settings
+        loss = self.default_loss if settings.loss is None else settings.loss
+        self.settings = settings = replace(settings, loss=loss)
         # Lightning's `load_from_checkpoint` hands this mapping back to the constructor.
         self.save_hyperparameters({"settings": settings.plain()}, logger=False)
-        loss = settings.loss
         self.criterion = (
-            loss
-            if isinstance(loss, nn.Module)
-            else create_loss(loss, **self.loss_options())
+            create_loss(loss, **self.loss_options()) if isinstance(loss, str) else loss
         )
         self.check_criterion()
         self.augment = None

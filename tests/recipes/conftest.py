@@ -38,3 +38,22 @@ def run_with_field(tmp_path_factory):
         ).folder
 
     return run
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory):
+    """The folder of a run of 2 epochs on 256 digits, made once for each recipe."""
+
+    @functools.cache
+    def run(recipe):
+        return train(
+            recipe,
+            out=str(tmp_path_factory.mktemp(recipe)),
+            epochs=2,
+            limit=256,
+            batch_size=64,
+            workers=0,
+            progress=False,
+        ).folder
+
+    return run

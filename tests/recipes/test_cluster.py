@@ -18,10 +18,8 @@ SETTINGS = {"epochs": 2, "limit": 256, "batch_size": 64, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cluster")
-    train("cluster", out=str(folder), workers=0, **SETTINGS)
-    return folder
+def run(short_run):
+    return short_run("cluster")
 
 
 def test_the_same_settings_interrupted_give_the_same_weights(run, tmp_path):

@@ -25,10 +25,8 @@ SETTINGS = {"epochs": 2, "limit": 256, "batch_size": 64, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("map2d")
-    train("map2d", out=str(folder), workers=0, **SETTINGS)
-    return folder
+def run(short_run):
+    return short_run("map2d")
 
 
 def views(rows=40):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from rkdo_plugin.export import TensorRTSettings
+
 STUBS = {
     "libcuda.so.1": """
         int cuTensorMapEncodeTiled(void) { return 999; }
@@ -47,3 +49,8 @@ def stubs(tmp_path_factory):
         command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", name]
         subprocess.run([*command, "stub.c"], cwd=folder, check=True)
     return folder
+
+
+@pytest.fixture
+def tensorrt(tmp_path):
+    return TensorRTSettings(cache=tmp_path)

@@ -108,11 +108,6 @@ def options(settings, content=CONTENT):
     return provider_options(settings, IMAGE, content)[0][1]
 
 
-@pytest.fixture
-def tensorrt(tmp_path):
-    return TensorRTSettings(cache=tmp_path)
-
-
 def test_the_cpu_is_never_a_second_choice(tensorrt):
     names = [
         [name for name, _ in provider_options(settings, IMAGE, CONTENT)]

@@ -17,11 +17,6 @@ def options(settings, content=CONTENT):
     return provider_options(settings, IMAGE, content)[0][1]
 
 
-@pytest.fixture
-def tensorrt(tmp_path):
-    return TensorRTSettings(cache=tmp_path)
-
-
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [

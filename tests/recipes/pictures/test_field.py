@@ -1,10 +1,10 @@
 """A run's field as a picture."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photographs import random_folder
 from PIL import Image
 from runs import train
 
@@ -22,12 +22,7 @@ def pixels(run_with_field):
 
 
 def test_images_without_labels_have_figures_and_a_picture(tmp_path):
-    images = tmp_path / "images"
-    images.mkdir()
-    random = np.random.default_rng(0)
-    for number in range(20):
-        pixels = random.integers(0, 256, (16, 24, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(images / f"{number}.png")
+    images = random_folder(tmp_path / "images", 20, (16, 24, 3))
     run = train(
         data=str(images),
         out=str(tmp_path / "run"),
