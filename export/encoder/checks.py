@@ -1,31 +1,23 @@
 """Checks of a backbone and its preprocessing before they are frozen."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import torch
 from torch import nn
 
 
-def require_preprocessing(
-    image_size: int, mean: Sequence[float], std: Sequence[float]
-) -> None:
-    """Check the image size and the statistics of the channels.
+def require_channels(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Check the statistics of the channels.
 
     Raises:
-        TypeError: The image size is not an integer, or `mean` or `std` is not a
-            sequence.
+        TypeError: `mean` or `std` is not a sequence.
         ValueError: A value is out of range, or the lengths differ.
     """
-    if not isinstance(image_size, Integral) or not (
-        hasattr(mean, "__len__") and hasattr(std, "__len__")
-    ):
+    if not (hasattr(mean, "__len__") and hasattr(std, "__len__")):
         raise TypeError(
-            "Expected `image_size` to be one integer and `mean` and `std` to hold one "
-            f"number for each channel but got {image_size!r}, {mean!r} and {std!r}"
+            "Expected `mean` and `std` to hold one number for each channel but got "
+            f"{mean!r} and {std!r}"
         )
-    if image_size < 1:
-        raise ValueError(f"Expected `image_size` to be at least 1 but got {image_size}")
     if not 0 < len(mean) == len(std):
         raise ValueError(
             "Expected `mean` and `std` to hold one number for each channel but got "

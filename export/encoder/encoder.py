@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from rkdo_plugin.export.encoder.checks import (
+    require_channels,
     require_finite,
-    require_preprocessing,
     require_statistics,
 )
+from rkdo_plugin.export.encoder.image_size import ImageSize, as_image_size, sides
 from rkdo_plugin.export.encoder.images import MAX_BATCH, UInt8Array, require_images
 
 
@@ -30,7 +31,7 @@ class Encoder(nn.Module):
     Args:
         backbone: Module from images (B, C, H, W) to features (B, D). Feature maps
             (B, D, H', W') are averaged over H' and W'.
-        image_size: Height and width of the images in pixels.
+        image_size: Height and width of the images in pixels: one integer, or (H, W).
         mean: Mean of each channel, on the scale from 0 to 1.
         std: Standard deviation of each channel, on the scale from 0 to 1.
         normalize: Divide features by their norm. Switch it off if the features are not
@@ -39,8 +40,8 @@ class Encoder(nn.Module):
             too. `image_size` is then the size that folders of images are resized to.
 
     Raises:
-        TypeError: The image size is not an integer, or `mean` or `std` is not a
-            sequence.
+        TypeError: The image size is neither an integer nor a pair, or `mean` or `std`
+            is not a sequence.
         ValueError: An argument is out of range, a weight is not finite, a batch norm
             takes its statistics from the batch, the backbone returns neither features
             nor feature maps, or it accepts one image size only and `any_size` is on.
@@ -60,15 +61,15 @@ class Encoder(nn.Module):
         self,
         backbone: nn.Module,
         *,
-        image_size: int,
+        image_size: ImageSize,
         mean: Sequence[float],
         std: Sequence[float],
         normalize: bool = True,
         any_size: bool = False,
     ) -> None:
         super().__init__()
-        require_preprocessing(image_size, mean, std)
-        self.image_size = image_size
+        require_channels(mean, std)
+        self.image_size = as_image_size(image_size)
         self.channels = len(mean)
         self.normalize = normalize
         self.any_size = any_size
@@ -80,7 +81,8 @@ class Encoder(nn.Module):
         require_statistics(self.backbone)
         parameter = next(self.backbone.parameters(), self.mean)
         self.to(parameter.device)
-        black = torch.zeros(1, image_size, image_size, self.channels, dtype=torch.uint8)
+        shape = (1, *sides(self.image_size), self.channels)
+        black = torch.zeros(shape, dtype=torch.uint8)
         with torch.inference_mode():
             self._dim = int(self(black.to(parameter.device)).shape[1])
             if any_size:
@@ -88,12 +90,13 @@ class Encoder(nn.Module):
 
     def _require_any_size(self) -> None:
         # Not twice the size: patches may divide that, too.
-        size = (self.image_size, 2 * self.image_size + 1)
+        height, width = sides(self.image_size)
+        size = (height, 2 * width + 1)
         wide = torch.zeros(1, *size, self.channels, dtype=torch.uint8)
         try:
             dim = self(wide.to(self.mean.device)).shape[1]
             if dim != self._dim:
-                raise ValueError(f"{dim} components, and {self._dim} on a square image")
+                raise ValueError(f"{dim} components, and {self._dim} at `image_size`")
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 "Expected a backbone for images of any size but on an image of "
@@ -106,7 +109,7 @@ class Encoder(nn.Module):
         return self._dim
 
     @property
-    def fixed_size(self) -> int | None:
+    def fixed_size(self) -> ImageSize | None:
         """Height and width that images must have. None if they may have any."""
         return None if self.any_size else self.image_size
 
@@ -165,9 +168,10 @@ class Encoder(nn.Module):
             pixels = (images.float() / 255 - self.mean) / self.std
         else:
             # Compute on whole rows: loops over a last axis of 3 channels are slow.
-            mean, std = (row.repeat(self.image_size) for row in (self.mean, self.std))
+            height, width = sides(self.image_size)
+            mean, std = (row.repeat(width) for row in (self.mean, self.std))
             rows = (images.flatten(2).float() / 255 - mean) / std
-            pixels = rows.reshape(-1, self.image_size, self.image_size, self.channels)
+            pixels = rows.reshape(-1, height, width, self.channels)
         # Without `contiguous` the exported graph gets Shape, Range and Gather nodes.
         planes: Tensor = pixels.permute(0, 3, 1, 2).contiguous()
         return planes

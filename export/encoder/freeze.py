@@ -10,6 +10,7 @@ from torch import nn
 from rkdo_plugin.export.encoder.branch import select_branch
 from rkdo_plugin.export.encoder.checkpoint import Checkpoint, read_weights
 from rkdo_plugin.export.encoder.encoder import Encoder
+from rkdo_plugin.export.encoder.image_size import ImageSize
 from rkdo_plugin.plugins.create import create_encoder
 
 ROUNDING = 1e-4  # allowed difference of a mean or std: a fortieth of a grey level
@@ -20,7 +21,7 @@ def freeze(
     checkpoint: str | Path | Checkpoint,
     backbone: nn.Module | str | None = None,
     *,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     normalize: bool | None = None,
@@ -39,8 +40,8 @@ def freeze(
             `Checkpoint` that `read_weights` has read is not read again.
         backbone: The module that was trained, with any weights, or an encoder's name.
             It is copied and never changed.
-        image_size: Height and width of the images in pixels. It overrides the recorded
-            size.
+        image_size: Height and width of the images in pixels: one integer, or (H, W). It
+            overrides the recorded size.
         mean: Mean of each channel, on the scale from 0 to 1. If the checkpoint records
             a mean, this must be the same: a different one is a mistake. To embed with a
             different one all the same, build an `Encoder` around this one's `backbone`.

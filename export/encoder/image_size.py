@@ -11,19 +11,18 @@ ImageSize = int | tuple[int, int]
 _WRITTEN = re.compile(r"(\d+)(?:x(\d+))?", re.ASCII)
 
 
-def as_image_size(value: int | str | Sequence[int]) -> ImageSize:
-    """The size that a number, a pair or a text names; a square is one integer.
+def as_image_size(value: int | Sequence[int]) -> ImageSize:
+    """The size that a number or a pair names; a square is one integer.
 
     Args:
-        value: 224; (256, 128) or [256, 128], height before width; or the text of
-            either, "224" or "256x128".
+        value: 224; or (256, 128) or [256, 128], height before width.
 
     Raises:
         TypeError: It is none of these.
         ValueError: A side is below 1.
 
     Example:
-        >>> as_image_size("256x128"), as_image_size((224, 224))
+        >>> as_image_size((256, 128)), as_image_size((224, 224))
         ((256, 128), 224)
     """
     height, width = _pair(value)
@@ -32,6 +31,22 @@ def as_image_size(value: int | str | Sequence[int]) -> ImageSize:
             f"Expected `image_size` to be at least 1 pixel a side but got {value!r}"
         )
     return height if height == width else (height, width)
+
+
+def parse_image_size(text: str) -> ImageSize:
+    """The size that a text names, as `written` gives it: "224" or "256x128".
+
+    Raises:
+        ValueError: The text has another form, or a side is below 1.
+    """
+    match = _WRITTEN.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            "Expected `image_size` to be one integer, or height and width as 256x128, "
+            f"but got '{text}'"
+        )
+    height, width = match.groups(match[1])
+    return as_image_size((int(height), int(width)))
 
 
 def sides(image_size: ImageSize) -> tuple[int, int]:
@@ -45,16 +60,13 @@ def sides(image_size: ImageSize) -> tuple[int, int]:
 
 
 def written(image_size: ImageSize) -> str:
-    """The text of a size, which `as_image_size` reads: "224" or "256x128"."""
+    """The text of a size, which `parse_image_size` reads: "224" or "256x128"."""
     if isinstance(image_size, tuple):
         return "{}x{}".format(*image_size)
     return str(image_size)
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, str) and (match := _WRITTEN.fullmatch(value)):
-        height, width = match.groups(match[1])
-        return int(height), int(width)
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value), int(value)
     if (
@@ -64,6 +76,6 @@ def _pair(value: Any) -> tuple[int, int]:
     ):
         return int(value[0]), int(value[1])
     raise TypeError(
-        "Expected `image_size` to be one integer, or height and width as (256, 128) or "
-        f"'256x128', but got {value!r}"
+        "Expected `image_size` to be one integer, or height and width as (256, 128), "
+        f"but got {value!r}"
     )

@@ -7,20 +7,22 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-UInt8Array = npt.NDArray[np.uint8]
+from rkdo_plugin.export.encoder.image_size import ImageSize, sides
+from rkdo_plugin.export.encoder.pictures import Picture, UInt8Array, as_picture
 
 MAX_BATCH = 256  # images that run at once
 
 RESIZE = (
-    "PIL bilinear with antialiasing: shorter side to image_size, longer side rounded "
-    "down; then centre crop to image_size x image_size"
+    "PIL bilinear with antialiasing of the upright picture (EXIF orientation applied): "
+    "to the smallest size that covers image_size, height x width, rounded down; then "
+    "centre crop to image_size"
 )
 
 MAX_RESIZED_PIXELS = 100_000_000  # before the crop; PIL needs 4 bytes for each
 
 
 def require_images(
-    images: npt.NDArray[Any] | Tensor, image_size: int | None, channels: int
+    images: npt.NDArray[Any] | Tensor, image_size: ImageSize | None, channels: int
 ) -> None:
     """Check that images are uint8 (B, H, W, C) and of the encoder's size.
 
@@ -31,8 +33,7 @@ def require_images(
 
     Raises:
         TypeError: `images` is not an array, or its elements are not uint8.
-        ValueError: The shape is not (B, image_size, image_size, channels), or an image
-            has no pixels.
+        ValueError: The shape is not (B, H, W, channels), or an image has no pixels.
     """
     if not hasattr(images, "dtype"):
         raise TypeError(
@@ -46,64 +47,76 @@ def require_images(
         )
     shape = tuple(images.shape)
     fits = len(shape) == 4 and shape[3] == channels and min(shape[1:3]) > 0
-    if fits and (image_size is None or shape[1:3] == (image_size, image_size)):
+    if fits and (image_size is None or shape[1:3] == sides(image_size)):
         return
-    sides = ("H", "W") if image_size is None else (image_size, image_size)
+    height, width = ("H", "W") if image_size is None else sides(image_size)
     hint = ""
-    if len(shape) == 4 and shape[1:] == (channels, *sides):
+    if len(shape) == 4 and shape[1:] == (channels, height, width):
         hint = "; channels come last: transpose with (0, 2, 3, 1)"
-    elif shape == (*sides, channels):
+    elif shape == (height, width, channels):
         hint = "; a single image needs a batch dimension: pass images[None]"
     raise ValueError(
         "Expected `images` to be of shape (B, H, W, C) = "
-        f"(B, {sides[0]}, {sides[1]}, {channels}) but got {shape}{hint}"
+        f"(B, {height}, {width}, {channels}) but got {shape}{hint}"
     )
 
 
-def resize(image: Image.Image, image_size: int, channels: int) -> UInt8Array:
+def resize(picture: Picture, image_size: ImageSize, channels: int) -> UInt8Array:
     """Resize and crop one picture to the encoder's input, as `RESIZE` describes.
 
     Args:
-        image: Picture of any size. Palettes and transparency are converted.
+        picture: A PIL image of any size and mode, which `as_picture` converts; or an
+            array (H, W, C) of 8 bits.
         image_size: Height and width of the result in pixels.
-        channels: 3 for RGB, 1 for grey.
+        channels: 3 for RGB, 1 for grey, or C of an array.
 
     Returns:
-        Pixels, uint8 (image_size, image_size, channels).
+        Pixels, uint8 (height, width, channels).
 
     Raises:
-        ValueError: The picture's mode has no conversion to 8 bits, `channels` is
-            neither 1 nor 3, or the picture is so long and narrow that it would have
-            more than `MAX_RESIZED_PIXELS` pixels before the crop.
+        ValueError: The picture has other channels, its pixels have no conversion to 8
+            bits, or it is so long and narrow that it would have more than
+            `MAX_RESIZED_PIXELS` pixels before the crop.
 
     Example:
-        >>> resize(Image.new("L", (40, 20)), image_size=8, channels=3).shape
-        (8, 8, 3)
+        >>> resize(Image.new("L", (40, 20)), image_size=(8, 4), channels=3).shape
+        (8, 4, 3)
     """
-    modes = {1: "L", 3: "RGB"}
-    if channels not in modes:
-        raise ValueError(f"Expected `channels` to be 1 or 3 but got {channels}")
-    # PIL clips 16-bit and float pixels to 255 when it converts them.
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise ValueError(
-            f"Expected 8 bits for each channel but got PIL mode '{image.mode}'"
-        )
-    shorter = min(image.size)
-    width, height = (side * image_size // shorter for side in image.size)
+    if isinstance(picture, Image.Image):
+        planes = [as_picture(picture, channels)]
+    elif picture.shape[2:] == (channels,):
+        planes = [Image.fromarray(picture[:, :, c]) for c in range(channels)]
+    else:
+        raise ValueError(f"Expected {channels} channels last but got {picture.shape}")
+    width, height = size = planes[0].size
+    new_height, new_width = sides(image_size)
+    # Scale by the larger ratio of the sides: the other side then covers its own.
+    new, old = max(
+        (new_height, height), (new_width, width), key=lambda pair: pair[0] / pair[1]
+    )
+    scaled_width, scaled_height = (side * new // old for side in size)
     # Cropping first would need less memory but changes pixels by a grey level.
-    if width * height > MAX_RESIZED_PIXELS:
+    if scaled_width * scaled_height > MAX_RESIZED_PIXELS:
         raise ValueError(
             f"Expected at most {MAX_RESIZED_PIXELS:,} pixels after the resize but got "
-            f"{width} x {height} from {image.width} x {image.height}"
+            f"{scaled_width} x {scaled_height} from {width} x {height}"
         )
-    image = image.convert(modes[channels])
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - image_size) / 2), round((height - image_size) / 2)
-    image = image.crop((left, top, left + image_size, top + image_size))
-    return np.asarray(image).reshape(image_size, image_size, channels)
+    left = round((scaled_width - new_width) / 2)
+    top = round((scaled_height - new_height) / 2)
+    box = (left, top, left + new_width, top + new_height)
+    bilinear = Image.Resampling.BILINEAR
+    return np.concatenate(
+        [
+            np.atleast_3d(
+                plane.resize((scaled_width, scaled_height), bilinear).crop(box)
+            )
+            for plane in planes
+        ],
+        axis=2,
+    )
 
 
-def sample_images(count: int, image_size: int, channels: int) -> UInt8Array:
+def sample_images(count: int, image_size: ImageSize, channels: int) -> UInt8Array:
     """Generate smooth pictures with an edge, the same ones on every call.
 
     Every image has its own gradient, waves and a bright disc. White noise would average
@@ -115,13 +128,14 @@ def sample_images(count: int, image_size: int, channels: int) -> UInt8Array:
         channels: Number of channels. The waves of each have their own phase.
 
     Returns:
-        Images, uint8 (count, image_size, image_size, channels).
+        Images, uint8 (count, height, width, channels).
     """
     # Multiples of irrational numbers fill the unit interval evenly, without a seed.
     place = np.arange(1, count + 1).reshape(-1, 1, 1, 1)
     first, second, third = (place * root % 1 for root in np.sqrt([2, 3, 5]))
-    axis = (np.arange(image_size) + 0.5) / image_size
-    y, x = axis.reshape(1, -1, 1, 1), axis.reshape(1, 1, -1, 1)
+    height, width = sides(image_size)
+    y = ((np.arange(height) + 0.5) / height).reshape(1, -1, 1, 1)
+    x = ((np.arange(width) + 0.5) / width).reshape(1, 1, -1, 1)
     phase = np.arange(channels).reshape(1, 1, 1, -1) / channels
     waves = np.sin(2 * np.pi * ((1 + first) * x + (1 + second) * y + phase))
     gradient = (first - 0.5) * x + (third - 0.5) * y

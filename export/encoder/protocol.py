@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rkdo_plugin.export.encoder.image_size import ImageSize
 from rkdo_plugin.export.encoder.images import UInt8Array
 
 
@@ -12,7 +13,7 @@ class ImageEmbedder(Protocol):
     """Turns uint8 images into embeddings; `Encoder` and `EmbeddingSession` both do."""
 
     @property
-    def image_size(self) -> int:
+    def image_size(self) -> ImageSize:
         """Height and width in pixels that pictures are resized to."""
 
     @property
@@ -20,7 +21,7 @@ class ImageEmbedder(Protocol):
         """Whether images may have any other height and width, too."""
 
     @property
-    def fixed_size(self) -> int | None:
+    def fixed_size(self) -> ImageSize | None:
         """Height and width that images must have. None if they may have any."""
 
     @property

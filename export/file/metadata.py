@@ -8,6 +8,7 @@ import onnx
 import torch
 
 from rkdo_plugin.export.encoder.encoder import Encoder
+from rkdo_plugin.export.encoder.image_size import written
 from rkdo_plugin.export.encoder.images import RESIZE
 
 INPUT, OUTPUT = "image", "embedding"  # names of the graph's input and output
@@ -53,7 +54,7 @@ def describe(
     return {
         PREFIX + key: value
         for key, value in {
-            "image_size": str(encoder.image_size),
+            "image_size": written(encoder.image_size),
             "any_size": json.dumps(encoder.any_size or resize),
             "channels": str(encoder.channels),
             "mean": json.dumps([float(f"{m:.7g}") for m in encoder.mean.tolist()]),

@@ -12,6 +12,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from rkdo_plugin.export.encoder.encoder import Encoder, evaluating
+from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT
 from rkdo_plugin.export.graph.half import HalfCore
 from rkdo_plugin.export.graph.shapes import write_known_shapes
@@ -37,11 +38,11 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
         RuntimeError: Neither of torch's exporters can express the encoder, or its
             Python code reads pixel values to choose what to compute.
     """
-    size = encoder.image_size
+    height, width = sides(encoder.image_size)
     # The example has a batch of 2, because torch takes a dimension of 0 or 1 for a
     # constant. Open sides differ in the example, or torch would take them for equal.
-    width = 2 * size if encoder.any_size else size
-    example = torch.zeros(2, size, width, encoder.channels, dtype=torch.uint8)
+    width = 2 * width if encoder.any_size else width
+    example = torch.zeros(2, height, width, encoder.channels, dtype=torch.uint8)
     example = example.to(encoder.mean.device)
     axes = {0: "batch"} | ({1: "height", 2: "width"} if encoder.any_size else {})
     module = HalfCore(encoder) if half else encoder

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rkdo_plugin.export.encoder.image_size import ImageSize, parse_image_size, sides
 from rkdo_plugin.export.encoder.images import MAX_BATCH, UInt8Array, require_images
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.file.model_file import ModelFile, read_model
@@ -52,7 +53,8 @@ class EmbeddingSession:
         provider: "cpu", "cuda" or "tensorrt".
         device: Where it computes, as torch names it: "cpu" or "cuda:0".
         metadata: The file's metadata. Its keys start with `rkdo.`.
-        image_size: Height and width in pixels that pictures are resized to.
+        image_size: Height and width in pixels that pictures are resized to: one
+            integer, or (H, W) where they differ.
         any_size: Whether images may have any other height and width, too.
         channels: Channels of the images.
         dim: D, the number of components of an embedding.
@@ -75,7 +77,7 @@ class EmbeddingSession:
         warn_about_two_runtimes()
         model = path if isinstance(path, ModelFile) else read_model(Path(path))
         self.name, self.metadata = model.name, model.metadata
-        self.image_size = int(self.metadata[PREFIX + "image_size"])
+        self.image_size = parse_image_size(self.metadata[PREFIX + "image_size"])
         self.any_size = self.metadata[PREFIX + "any_size"] == "true"
         self.channels = int(self.metadata[PREFIX + "channels"])
         self.dim = int(self.metadata[PREFIX + "dim"])
@@ -168,7 +170,7 @@ class EmbeddingSession:
         return embeddings
 
     @property
-    def fixed_size(self) -> int | None:
+    def fixed_size(self) -> ImageSize | None:
         """Height and width that images must have. None if they may have any."""
         return None if self.any_size else self.image_size
 
@@ -199,4 +201,4 @@ class EmbeddingSession:
 
     @property
     def _image(self) -> tuple[int, int, int]:
-        return self.image_size, self.image_size, self.channels
+        return *sides(self.image_size), self.channels

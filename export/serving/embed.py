@@ -2,34 +2,29 @@
 
 import os
 import stat
-import struct
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from tqdm import tqdm
 
-from rkdo_plugin.export.encoder.images import UInt8Array, resize
+from rkdo_plugin.export.encoder.images import resize
+from rkdo_plugin.export.encoder.pictures import (
+    READ_ERRORS,
+    UInt8Array,
+    is_picture,
+    open_picture,
+)
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.publish import publish
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-
-# Errors of PIL's decoders for damaged, unsupported and oversized files. PIL's own
-# UnidentifiedImageError is an OSError.
-READ_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    NotImplementedError,
-    MemoryError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+# Images that run at once. A CPU is as fast with few, and their activations are small.
+BATCH_SIZES = {"cpu": 8, "cuda": 64, "tensorrt": 64}
+SHOWN = 5  # files that the summary names, of those that are no images
 
 
 @dataclass(frozen=True)
@@ -42,17 +37,21 @@ class EmbeddedFolder:
         unreadable: Pairs of a path, relative to the folder, and a reason: first each
             folder that cannot be listed, then each image that was left out. Bytes that
             are not UTF-8 are escaped in the path.
+        others: Paths, relative to the folder, of the files that are no images.
         seconds: Wall-clock time on this machine. It includes reading the images.
     """
 
     output: Path
     images: int
     unreadable: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
     seconds: float
 
     def __str__(self) -> str:
         summary = f"{self.images} images in {self.output}, {self.seconds:.1f} s"
         left_out = [f"unreadable: {path}: {why}" for path, why in self.unreadable]
+        if self.others:
+            left_out.append(f"not images: {_listed(self.others)}")
         return "\n".join([summary, *left_out])
 
 
@@ -61,7 +60,8 @@ def embed_folder(
     folder: str | Path,
     output: str | Path,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    strict: bool = False,
     overwrite: bool = False,
 ) -> EmbeddedFolder:
     """Embed every image below a folder, in the order of the paths.
@@ -71,11 +71,14 @@ def embed_folder(
 
     Args:
         session: The encoder.
-        folder: Folder that is searched recursively for images by their extension. Links
-            are followed. A folder that several paths lead to is read once, under the
-            first path.
+        folder: Folder that is searched recursively for images: all that Pillow opens,
+            whatever their names, and .npy arrays (H, W, C). Links are followed. A
+            folder that several paths lead to is read once, under the first path.
         output: The Parquet file to write.
-        batch_size: Number of images in memory at once.
+        batch_size: Number of images in memory at once; by default 8 on a CPU and 64 on
+            a GPU.
+        strict: Raise an error at the first file or folder that cannot be embedded,
+            instead of leaving it out.
         overwrite: Whether an older file at `output` may be replaced.
 
     Returns:
@@ -85,15 +88,19 @@ def embed_folder(
         FileExistsError: `output` exists and `overwrite` is off.
         OSError: The folder of `output` is missing or cannot be written to.
         NotADirectoryError: `folder` is missing or is not a folder.
-        ValueError: There are no images, no image can be read, or the batch size is
-            below 1.
+        ValueError: There are no images, no image can be read, the batch size is below
+            1, or `strict` is on and something would be left out.
     """
     started = time.perf_counter()
     folder, output = Path(folder), Path(output)
+    if batch_size is None:
+        batch_size = BATCH_SIZES[session.provider]
     if batch_size < 1:
         raise ValueError(f"Expected `batch_size` to be at least 1 but got {batch_size}")
     unreadable: list[tuple[str, str]] = []
-    paths = _images_below(folder, unreadable)
+    paths, others = _images_below(folder, unreadable)
+    if strict and others:
+        raise ValueError(f"Expected only images in {folder} but got {_listed(others)}")
     vectors = pa.list_(pa.float32(), session.dim)
     schema = pa.schema({"path": pa.string(), "vector": vectors}, session.metadata)
     embedded = 0
@@ -105,6 +112,11 @@ def embed_folder(
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
             names, images = _read(batch, folder, session, unreadable)
+            if strict and unreadable:
+                raise ValueError(
+                    f"Expected to read all of {folder} but not "
+                    + ": ".join(unreadable[0])
+                )
             if names:
                 embeddings = pa.array(session.embed(np.stack(images)).ravel())
                 column = pa.FixedSizeListArray.from_arrays(embeddings, type=vectors)
@@ -120,11 +132,16 @@ def embed_folder(
                 f"can be read; the first is {name}: {reason}"
             )
     seconds = time.perf_counter() - started
-    return EmbeddedFolder(output, embedded, tuple(unreadable), seconds)
+    return EmbeddedFolder(output, embedded, tuple(unreadable), others, seconds)
 
 
-def _images_below(folder: Path, unreadable: list[tuple[str, str]]) -> list[Path]:
-    """Return the sorted paths of images; note folders that cannot be listed."""
+def _images_below(
+    folder: Path, unreadable: list[tuple[str, str]]
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The sorted paths of images, and the names of other files.
+
+    Folders that cannot be listed are noted.
+    """
     if not folder.is_dir():
         raise NotADirectoryError(
             f"Expected a folder of images at {folder} but found no folder"
@@ -144,12 +161,16 @@ def _images_below(folder: Path, unreadable: list[tuple[str, str]]) -> list[Path]
         seen.add(real)
         folders.sort()
         paths += [Path(place, name) for name in files]
-    paths = sorted(path for path in paths if path.suffix.lower() in EXTENSIONS)
-    if not paths and not unreadable:
-        raise ValueError(
-            f"Expected images ({', '.join(EXTENSIONS)}) in {folder} but found none"
-        )
-    return paths
+    images, others = [], []
+    for path in sorted(paths):
+        if is_picture(path):
+            images.append(path)
+        else:
+            others.append(_printable(path.relative_to(folder).as_posix()))
+    if not images and not unreadable:
+        found = f"got only {_listed(others)}" if others else "found none"
+        raise ValueError(f"Expected images in {folder} but {found}")
+    return images, tuple(others)
 
 
 def _read(
@@ -166,8 +187,8 @@ def _read(
             name.encode()  # Parquet needs UTF-8; file names on Linux may be any bytes
             if not stat.S_ISREG(path.stat().st_mode):
                 raise OSError("not a regular file")  # reading a pipe could wait forever
-            with Image.open(path) as image:
-                images.append(resize(image, session.image_size, session.channels))
+            picture = open_picture(path, session.channels)
+            images.append(resize(picture, session.image_size, session.channels))
             names.append(name)
         except READ_ERRORS as error:
             unreadable.append(_left_out(name, error))
@@ -175,5 +196,14 @@ def _read(
 
 
 def _left_out(name: str, error: Exception) -> tuple[str, str]:
-    printable = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return printable, f"{type(error).__name__}: {error}"
+    return _printable(name), f"{type(error).__name__}: {error}"
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many there are."""
+    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

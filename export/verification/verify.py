@@ -9,6 +9,7 @@ import onnx
 import torch
 
 from rkdo_plugin.export.encoder.encoder import Encoder
+from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.export.encoder.images import UInt8Array, require_images
 from rkdo_plugin.export.encoder.protocol import ImageEmbedder
 from rkdo_plugin.export.file.metadata import (
@@ -216,7 +217,7 @@ def _open(model: ModelFile, provider: Provider) -> EmbeddingSession:
 def _difference(session: EmbeddingSession, encoder: ImageEmbedder) -> str | None:
     """Say how images or embeddings differ in shape. Return None if they do not."""
     expected, got = (
-        f"(B, {each.image_size}, {each.image_size}, {each.channels})"
+        "(B, {}, {}, {})".format(*sides(each.image_size), each.channels)
         for each in (encoder, session)
     )
     if got != expected:

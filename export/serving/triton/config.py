@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from google.protobuf import text_encoding  # type: ignore[import-untyped]
 
+from rkdo_plugin.export.encoder.image_size import parse_image_size, sides
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
 
 MODEL_FILE = "model.onnx"
@@ -64,10 +65,10 @@ def model_config(
         )
     require_name(name)
     uint8, float32 = Word("TYPE_UINT8"), Word("TYPE_FP32")
-    size = int(metadata[PREFIX + "image_size"])
+    resized = (*sides(parse_image_size(metadata[PREFIX + "image_size"])), image[2])
     sample = {
         "data_type": uint8,
-        "dims": [size if dim == -1 else dim for dim in image],
+        "dims": list(resized) if -1 in image else list(image),
         "random_data": Word("true"),
     }
     parameters = dict(metadata)

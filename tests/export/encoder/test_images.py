@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,17 +43,48 @@ def test_every_8_bit_mode_is_converted(mode):
     assert resize(image, 7, 1).shape == (7, 7, 1)
 
 
-def test_16_bit_pixels_are_refused_rather_than_clipped():
-    deep = Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16))
-    with pytest.raises(ValueError, match="8 bits for each channel but got PIL mode 'I"):
-        resize(deep, 8, 1)
-    with pytest.raises(ValueError, match="mode 'F'"):
-        resize(Image.new("F", (8, 8)), 8, 1)
+def test_16_bit_pixels_are_scaled_rather_than_clipped():
+    deep = Image.fromarray(np.full((8, 8), 100 * 257, dtype=np.uint16))
+    assert (resize(deep, 4, 1) == 100).all()
 
 
 def test_other_numbers_of_channels_are_refused():
     with pytest.raises(ValueError, match="1 or 3 but got 4"):
         resize(Image.new("RGB", (8, 8)), 8, 4)
+    with pytest.raises(ValueError, match=r"5 channels last but got \(8, 8, 4\)"):
+        resize(np.zeros((8, 8, 4), np.uint8), 8, 5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    width=st.integers(1, 60),
+    height=st.integers(1, 60),
+    new=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_a_picture_covers_any_size_and_its_middle_stays(width, height, new):
+    image = picture(width, height)
+    scale = max(Fraction(new[0], height), Fraction(new[1], width))
+    scaled = (int(height * scale), int(width * scale))
+    expected = transforms.Compose(
+        [transforms.Resize(scaled), transforms.CenterCrop(new)]
+    )
+    np.testing.assert_array_equal(resize(image, new, 3), np.asarray(expected(image)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    new=st.integers(1, 20) | st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    channels=st.integers(1, 7),
+)
+def test_each_band_of_an_array_is_resized_as_a_grey_picture(size, new, channels):
+    bands = np.random.default_rng(0).integers(0, 256, (*size, channels), dtype=np.uint8)
+    expected = [
+        resize(Image.fromarray(bands[:, :, c]), new, 1) for c in range(channels)
+    ]
+    np.testing.assert_array_equal(
+        resize(bands, new, channels), np.concatenate(expected, axis=2)
+    )
 
 
 @pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000)])

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from rkdo_plugin.export import EmbeddingSession, embed_folder
 from rkdo_plugin.export.encoder.images import resize
@@ -59,16 +59,54 @@ def test_unreadable_images_are_listed_and_the_others_embedded(
     (folder / "a_cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "b" / "a_text.jpg").write_text("hello")
     (folder / "empty.gif").touch()
-    Image.fromarray(np.full((20, 20), 40_000, dtype=np.uint16)).save(
-        folder / "deep.png"
-    )
+    np.save(folder / "deep.npy", np.full((20, 20, 3), 2.0))
     output = tmp_path / "embeddings.parquet"
     summary = embed_folder(session, folder, output, batch_size=2)
     left_out = [path for path, _ in summary.unreadable]
-    assert left_out == ["a_cut.png", "b/a_text.jpg", "deep.png", "empty.gif"]
+    assert left_out == ["a_cut.png", "b/a_text.jpg", "deep.npy", "empty.gif"]
     assert all(path in str(summary) for path in left_out)
     paths, _ = read(output)
     assert summary.images == len(paths) == 9 and set(left_out).isdisjoint(paths)
+
+
+def test_pictures_are_found_by_their_content_and_other_files_named(
+    session, folder, tmp_path
+):
+    (folder / "z.png").rename(folder / "z")
+    (folder / "b" / "0.png").rename(folder / "b" / "0.txt")
+    (folder / "labels.csv").write_text("path,label")
+    summary = embed_folder(session, folder, tmp_path / "out.parquet")
+    assert summary.images == 9 and summary.unreadable == ()
+    assert {"z", "b/0.txt"} < set(read(summary.output)[0])
+    assert summary.others == ("labels.csv", "notes.txt")
+    assert "not images: labels.csv, notes.txt" in str(summary)
+
+
+def test_strict_refuses_what_would_be_left_out(session, folder, tmp_path):
+    output = tmp_path / "out.parquet"
+    with pytest.raises(ValueError, match=r"only images in .* but got notes\.txt"):
+        embed_folder(session, folder, output, strict=True)
+    (folder / "notes.txt").unlink()
+    (folder / "b" / "0.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"all of .* but not b/0\.png: OSError"):
+        embed_folder(session, folder, output, strict=True)
+    assert not output.exists()
+    (folder / "b" / "0.png").unlink()
+    assert embed_folder(session, folder, output, strict=True).images == 8
+
+
+def test_a_phones_photograph_is_embedded_upright(session, tmp_path, images):
+    folder = tmp_path / "phone"
+    folder.mkdir()
+    upright = Image.fromarray(images[0])
+    upright.save(folder / "upright.png")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # "turn by 90 degrees to the right to show"
+    upright.transpose(Image.Transpose.ROTATE_90).save(folder / "phone.png", exif=exif)
+    embed_folder(session, folder, tmp_path / "out.parquet")
+    _, vectors = read(tmp_path / "out.parquet")
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    assert "upright" in session.metadata["rkdo.resize"]
 
 
 def test_linked_folders_are_followed_each_once(session, folder, tmp_path):
@@ -174,7 +212,7 @@ def test_folders_without_images(session, tmp_path):
     with pytest.raises(ValueError, match=r"Expected images .*empty but found none"):
         embed_folder(session, empty, output)
     (empty / "notes.txt").write_text("hello")
-    with pytest.raises(ValueError, match="found none"):
+    with pytest.raises(ValueError, match=r"got only notes\.txt"):
         embed_folder(session, empty, output)
     (empty / "fake.png").write_text("hello")
     with pytest.raises(ValueError, match=r"none of 1 can be read; .* fake\.png"):

@@ -1,0 +1,234 @@
+"""Read picture files as upright pixels of 8 bits, whatever their format and depth.
+
+Pillow reads pictures for encoders of 1 or 3 channels. For other encoders the files are
+.npy arrays (H, W, C) or TIFFs of C samples.
+"""
+
+import contextlib
+import struct
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+UInt8Array = npt.NDArray[np.uint8]
+Picture = Image.Image | UInt8Array
+"""A PIL image of mode L or RGB, or an array (H, W, C) of another number of channels."""
+
+MODES = {1: "L", 3: "RGB"}  # of PIL, by the number of channels
+BACKGROUND = "white"  # behind transparent pixels
+SIXTEEN_BITS = 65535
+
+# Errors of Pillow's and numpy's decoders for damaged, unsupported and oversized files.
+# Pillow's own UnidentifiedImageError is an OSError.
+READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    NotImplementedError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+NPY = b"\x93NUMPY"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Pillow runs Ghostscript for EPS, and knows the headers of MPEG only.
+NOT_DECODED = {"EPS", "MPEG"}
+
+
+def open_picture(path: Path, channels: int) -> Picture:
+    """Read one file as an encoder's images are: upright, 8 bits, without transparency.
+
+    Of an animation, or of a TIFF with several pages, this is the first picture.
+
+    Args:
+        path: A file of any name; its content says what it is.
+        channels: Channels of the encoder's images.
+
+    Raises:
+        OSError: The file is missing, damaged or no picture.
+        ValueError: It has other channels, or numbers that are no intensities.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(NPY))
+    if start == NPY:
+        return _of_array(np.load(path, allow_pickle=False), channels)
+    tiff = start.startswith(TIFF)
+    if channels in MODES:
+        try:
+            with Image.open(path, formats=list(_formats())) as image:
+                return as_picture(image, channels)
+        except UnidentifiedImageError:
+            if not tiff:  # there are TIFFs, such as those of floats, beyond Pillow
+                raise OSError(f"not a picture{_remedy(path)}") from None
+    if not tiff:
+        raise ValueError(
+            f"Expected a .npy file or a TIFF of {channels} channels but got another "
+            "file"
+        )
+    return _of_array(_first_page(path), channels)
+
+
+def as_picture(image: Image.Image, channels: int) -> Image.Image:
+    """Turn a PIL image upright, and make it one of 8 bits without transparency.
+
+    Args:
+        image: An image of any mode. Greys of 16 bits are divided by 257, floats from 0
+            to 1 are multiplied by 255, and transparent pixels show a white background.
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        ValueError: `channels` is neither 1 nor 3, or pixels lie outside these ranges.
+
+    Example:
+        >>> as_picture(Image.new("RGBA", (1, 1)), channels=1).getpixel((0, 0))
+        255
+    """
+    if channels not in MODES:
+        raise ValueError(f"Expected `channels` to be 1 or 3 but got {channels}")
+    image = ImageOps.exif_transpose(image)
+    # PIL clips 16-bit and float pixels to 255 when it converts them.
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        backdrop = Image.new("RGBA", image.size, BACKGROUND)
+        image = Image.alpha_composite(backdrop, image.convert("RGBA"))
+    return image.convert(MODES[channels])
+
+
+def eight_bits(pixels: npt.NDArray[Any]) -> UInt8Array:
+    """Intensities as integers from 0 to 255, rounded.
+
+    Args:
+        pixels: uint8; other integers from 0 to 65535, which are divided by 257; or
+            floats from 0 to 1, which are multiplied by 255.
+
+    Raises:
+        ValueError: The numbers lie outside these ranges, or are not finite.
+
+    Example:
+        >>> eight_bits(np.array([0, 257, 65535], dtype=np.uint16)).tolist()
+        [0, 1, 255]
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    highest = {"u": SIXTEEN_BITS, "i": SIXTEEN_BITS, "f": 1}.get(pixels.dtype.kind)
+    measured = highest is not None and pixels.size > 0
+    low, high = (pixels.min(), pixels.max()) if measured else (0, 0)
+    if highest is None or not 0 <= low <= high <= highest:  # NaN fails, too
+        raise ValueError(
+            "Expected pixels of 8 bits, integers of 16 bits from 0 to 65535, or floats "
+            f"from 0 to 1 but got {pixels.dtype}"
+            + (f" from {low} to {high}" if measured else "")
+            + "; save them as one of these"
+        )
+    if highest == 1:
+        return np.rint(255 * pixels.astype(np.float64)).astype(np.uint8)
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a file is a picture, by its name or else by its first bytes.
+
+    A file with a picture's name is not opened: there may be millions.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _suffixes():
+        return True
+    told = [name for name, magic in _formats().items() if magic]
+    try:
+        if not path.is_file():  # reading a pipe could wait forever
+            return False
+        with path.open("rb") as file:
+            if file.read(len(NPY)) == NPY:
+                return True
+        with Image.open(path, formats=told):
+            return True
+    except READ_ERRORS:
+        return False
+
+
+def array_shape(path: Path) -> tuple[int, int, int] | None:
+    """Height, width and channels of a .npy file, or of a TIFF of several bands.
+
+    None for every other picture, which Pillow reads in grey or colour.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(NPY))
+    if start == NPY:
+        shape = np.load(path, allow_pickle=False, mmap_mode="r").shape
+        height, width, channels = shape if len(shape) == 3 else (*shape[:2], 1)
+        return height, width, channels
+    if not start.startswith(TIFF):
+        return None
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        alpha = any(extra in (1, 2) for extra in page.extrasamples)
+        if alpha or page.samplesperpixel in MODES:
+            return None
+        return page.imagelength, page.imagewidth, page.samplesperpixel
+
+
+def _first_page(path: Path) -> npt.NDArray[Any]:
+    """The pixels (H, W, C) of a TIFF's first page."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        pixels: npt.NDArray[Any] = page.asarray()
+        return np.moveaxis(pixels, 0, 2) if page.axes == "SYX" else pixels
+
+
+def _of_array(pixels: npt.NDArray[Any], channels: int) -> Picture:
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    known = MODES if channels in MODES else {channels}
+    if pixels.ndim != 3 or pixels.shape[2] not in known:
+        last = pixels.ndim == 3 and pixels.shape[0] in known
+        raise ValueError(
+            f"Expected pixels (H, W, {channels}) but got {pixels.shape}"
+            + ("; channels come last" if last else "")
+        )
+    narrow = eight_bits(pixels)
+    if channels not in MODES:
+        return narrow
+    image = Image.fromarray(narrow[:, :, 0] if narrow.shape[2] == 1 else narrow)
+    return image.convert(MODES[channels])
+
+
+@cache
+def _formats() -> dict[str, bool]:
+    """Pillow's formats that it decodes by itself, and whether first bytes tell them."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return {
+        name: accept is not None
+        for name, (factory, accept) in Image.OPEN.items()
+        if name not in NOT_DECODED
+        and not (
+            isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
+        )
+    }
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    """The file names' endings that mean a picture, in lower case."""
+    formats = _formats()
+    named = Image.registered_extensions().items()
+    return frozenset({suffix for suffix, name in named if name in formats} | {".npy"})
+
+
+def _remedy(path: Path) -> str:
+    """What helps with a file that Pillow cannot open, if its name tells."""
+    if path.suffix.lower() in (".heic", ".heif") and "HEIF" not in _formats():
+        return "; for HEIC, pip install 'rkdo-plugin[heic]'"
+    return ""
