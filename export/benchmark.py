@@ -15,7 +15,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from rkdo_plugin.export.encoder.encoder import Encoder
-from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import Precision, describe
 from rkdo_plugin.export.graph.build import to_graph
 from rkdo_plugin.export.graph.integers import is_convolutional, to_integers
@@ -190,7 +190,7 @@ def _in_onnxruntime(encoder: Encoder, images: UInt8Array) -> dict[str, Run]:
         "fp16": to_graph(encoder, half=True),
     }
     if is_convolutional(graphs["fp32"]):
-        calibration = photographs(CALIBRATION, encoder.image_size)
+        calibration = photographs(CALIBRATION, images.shape[1])
         graphs["int8"] = to_integers(graphs["fp32"], calibration)
     else:
         graphs["int8-dynamic"] = to_integers(graphs["fp32"], None)

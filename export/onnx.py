@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from rkdo_plugin.export.encoder.encoder import Encoder
-from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.external import move_weights_out
 from rkdo_plugin.export.file.metadata import (
     PRECISION,

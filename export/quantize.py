@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import PRECISION, Precision
 from rkdo_plugin.export.file.model_file import read_model, write_model
 from rkdo_plugin.export.graph.integers import INTEGERS, to_integers

@@ -16,7 +16,8 @@ from rkdo_plugin.export.encoder.checks import (
     require_statistics,
 )
 from rkdo_plugin.export.encoder.image_size import ImageSize, as_image_size, sides
-from rkdo_plugin.export.encoder.images import MAX_BATCH, UInt8Array, require_images
+from rkdo_plugin.export.encoder.images import MAX_BATCH, require_images
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 
 
 class Encoder(nn.Module):

@@ -28,7 +28,7 @@ def as_image_size(value: int | Sequence[int]) -> ImageSize:
     height, width = _pair(value)
     if min(height, width) < 1:
         raise ValueError(
-            f"Expected `image_size` to be at least 1 pixel a side but got {value!r}"
+            f"Expected `image_size` to be at least 1 but got {value!r}"
         )
     return height if height == width else (height, width)
 
@@ -47,6 +47,13 @@ def parse_image_size(text: str) -> ImageSize:
         )
     height, width = match.groups(match[1])
     return as_image_size((int(height), int(width)))
+
+
+def optional_image_size(value: int | str | None) -> ImageSize | None:
+    """The size that an option holds, as a number or as a text; None for none."""
+    if value is None:
+        return None
+    return parse_image_size(value) if isinstance(value, str) else as_image_size(value)
 
 
 def sides(image_size: ImageSize) -> tuple[int, int]:

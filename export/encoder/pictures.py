@@ -6,6 +6,7 @@ Pillow reads pictures for encoders of 1 or 3 channels. For other encoders the fi
 
 import contextlib
 import struct
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ Picture = Image.Image | UInt8Array
 MODES = {1: "L", 3: "RGB"}  # of PIL, by the number of channels
 BACKGROUND = "white"  # behind transparent pixels
 SIXTEEN_BITS = 65535
+SHOWN = 3  # names that `listed` gives
 
 # Errors of Pillow's and numpy's decoders for damaged, unsupported and oversized files.
 # Pillow's own UnidentifiedImageError is an OSError.
@@ -151,10 +153,25 @@ def is_picture(path: str | Path) -> bool:
         return False
 
 
-def array_shape(path: Path) -> tuple[int, int, int] | None:
-    """Height, width and channels of a .npy file, or of a TIFF of several bands.
+def listed(names: Sequence[str]) -> str:
+    """The first names of files, and how many there are.
 
-    None for every other picture, which Pillow reads in grey or colour.
+    Example:
+        >>> listed(["a", "b", "c", "d"])
+        'a, b, c, ... (4 in all)'
+    """
+    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def picture_shape(path: Path) -> tuple[int, int, int]:
+    """Height, width and channels of a picture as its file holds it.
+
+    The channels are 3 unless the file is a .npy array or a TIFF of several bands: what
+    Pillow reads is meant to be seen.
+
+    Raises:
+        OSError: The file is missing, damaged or no picture.
     """
     with path.open("rb") as file:
         start = file.read(len(NPY))
@@ -162,16 +179,16 @@ def array_shape(path: Path) -> tuple[int, int, int] | None:
         shape = np.load(path, allow_pickle=False, mmap_mode="r").shape
         height, width, channels = shape if len(shape) == 3 else (*shape[:2], 1)
         return height, width, channels
-    if not start.startswith(TIFF):
-        return None
-    import tifffile
+    if start.startswith(TIFF):
+        import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        alpha = any(extra in (1, 2) for extra in page.extrasamples)
-        if alpha or page.samplesperpixel in MODES:
-            return None
-        return page.imagelength, page.imagewidth, page.samplesperpixel
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            alpha = any(extra in (1, 2) for extra in page.extrasamples)
+            channels = 3 if alpha else page.samplesperpixel
+            return page.imagelength, page.imagewidth, max(channels, 3)
+    with Image.open(path, formats=list(_formats())) as image:
+        return image.height, image.width, 3
 
 
 def _first_page(path: Path) -> npt.NDArray[Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rkdo_plugin.export.encoder.image_size import ImageSize
-from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 
 
 class ImageEmbedder(Protocol):

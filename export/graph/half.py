@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rkdo_plugin.export.encoder.encoder import Encoder, evaluating
-from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 
 MAX_HALF = torch.finfo(torch.float16).max
 

@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import INPUT, Precision
 from rkdo_plugin.export.graph.build import strip
 

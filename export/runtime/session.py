@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from rkdo_plugin.export.encoder.image_size import ImageSize, parse_image_size, sides
-from rkdo_plugin.export.encoder.images import MAX_BATCH, UInt8Array, require_images
+from rkdo_plugin.export.encoder.images import MAX_BATCH, require_images
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.file.model_file import ModelFile, read_model
 from rkdo_plugin.export.runtime.cuda_graphs import CapturedRuns

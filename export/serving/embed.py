@@ -3,7 +3,6 @@
 import os
 import stat
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rkdo_plugin.export.encoder.pictures import (
     READ_ERRORS,
     UInt8Array,
     is_picture,
+    listed,
     open_picture,
 )
 from rkdo_plugin.export.runtime.session import EmbeddingSession
@@ -24,7 +24,6 @@ from rkdo_plugin.publish import publish
 
 # Images that run at once. A CPU is as fast with few, and their activations are small.
 BATCH_SIZES = {"cpu": 8, "cuda": 64, "tensorrt": 64}
-SHOWN = 5  # files that the summary names, of those that are no images
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class EmbeddedFolder:
         summary = f"{self.images} images in {self.output}, {self.seconds:.1f} s"
         left_out = [f"unreadable: {path}: {why}" for path, why in self.unreadable]
         if self.others:
-            left_out.append(f"not images: {_listed(self.others)}")
+            left_out.append(f"not images: {listed(self.others)}")
         return "\n".join([summary, *left_out])
 
 
@@ -100,7 +99,7 @@ def embed_folder(
     unreadable: list[tuple[str, str]] = []
     paths, others = _images_below(folder, unreadable)
     if strict and others:
-        raise ValueError(f"Expected only images in {folder} but got {_listed(others)}")
+        raise ValueError(f"Expected only images in {folder} but got {listed(others)}")
     vectors = pa.list_(pa.float32(), session.dim)
     schema = pa.schema({"path": pa.string(), "vector": vectors}, session.metadata)
     embedded = 0
@@ -168,7 +167,7 @@ def _images_below(
         else:
             others.append(_printable(path.relative_to(folder).as_posix()))
     if not images and not unreadable:
-        found = f"got only {_listed(others)}" if others else "found none"
+        found = f"got only {listed(others)}" if others else "found none"
         raise ValueError(f"Expected images in {folder} but {found}")
     return images, tuple(others)
 
@@ -201,9 +200,3 @@ def _left_out(name: str, error: Exception) -> tuple[str, str]:
 
 def _printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many there are."""
-    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

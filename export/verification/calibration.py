@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from rkdo_plugin.export.encoder.images import UInt8Array, require_images
+from rkdo_plugin.export.encoder.images import require_images
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.encoder.protocol import ImageEmbedder
 from rkdo_plugin.export.file.metadata import Precision
 

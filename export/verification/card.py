@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from rkdo_plugin.export.encoder.images import UInt8Array
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.model_file import read_model
 from rkdo_plugin.export.verification.report import Report
 from rkdo_plugin.publish import require_writable, write_whole

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from rkdo_plugin.export.encoder.images import UInt8Array, sample_images
+from rkdo_plugin.export.encoder.images import sample_images
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.encoder.protocol import ImageEmbedder
 from rkdo_plugin.export.file.metadata import RESIZING
 from rkdo_plugin.export.runtime.session import EmbeddingSession

@@ -10,7 +10,8 @@ import torch
 
 from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.image_size import sides
-from rkdo_plugin.export.encoder.images import UInt8Array, require_images
+from rkdo_plugin.export.encoder.images import require_images
+from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.encoder.protocol import ImageEmbedder
 from rkdo_plugin.export.file.metadata import (
     PRECISION,

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from rkdo_plugin.export.encoder.image_size import ImageSize
+
 
 @dataclass(frozen=True)
 class RecipeSettings:
@@ -23,7 +25,7 @@ class RecipeSettings:
             `default_loss`.
         loss_options: Arguments of a loss given by name.
         in_channels: Channels C of the images.
-        image_size: Height and width of the images in pixels.
+        image_size: Height and width of the images in pixels: one integer, or (H, W).
         num_classes: Number of classes; 0 where there are no labels.
         num_samples: Number of training images.
         optimizer: "adamw", "sgd" or "lars".
@@ -39,7 +41,7 @@ class RecipeSettings:
     loss: str | nn.Module | None = None
     loss_options: dict[str, Any] | None = None
     in_channels: int = 3
-    image_size: int = 32
+    image_size: ImageSize = 32
     num_classes: int = 0
     num_samples: int = 0
     optimizer: str = "adamw"

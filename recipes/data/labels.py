@@ -2,9 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.model_selection import train_test_split
 
+from rkdo_plugin.export.encoder.pictures import Picture
+from rkdo_plugin.recipes.data.draw import labels_of
 from rkdo_plugin.recipes.data.images import LabelledImages
 
 UNLABELLED = -1
@@ -46,7 +47,7 @@ class PartlyLabelled:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int, /) -> tuple[Image.Image, int]:
+    def __getitem__(self, index: int, /) -> tuple[Picture, int]:
         image, label = self.images[index]
         return image, label if index in self._keeps else UNLABELLED
 
@@ -55,7 +56,7 @@ def _stratified(images: LabelledImages, share: float, seed: int) -> NDArray[np.i
     every = np.arange(len(images))
     if share == 1:
         return every
-    labels = np.asarray([images[index][1] for index in range(len(images))])
+    labels = labels_of(images)
     classes = len(np.unique(labels))
     if int(share * len(images)) < classes:
         raise ValueError(

@@ -6,11 +6,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-from torch.utils.data import Subset
-
+from rkdo_plugin.export.encoder.image_size import ImageSize, as_image_size
 from rkdo_plugin.recipes.data import folder, named
-from rkdo_plugin.recipes.data.images import ImageData, LabelledImages
+from rkdo_plugin.recipes.data.draw import draw
+from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.data.named import DATA_VARIABLE
 
 KNOWN: dict[str, Callable[[list[Path]], ImageData]] = {
@@ -25,7 +24,8 @@ def load_data(
     *,
     root: str | None = None,
     limit: int | None = None,
-    image_size: int | None = None,
+    seed: int = 0,
+    image_size: ImageSize | None = None,
 ) -> ImageData:
     """Load a data set; nothing is ever downloaded.
 
@@ -35,9 +35,10 @@ def load_data(
         root: Folder that holds the data sets. Without it they are looked for in the
             folder that `RKDO_DATA` names, in Debian's /usr/share/datasets and in
             ./data.
-        limit: Keep the first `limit` training images only.
-        image_size: Height and width in pixels that the encoder reads; the data's own by
-            default. A vision transformer has a fixed size.
+        limit: Keep `limit` training images only, drawn evenly from all classes.
+        seed: Seed of that draw.
+        image_size: Height and width in pixels that the encoder reads: one integer, or
+            (H, W); the data's own by default. A vision transformer has a fixed size.
 
     Raises:
         ValueError: The name is neither known nor a folder, or `limit` is not positive.
@@ -57,12 +58,14 @@ def load_data(
         data = folder.load_folder(Path(name))
     else:
         raise ValueError(
-            f"no data named '{name}', and no folder there either; known: "
-            + ", ".join(sorted(KNOWN))
+            f"Expected `data` to be a folder or one of {', '.join(sorted(KNOWN))} but "
+            f"got '{name}', and there is no such folder"
         )
-    if limit is not None and limit < len(data.train):
-        data = replace(data, train=_first(data.train, limit))
-    return data if image_size is None else replace(data, image_size=image_size)
+    if limit is not None:
+        data = replace(data, train=draw(data.train, limit, seed))
+    if image_size is not None:
+        data = replace(data, image_size=as_image_size(image_size))
+    return data
 
 
 def _places(root: str | None) -> list[Path]:
@@ -72,8 +75,3 @@ def _places(root: str | None) -> list[Path]:
     places = [Path("/usr/share/datasets"), Path("data")]
     variable = os.environ.get(DATA_VARIABLE)
     return [Path(variable), *places] if variable else places
-
-
-def _first(images: LabelledImages, count: int) -> LabelledImages:
-    subset: Subset[tuple[Image.Image, int]] = Subset(images, range(count))  # type: ignore[arg-type]
-    return subset

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from rkdo_plugin.export import ImageEmbedder
 from rkdo_plugin.export.encoder.images import resize
 from rkdo_plugin.export.verification.side_by_side import BATCHES
+from rkdo_plugin.recipes.data.draw import draw
 from rkdo_plugin.recipes.data.images import LabelledImages
 from rkdo_plugin.recipes.data.load import load_data
 
@@ -14,7 +15,12 @@ CALIBRATION_IMAGES = 256  # more change the ranges of activations little
 
 
 def parity_images(
-    name: str, root: str | None, encoder: ImageEmbedder, *, integers: bool = False
+    name: str,
+    root: str | None,
+    encoder: ImageEmbedder,
+    seed: int = 0,
+    *,
+    integers: bool = False,
 ) -> NDArray[np.uint8]:
     """Test images of named data to verify an export with.
 
@@ -22,6 +28,7 @@ def parity_images(
         name: The data set's name, or a folder.
         root: Folder that holds the data sets.
         encoder: Says the size and the channels of the images.
+        seed: Seed of the draw.
         integers: Take more images, for a file that computes in integers: its effect on
             neighbours and on the worst image shows on many images.
 
@@ -29,11 +36,11 @@ def parity_images(
         uint8 (N, H, W, C); training images where there are no test images.
     """
     count = INTEGER_IMAGES if integers else sum(BATCHES)
-    return labelled_images(name, root, encoder, count)[0]
+    return labelled_images(name, root, encoder, count, seed)[0]
 
 
 def labelled_images(
-    name: str, root: str | None, encoder: ImageEmbedder, limit: int
+    name: str, root: str | None, encoder: ImageEmbedder, limit: int, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.integer] | None]:
     """Test images of named data, with their classes.
 
@@ -41,7 +48,8 @@ def labelled_images(
         name: The data set's name, or a folder.
         root: Folder that holds the data sets.
         encoder: Says the size and the channels of the images.
-        limit: The largest number of images.
+        limit: The largest number of images, drawn evenly from all classes.
+        seed: Seed of the draw.
 
     Returns:
         uint8 (N, H, W, C), and classes (N,); None where there are no classes. Training
@@ -54,26 +62,24 @@ def labelled_images(
         raise ValueError(f"Expected `limit` to be at least 1 but got {limit}")
     data = load_data(name, root=root)
     part = data.test if len(data.test) else data.train
-    images, labels = _spread(part, limit, encoder)
+    images, labels = _drawn(part, limit, seed, encoder)
     return images, labels if data.num_classes > 1 else None
 
 
 def calibration_images(
-    name: str, root: str | None, encoder: ImageEmbedder
+    name: str, root: str | None, encoder: ImageEmbedder, seed: int = 0
 ) -> NDArray[np.uint8]:
     """Training images of named data, to calibrate an integer file on."""
-    return _spread(load_data(name, root=root).train, CALIBRATION_IMAGES, encoder)[0]
+    train = load_data(name, root=root).train
+    return _drawn(train, CALIBRATION_IMAGES, seed, encoder)[0]
 
 
-def _spread(
-    part: LabelledImages, limit: int, encoder: ImageEmbedder
+def _drawn(
+    part: LabelledImages, limit: int, seed: int, encoder: ImageEmbedder
 ) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    """At most `limit` images, evenly over all: folders lie in the order of classes.
-
-    They are brought to the encoder's size and channels as `embed_folder` does.
-    """
-    places = np.linspace(0, len(part) - 1, min(limit, len(part))).astype(int).tolist()
-    images, labels = zip(*(part[place] for place in places), strict=True)
+    """Images of the encoder's size and channels, as `embed_folder` makes them."""
+    few = draw(part, limit, seed)
+    images, labels = zip(*(few[place] for place in range(len(few))), strict=True)
     size, channels = encoder.image_size, encoder.channels
     return (
         np.stack([resize(image, size, channels) for image in images]),

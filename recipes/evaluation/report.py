@@ -10,6 +10,7 @@ def evaluation_report(
     data: str | None,
     limit: int | None,
     root: str | None,
+    seed: int | None = None,
     *,
     pixels: bool = False,
 ) -> str:
@@ -18,9 +19,10 @@ def evaluation_report(
     Args:
         trained: The encoder, perhaps with its recipe.
         data: A data set's name; the one that the encoder was trained on by default.
-        limit: Read the first `limit` training images only. A recipe that reports reads
-            those that it was trained on by default.
+        limit: Read `limit` training images only, drawn evenly from all classes. A
+            recipe that reports reads those that it was trained on by default.
         root: Folder that holds the data sets.
+        seed: Seed of the draw; the run's by default.
         pixels: Score the raw pixels, too.
 
     Raises:
@@ -35,7 +37,8 @@ def evaluation_report(
             raise ValueError("Expected no --pixels with a recipe that reports itself")
         limit = limit or trained.limit
     size = trained.encoder.image_size
-    images = load_data(name, root=root, limit=limit, image_size=size)
+    seed = trained.seed if seed is None else seed
+    images = load_data(name, root=root, limit=limit, seed=seed, image_size=size)
     if recipe is not None:
         return recipe.report(images, trained.path.parent)
     rows = {str(trained.path): trained.encoder.embed}

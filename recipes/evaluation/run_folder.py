@@ -7,6 +7,8 @@ from typing import Any, TypedDict
 import torch
 import yaml
 
+from rkdo_plugin.export.encoder.image_size import ImageSize
+
 CONFIG = "config.yaml"
 CHECKPOINT = "last.ckpt"
 
@@ -24,7 +26,8 @@ class Record(TypedDict):
         mean: Mean of each channel, of intensities in [0, 1].
         std: Standard deviation of each channel.
         data: Name of the data that the run was trained on.
-        limit: Number of training images; None for all.
+        limit: Number of training images that were drawn; None for all.
+        seed: Seed of the run, and of that draw.
     """
 
     recipe: str
@@ -32,11 +35,12 @@ class Record(TypedDict):
     encoder: str | None
     normalize: bool
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     mean: list[float]
     std: list[float]
     data: str
     limit: int | None
+    seed: int
 
 
 def checkpoint_of(path: Path) -> Path:

@@ -21,7 +21,8 @@ class Trained:
         path: The checkpoint or the ONNX file.
         encoder: The encoder.
         data: Name of the data that it was trained on; None where that is not recorded.
-        limit: Number of training images; None for all.
+        limit: Number of training images that were drawn; None for all.
+        seed: Seed of that draw.
         recipe: The trained recipe, if it reports on itself.
     """
 
@@ -29,6 +30,7 @@ class Trained:
     encoder: ImageEmbedder
     data: str | None = None
     limit: int | None = None
+    seed: int = 0
     recipe: Recipe | None = None
 
 
@@ -55,7 +57,8 @@ def load_trained(path: Path) -> Trained:
             recipe.load_state_dict(checkpoint.weights)
             recipe.eval()
     encoder = freeze(checkpoint)
-    return Trained(path, encoder, record.get("data"), record.get("limit"), recipe)
+    drawn = (record.get("limit"), record.get("seed", 0))
+    return Trained(path, encoder, record.get("data"), *drawn, recipe)
 
 
 def encoder_of_run(run: str, in_channels: int = 3) -> nn.Module:

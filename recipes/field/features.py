@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from skimage.feature import hog
 from sklearn.decomposition import PCA
 
+from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
 from rkdo_plugin.recipes.evaluation.trained import load_trained
 
@@ -61,7 +62,7 @@ def fit_features(name: str, data: ImageData) -> tuple[Features, Describe | None]
 
 
 def _uncentred(name: str, data: ImageData) -> tuple[Features, Describe | None]:
-    side = min(data.image_size, SMALL)
+    side = min(*sides(data.image_size), SMALL)
     if name == "pixels":
         return _pixels(data.train, side), lambda images: _pixels(images, side)
     if name == "pca":

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rkdo_plugin.export.encoder.image_size import optional_image_size
 from rkdo_plugin.field import FieldCallback, FieldPairs, ResponseField
 from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.draw import labels_of
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.evaluation.accuracy import knn_accuracy
 from rkdo_plugin.recipes.evaluation.run_folder import (
@@ -157,12 +159,13 @@ def load_run_field(run: Path, root: str | None = None) -> RunField:
         config["data"],
         root=root,
         limit=config["limit"],
-        image_size=config["image_size"],
+        seed=config["seed"],
+        image_size=optional_image_size(config["image_size"]),
     )
     FieldPairs(data.train, list, field)  # refuses other images than the run's
     labels = None
     if data.num_classes > 0:
-        labels = torch.tensor([data.train[i][1] for i in range(num_samples)])
+        labels = torch.from_numpy(labels_of(data.train))
     return RunField(field, data, labels, config)
 
 
@@ -222,7 +225,6 @@ def _start(loaded: RunField) -> tuple[ResponseField, float | None]:
     first.initialize(torch.from_numpy(features))
     if loaded.labels is None or describe is None or len(data.test) == 0:
         return first, None
-    test_labels = np.array([data.test[i][1] for i in range(len(data.test))])
     return first, knn_accuracy(
-        features, loaded.labels.numpy(), describe(data.test), test_labels
+        features, loaded.labels.numpy(), describe(data.test), labels_of(data.test)
     )

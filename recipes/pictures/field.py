@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from rkdo_plugin.export.encoder.image_size import ImageSize, sides
 from rkdo_plugin.field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
-from rkdo_plugin.recipes.data.images import LabelledImages, as_arrays
+from rkdo_plugin.recipes.data.images import LabelledImages, fitted
 from rkdo_plugin.recipes.pictures.palette import INK, new_figure, save
 
 COLUMNS = 8  # neighbours of a sample that are shown
@@ -66,7 +67,7 @@ def draw_field(
     path: Path,
     field: ResponseField,
     images: LabelledImages,
-    image_size: int,
+    image_size: ImageSize,
     labels: Tensor | None,
     title: str,
     samples: int = 12,
@@ -130,7 +131,7 @@ def _draw_row(
     y: float,
     field: ResponseField,
     images: LabelledImages,
-    image_size: int,
+    image_size: ImageSize,
     labels: Tensor | None,
     sample: Tensor,
 ) -> None:
@@ -153,8 +154,8 @@ def _draw_row(
             style = SAME if labels[other] == labels[sample] else OTHER
         tiles.append((FIRST + column, other, weights[column], style))
     for x, shown, weight, (color, line) in tiles:
-        pixels, _ = as_arrays([images[int(shown)]], min(image_size, IMAGE_SIZE))
-        gray_or_color = pixels[0] if pixels.shape[-1] == 3 else pixels[0, ..., 0]
+        pixels = fitted(images[int(shown)][0], min(*sides(image_size), IMAGE_SIZE))
+        gray_or_color = pixels if pixels.shape[-1] == 3 else pixels.mean(axis=2)
         axes.imshow(
             gray_or_color,
             extent=(x, x + TILE, y + TILE, y),

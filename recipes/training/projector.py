@@ -4,6 +4,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import from_numpy
 
 from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.data.draw import draw
 from rkdo_plugin.recipes.data.images import ImageData, as_arrays
 
 SHOWN = 1000  # images
@@ -17,8 +18,7 @@ def project(recipe: Recipe, data: ImageData) -> None:
         data: Its data; training images are shown where there are no test images.
     """
     images = data.test if len(data.test) else data.train
-    shown = [images[i] for i in range(min(SHOWN, len(images)))]
-    pixels, labels = as_arrays(shown, data.image_size)
+    pixels, labels = as_arrays(draw(images, SHOWN, seed=0), data.image_size)
     features = recipe.frozen(data).embed(pixels)
     for logger in recipe.loggers:
         if isinstance(logger, TensorBoardLogger):

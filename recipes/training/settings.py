@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from rkdo_plugin.export.encoder.image_size import optional_image_size
 from rkdo_plugin.options import check_count, choose
 
 AUGMENT = ("images", "batches")
@@ -27,9 +28,9 @@ class RunSettings:
         epochs: Number of passes over the training images.
         batch_size: Images in memory at a time, over all processes. An incomplete last
             batch is dropped.
-        limit: Train on the first LIMIT images only.
-        image_size: Height and width in pixels that the encoder reads; those of the data
-            by default.
+        limit: Train on LIMIT images only, drawn with the seed, evenly from all classes.
+        image_size: Height and width in pixels that the encoder reads, as 224 or
+            256x128; those of the data by default.
         augment: images: Lightly's transforms, an image at a time in the workers.
             batches: the same changes on tensors, a batch at a time on the training
             device.
@@ -49,7 +50,7 @@ class RunSettings:
     epochs: int = 10
     batch_size: int = 256
     limit: int | None = None
-    image_size: int | None = None
+    image_size: int | str | None = None
     augment: Literal["images", "batches"] = "images"
     precision: str = "32-true"
     accumulate: int = 1
@@ -58,6 +59,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         choose("augment", self.augment, AUGMENT)
         check_count("accumulate", self.accumulate)
+        optional_image_size(self.image_size)
 
     def as_config(self) -> dict[str, Any]:
         """The settings as config.yaml holds them."""

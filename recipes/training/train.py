@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
+from rkdo_plugin.export.encoder.image_size import optional_image_size
 from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.data import load_data
@@ -85,7 +86,8 @@ def train(
         settings.data,
         root=execution.root,
         limit=settings.limit,
-        image_size=settings.image_size,
+        seed=settings.seed,
+        image_size=optional_image_size(settings.image_size),
     )
     seed_generators(settings.seed)
     recipe = _create_recipe(settings, images, execution.processes)
@@ -160,6 +162,7 @@ def _record(settings: RunSettings, recipe: Recipe, images: ImageData) -> Record:
         std=list(images.std),
         data=settings.data,
         limit=settings.limit,
+        seed=settings.seed,
     )
 
 

@@ -15,14 +15,14 @@ class ForeignEncoder:
     Args:
         backbone: The encoder, for example resnet18.
         branch: Where in the checkpoint the encoder is, if names do not tell.
-        image_size: Height and width of the images in pixels.
+        image_size: Height and width of the images in pixels, as 224 or 256x128.
         mean: Mean of each channel, on the scale from 0 to 1.
         std: Standard deviation of each channel, on the same scale.
     """
 
     backbone: str | None = None
     branch: str | None = None
-    image_size: int | None = None
+    image_size: int | str | None = None
     mean: list[float] | None = None
     std: list[float] | None = None
 
@@ -36,6 +36,7 @@ def export(
     calibration: str | None = None,
     data: str | None = None,
     root: str | None = None,
+    seed: int = 0,
     any_size: bool = False,
     triton: str | None = None,
     resize: bool = False,
@@ -55,6 +56,7 @@ def export(
             256 show the range of activations; the data verified on by default.
         data: Verify on these images; by default those that the run was trained on.
         root: Folder that holds the data sets.
+        seed: Seed of the draw of these images, and of those for calibration.
         any_size: Take images of any height and width, where the encoder does.
         triton: Add the file to this Triton repository, too, under the name of the
             output file; `rkdo triton` has options.
@@ -76,7 +78,7 @@ def export(
         shown = calibration or name
         if shown is None:
             raise ValueError("Expected --calibration, real images, for precision int8")
-        options["calibration"] = spread.calibration_images(shown, root, encoder)
+        options["calibration"] = spread.calibration_images(shown, root, encoder, seed)
     elif calibration is not None:
         raise ValueError(f"Expected no --calibration for precision {precision}")
     if precision != "fp32":
@@ -88,7 +90,7 @@ def export(
         print("generated images: the checkpoint records no data, and --data is not set")
     else:
         integers = precision.startswith("int8")
-        images = spread.parity_images(name, root, encoder, integers=integers)
+        images = spread.parity_images(name, root, encoder, seed, integers=integers)
     write = host().factory("exporter", exporter)
     signing = None if signer is None else host().factory("signer", signer)()
     print(write(encoder, output, overwrite=overwrite, images=images, **options))
@@ -105,6 +107,7 @@ def verify(
     data: str | None = None,
     checkpoint: str | None = None,
     limit: int = 1000,
+    seed: int = 0,
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu",
     signer: str | None = None,
     out: str | None = None,
@@ -120,7 +123,8 @@ def verify(
         checkpoint: A run folder, a checkpoint, or an ONNX file to compare with, such as
             the same encoder's in float32; by default the file itself on the CPU,
             without onnxruntime's optimisations.
-        limit: Compare at most LIMIT images, spread evenly over the data.
+        limit: Compare at most LIMIT images, drawn evenly from all classes.
+        seed: Seed of that draw.
         provider: What runs the file.
         signer: A registered signer, which checks the signature first.
         out: Folder of NAME.report.json and NAME.card.html; the model's by default.
@@ -140,7 +144,7 @@ def verify(
     if name is None:
         print("generated images: no --data")
     else:
-        images, labels = spread.labelled_images(name, root, reference, limit)
+        images, labels = spread.labelled_images(name, root, reference, limit, seed)
     report = verify(model, reference, images, labels, provider=provider)
     stored = store(Path(model), report, images, folder)
     print(*(f"stored: {path}" for path in stored), sep="\n")
@@ -216,8 +220,11 @@ def _encoder(
     """The encoder of a checkpoint, and the name of the data it was trained on."""
     from rkdo_plugin.export import freeze
     from rkdo_plugin.export.encoder.checkpoint import read_weights
+    from rkdo_plugin.export.encoder.image_size import optional_image_size
     from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
 
     read = read_weights(checkpoint_of(Path(checkpoint)))
-    encoder = freeze(read, **asdict(foreign), any_size=any_size)
+    options = asdict(foreign)
+    size = optional_image_size(options.pop("image_size"))
+    encoder = freeze(read, **options, image_size=size, any_size=any_size)
     return encoder, read.record.get("data")

@@ -34,10 +34,13 @@ def train(
         resume: Continue the run in the folder exactly where it stopped.
         config: A file of options, such as a run's config.yaml; those given here win.
     """
+    from rkdo_plugin.export.encoder.pictures import listed
     from rkdo_plugin.recipes.training.train import train
 
     run = train(settings, out or _folder(settings), execution, resume=resume)
     if run.recipe.global_rank == 0:
+        if run.data.others:
+            print(f"not images: {listed(run.data.others)}")
         print(f"trained: {run.checkpoint}")
 
 
@@ -46,6 +49,7 @@ def evaluate(
     data: str | None = None,
     limit: int | None = None,
     root: str | None = None,
+    seed: int | None = None,
     pixels: bool = False,
 ) -> None:
     """Score frozen features by nearest neighbours and a linear classifier.
@@ -56,15 +60,17 @@ def evaluate(
     Args:
         model: A run folder, its checkpoint, or an exported ONNX file.
         data: A data set's name; by default the one that a run was trained on.
-        limit: The classifiers see the first LIMIT training images only.
+        limit: The classifiers see LIMIT training images only, drawn evenly from all
+            classes.
         root: Folder that holds the data sets.
+        seed: Seed of the draw; the run's by default.
         pixels: Score the raw pixels too; slow where images are large.
     """
     from rkdo_plugin.recipes.evaluation.report import evaluation_report
     from rkdo_plugin.recipes.evaluation.trained import load_trained
 
     trained = load_trained(Path(model))
-    print(evaluation_report(trained, data, limit, root, pixels=pixels))
+    print(evaluation_report(trained, data, limit, root, seed, pixels=pixels))
 
 
 def _folder(settings: RunSettings) -> str:

@@ -37,7 +37,7 @@ def test_norms_over_the_batch_are_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_size": 0}, "`image_size` to be at least 1 pixel a side but got 0"),
+        ({"image_size": 0}, "`image_size` to be at least 1 but got 0"),
         ({"mean": [120.0]}, r"within \[0, 1\].*120"),
         ({"std": [0.0]}, r"within \(0, 1\].*0.0"),
         ({"std": [float("nan")]}, "nan"),

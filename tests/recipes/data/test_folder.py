@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile
+from PIL import ExifTags, Image
 from runs import train
 
 from rkdo_plugin.recipes.data import load_data
@@ -61,6 +62,60 @@ def test_the_centre_is_kept(tmp_path):
     Image.fromarray(image).save(tmp_path / "wide.png")
     pixels, _ = as_arrays(load_data(str(tmp_path)).train, 10)
     assert (pixels == 200).all()
+
+
+def test_images_become_arrays_that_are_not_square(tmp_path):
+    image = np.zeros((20, 30, 3), dtype=np.uint8)
+    image[:, 10:20] = 200
+    Image.fromarray(image).save(tmp_path / "wide.png")
+    pixels, _ = as_arrays(load_data(str(tmp_path), image_size=(20, 10)).train, (20, 10))
+    assert pixels.shape == (1, 20, 10, 3) and (pixels == 200).all()
+
+
+def test_photographs_of_a_phone_are_upright(tmp_path):
+    upright = np.random.default_rng(0).integers(0, 256, (12, 8, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "phone.png", exif=exif)
+    ((image, _),) = load_data(str(tmp_path)).train
+    np.testing.assert_array_equal(np.asarray(image), upright)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_pictures_are_known_by_their_content_and_other_files_named(tmp_path, classes):
+    folders = [tmp_path / "cat", tmp_path / "dog"] if classes else [tmp_path]
+    for folder in folders:
+        write_images(folder, 2)
+        (folder / "000.png").rename(folder / "0")
+        (folder / "notes.txt").write_text("no image")
+    data = load_data(str(tmp_path))
+    assert len(data.train) == 2 * len(folders)
+    assert data.others == tuple(str(folder / "notes.txt") for folder in folders)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif"])
+def test_bands_of_satellites_are_measured(tmp_path, suffix):
+    generator = np.random.default_rng(0)
+    bands = generator.integers(0, 65536, (20, 16, 12, 5)).astype(np.uint16)
+    bands[..., 4] = 257  # a band without contrast
+    for number, image in enumerate(bands):
+        path = tmp_path / f"class{number % 2}" / f"{number:02}{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        if suffix == ".npy":
+            np.save(path, image)
+        else:
+            tifffile.imwrite(
+                path, image, photometric="minisblack", planarconfig="contig"
+            )
+    data = load_data(str(tmp_path))
+    assert (data.channels, data.image_size, data.num_classes) == (5, 12, 2)
+    pixels = np.stack([image for image, _ in data.train])
+    assert pixels.dtype == np.uint8 and pixels.shape == (16, 16, 12, 5)
+    np.testing.assert_allclose(data.mean, pixels.mean(axis=(0, 1, 2)) / 255)
+    np.testing.assert_allclose(data.std[:4], pixels.std(axis=(0, 1, 2))[:4] / 255)
+    assert data.std[4] == 1 / 255
+    arrays, _ = as_arrays(data.train, 8)
+    assert arrays.shape == (16, 8, 8, 5)
 
 
 def test_large_images_are_reduced(tmp_path):

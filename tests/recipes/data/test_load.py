@@ -6,14 +6,14 @@ from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import as_arrays
 
 
-def test_limit_keeps_the_first_images():
-    everything = load_data("digits")
-    limited = load_data("digits", limit=7)
-    for one, other in zip(
-        as_arrays(limited.train, 28), as_arrays(everything.train, 28), strict=True
-    ):
-        np.testing.assert_array_equal(one, other[:7])
-    assert len(limited.test) == 360
+def test_limit_draws_the_same_images_of_all_classes_for_a_seed():
+    pixels, labels = as_arrays(load_data("digits", limit=20, seed=3).train, 28)
+    again, _ = as_arrays(load_data("digits", limit=20, seed=3).train, 28)
+    others, _ = as_arrays(load_data("digits", limit=20, seed=4).train, 28)
+    assert np.bincount(labels).tolist() == [2] * 10
+    np.testing.assert_array_equal(pixels, again)
+    assert (pixels != others).any()
+    assert len(load_data("digits", limit=20).test) == 360
 
 
 def test_the_environment_variable_comes_first(tmp_path, monkeypatch):
@@ -30,5 +30,5 @@ def test_limit_below_one(limit):
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"no data named 'mnist'.*cifar10.*digits"):
+    with pytest.raises(ValueError, match=r"one of cifar10,.*digits.* but got 'mnist'"):
         load_data("mnist")

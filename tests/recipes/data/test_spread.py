@@ -33,11 +33,23 @@ def pictures(tmp_path):
 
 def test_a_grey_encoder_reads_colours_as_grey(pictures):
     images, labels = labelled_images(str(pictures), None, encoder(1), 4)
-    files = [pictures / name for name in ("class0/08.png", "class0/18.png")]
-    for image, file in zip(images, files, strict=False):
-        grey = Image.open(file).convert("L").crop((0, 2, 8, 10))
-        np.testing.assert_array_equal(image[..., 0], np.asarray(grey))
     assert images.shape == (4, 8, 8, 1) and labels.tolist() == [0, 0, 1, 1]
+    for image, label in zip(images, labels, strict=True):
+        greys = [
+            np.asarray(Image.open(file).convert("L").crop((0, 2, 8, 10)))
+            for file in (pictures / f"class{label}").iterdir()
+        ]
+        assert sum(np.array_equal(image[..., 0], grey) for grey in greys) == 1
+
+
+def test_the_seed_decides_which_images_are_drawn(pictures):
+    first, again, other = (
+        calibration_images(str(pictures), None, encoder(3), seed=0),
+        calibration_images(str(pictures), None, encoder(3), seed=0),
+        labelled_images(str(pictures), None, encoder(3), 2, seed=5)[0],
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (labelled_images(str(pictures), None, encoder(3), 2)[0] != other).any()
 
 
 def test_a_colour_encoder_reads_grey_as_three_equal_channels():
