@@ -27,9 +27,7 @@ def as_image_size(value: int | Sequence[int]) -> ImageSize:
     """
     height, width = _pair(value)
     if min(height, width) < 1:
-        raise ValueError(
-            f"Expected `image_size` to be at least 1 but got {value!r}"
-        )
+        raise ValueError(f"Expected `image_size` to be at least 1 but got {value!r}")
     return height if height == width else (height, width)
 
 

@@ -1,14 +1,16 @@
 """Images for an encoder: the check, the resize, and generated samples."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
 
 from rkdo_plugin.export.encoder.image_size import ImageSize, sides
 from rkdo_plugin.export.encoder.pictures import Picture, UInt8Array, as_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_BATCH = 256  # images that run at once
 
@@ -22,7 +24,7 @@ MAX_RESIZED_PIXELS = 100_000_000  # before the crop; PIL needs 4 bytes for each
 
 
 def require_images(
-    images: npt.NDArray[Any] | Tensor, image_size: ImageSize | None, channels: int
+    images: "npt.NDArray[Any] | Tensor", image_size: ImageSize | None, channels: int
 ) -> None:
     """Check that images are uint8 (B, H, W, C) and of the encoder's size.
 
@@ -105,15 +107,11 @@ def resize(picture: Picture, image_size: ImageSize, channels: int) -> UInt8Array
     top = round((scaled_height - new_height) / 2)
     box = (left, top, left + new_width, top + new_height)
     bilinear = Image.Resampling.BILINEAR
-    return np.concatenate(
-        [
-            np.atleast_3d(
-                plane.resize((scaled_width, scaled_height), bilinear).crop(box)
-            )
-            for plane in planes
-        ],
-        axis=2,
-    )
+    fitted = [
+        np.asarray(plane.resize((scaled_width, scaled_height), bilinear).crop(box))
+        for plane in planes
+    ]
+    return fitted[0] if len(fitted) == 1 and channels == 3 else np.dstack(fitted)
 
 
 def sample_images(count: int, image_size: ImageSize, channels: int) -> UInt8Array:

@@ -2,14 +2,15 @@
 
 import json
 from importlib.metadata import version
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import onnx
-import torch
 
-from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.image_size import written
 from rkdo_plugin.export.encoder.images import RESIZE
+
+if TYPE_CHECKING:
+    from rkdo_plugin.export.encoder.encoder import Encoder
 
 INPUT, OUTPUT = "image", "embedding"  # names of the graph's input and output
 
@@ -37,7 +38,7 @@ def require_precision(precision: str) -> None:
 
 
 def describe(
-    encoder: Encoder, precision: Precision, *, resize: bool = False
+    encoder: "Encoder", precision: Precision, *, resize: bool = False
 ) -> dict[str, str]:
     """Describe everything that a host needs to know to use the file.
 
@@ -51,6 +52,8 @@ def describe(
     Returns:
         The metadata. Keys start with `rkdo.`, and lists and booleans are JSON.
     """
+    import torch
+
     return {
         PREFIX + key: value
         for key, value in {

@@ -29,7 +29,7 @@ class CapturedRuns:
     Args:
         session: onnxruntime's session, with the option enable_cuda_graph.
         batches: The batch sizes, at least one.
-        image: (H, W, C) of the images, which are square.
+        image: (H, W, C) of the images.
         dim: D, the number of components of an embedding.
         device: Where the session computes, as torch names it.
 
@@ -79,13 +79,13 @@ class _Run:
     def __init__(
         self, session: Any, shape: tuple[int, int, int, int], dim: int, device: str
     ) -> None:
-        batch, size, _, channels = shape
+        batch, height, width, channels = shape
         self._session = session
         self._images = torch.zeros(shape, dtype=torch.uint8, device=device)
         self._embeddings = torch.zeros(batch, dim, dtype=torch.float32, device=device)
         self._binding = bind_in_place(session, self._images, self._embeddings)
         self._graph = batch
-        some = sample_images(8, size, channels)
+        some = sample_images(8, (height, width), channels)
         pictures = torch.from_numpy(some[np.arange(batch) % len(some)])
         expected = torch.zeros_like(self._embeddings)
         for _ in range(2):  # the first run allocates memory; a capture must not

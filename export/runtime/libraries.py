@@ -21,6 +21,8 @@ def preload(provider: str) -> None:
     Args:
         provider: "cuda" or "tensorrt".
     """
+    # torch loads the CUDA libraries that it was installed with; onnxruntime uses them.
+    importlib.import_module("torch")
     # onnxruntime prints which ones it misses; `rkdo doctor` explains what that means.
     with contextlib.redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()

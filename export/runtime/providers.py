@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
-import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from rkdo_plugin.export.runtime.amx import for_amx, has_amx
@@ -171,6 +170,8 @@ def private_folder(folder: Path) -> Path:
 
 
 def _engine_folder(settings: TensorRTSettings, content: bytes) -> Path:
+    import torch
+
     gpu = "no-gpu"
     if torch.cuda.is_available():
         gpu = re.sub(r"[^\w.-]+", "-", torch.cuda.get_device_name(settings.device))

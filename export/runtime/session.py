@@ -3,24 +3,16 @@
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from rkdo_plugin.export.encoder.image_size import ImageSize, parse_image_size, sides
 from rkdo_plugin.export.encoder.images import MAX_BATCH, require_images
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.file.model_file import ModelFile, read_model
-from rkdo_plugin.export.runtime.cuda_graphs import CapturedRuns
-from rkdo_plugin.export.runtime.dlpack import (
-    SupportsDLPack,
-    require_at_hand,
-    run_in_place,
-)
 from rkdo_plugin.export.runtime.libraries import nvidia_driver, warn_about_two_runtimes
 from rkdo_plugin.export.runtime.providers import (
     RUNTIME_ERRORS,
@@ -35,6 +27,13 @@ from rkdo_plugin.export.runtime.settings import (
     TensorRTSettings,
     settings_of,
 )
+
+# On a CPU nothing here needs torch, which takes seconds and half a gigabyte to import.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rkdo_plugin.export.runtime.cuda_graphs import CapturedRuns
+    from rkdo_plugin.export.runtime.dlpack import SupportsDLPack
 
 
 class EmbeddingSession:
@@ -126,6 +125,8 @@ class EmbeddingSession:
                 batch = np.ascontiguousarray(images[part])
                 (embeddings[part],) = self._session.run([OUTPUT], {INPUT: batch})
             else:
+                import torch
+
                 # torch reads contiguous arrays, and warns about read-only ones.
                 batch = np.require(images[part], requirements=["C", "W"])
                 self._captured.embed(
@@ -133,7 +134,7 @@ class EmbeddingSession:
                 )
         return embeddings
 
-    def embed_tensor(self, images: SupportsDLPack) -> Tensor:
+    def embed_tensor(self, images: "SupportsDLPack") -> "Tensor":
         """Embed images on their device, without copying them or the embeddings.
 
         CUDA graphs are an exception: each reads and writes memory of its own on the
@@ -156,6 +157,10 @@ class EmbeddingSession:
             >>> session.embed_tensor(frames).device  # doctest: +SKIP
             device(type='cuda', index=0)
         """
+        import torch
+
+        from rkdo_plugin.export.runtime.dlpack import require_at_hand, run_in_place
+
         tensor = require_at_hand(images, self.device)
         require_images(tensor, self.fixed_size, self.channels)
         # The type is named, as torch's default may differ: onnxruntime writes float32.
@@ -185,7 +190,11 @@ class EmbeddingSession:
         settings = settings_of("cpu")
         return self._open(model, settings), settings
 
-    def _capture(self, batches: Collection[int]) -> CapturedRuns:
+    def _capture(self, batches: Collection[int]) -> "CapturedRuns":
+        import torch
+
+        from rkdo_plugin.export.runtime.cuda_graphs import CapturedRuns
+
         if not torch.cuda.is_available():
             raise ProviderError(
                 "cuda", "torch finds no GPU to hold the images of CUDA graphs"

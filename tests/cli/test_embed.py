@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
@@ -17,3 +20,27 @@ def test_embed_lists_unreadable_images_and_goes_on(road, tmp_path, capsys):
     assert main(words) == 1
     assert "vectors.parquet" in capsys.readouterr().err
     assert main([*words, "--overwrite"]) == 0
+
+
+def test_embed_needs_no_torch(road, tmp_path):
+    """Its import takes seconds and half a gigabyte."""
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "a.png")
+    words = ["embed", str(road / "encoder.onnx"), str(tmp_path), "vectors.parquet"]
+    program = (
+        "import sys; from rkdo_plugin.cli.main import main\n"
+        f"assert main({words}) == 0\n"
+        "assert not {'torch', 'sklearn', 'lightly'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+
+
+def test_embed_strict_refuses_a_broken_image(road, tmp_path, capsys):
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    output = tmp_path / "out" / "vectors.parquet"
+    output.parent.mkdir()
+    words = ["embed", str(road / "encoder.onnx"), str(tmp_path), str(output)]
+    assert main([*words, "--strict"]) == 1
+    assert "not broken.png" in capsys.readouterr().err
+    assert not output.exists()

@@ -14,7 +14,7 @@ from rkdo_plugin.cli.main import main
             "no recipe named 'simclear'; known: barlowtwins, byol, cluster, dino",
         ),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
-        ("train --data cifar", "no data named 'cifar'"),
+        ("train --data cifar", "but got 'cifar'"),
         (
             "train --encoder resnet",
             "no encoder named 'resnet'; known: masked-vit, pixels, plane, ",

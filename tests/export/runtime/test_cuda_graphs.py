@@ -152,7 +152,7 @@ def test_images_that_cannot_be_written_to(session, plain, images):
 def test_settings_reach_the_graphs(small_file, plain, replaying, monkeypatch):
     arguments = []
     monkeypatch.setattr(sessions, "open_session", lambda *_: replaying)
-    monkeypatch.setattr(sessions, "CapturedRuns", lambda *all: arguments.extend(all))
+    monkeypatch.setattr(cuda_graphs, "CapturedRuns", lambda *all: arguments.extend(all))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     EmbeddingSession(small_file, "cuda")
     assert arguments == []
@@ -171,6 +171,6 @@ def test_what_cannot_be_captured_is_said(small_file, replaying, monkeypatch):
     with pytest.raises(ProviderError, match="torch finds no GPU to hold the images of"):
         EmbeddingSession(small_file, settings)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sessions, "CapturedRuns", fail)
+    monkeypatch.setattr(cuda_graphs, "CapturedRuns", fail)
     with pytest.raises(ProviderError, match="CUDA graphs failed: operation not permi"):
         EmbeddingSession(small_file, settings)
