@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+
 
 def require_channels(mean: Sequence[float], std: Sequence[float]) -> None:
     """Check the statistics of the channels.
@@ -60,8 +62,8 @@ def require_statistics(backbone: nn.Module) -> None:
     without = [
         name
         for name, part in backbone.named_modules()
-        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
-        and part.running_mean is None
+        if getattr(part, "original_name", type(part).__name__) in NORMS  # TorchScript's
+        and getattr(part, "running_mean", None) is None
     ]
     if without:
         raise ValueError(

@@ -74,7 +74,8 @@ class Encoder(nn.Module):
         self.channels = len(mean)
         self.normalize = normalize
         self.any_size = any_size
-        self.backbone = copy.deepcopy(backbone).float()
+        with torch.no_grad():  # a TorchScript module's copies have no leaves otherwise
+            self.backbone = copy.deepcopy(backbone).float()
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
         self.eval().requires_grad_(False)

@@ -49,16 +49,27 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
     with evaluating(module), _plain_pooling(module), warnings.catch_warnings():
         # They are about torch's internals and deprecations; a user can do nothing.
         warnings.simplefilter("ignore")
-        try:
-            model = _by_dynamo(module, example, axes)
-        except torch.onnx.OnnxExporterError as error:
-            _require_one_path(error)
-            model = _by_tracing(module, example, axes)
+        if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+            # A TorchScript module has no Python code for the newer exporter to read.
+            traced = torch.jit.trace(module, example, check_trace=False)
+            model = _by_tracing(traced, example, axes)
+        else:
+            model = _by_either(module, example, axes)
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
     strip(model)
     if not encoder.any_size:
         write_known_shapes(model)
     return model
+
+
+def _by_either(
+    module: nn.Module, example: Tensor, axes: dict[int, str]
+) -> onnx.ModelProto:
+    try:
+        return _by_dynamo(module, example, axes)
+    except torch.onnx.OnnxExporterError as error:
+        _require_one_path(error)
+        return _by_tracing(module, example, axes)
 
 
 @contextlib.contextmanager

@@ -45,8 +45,14 @@ def require_half_range(encoder: Encoder, images: UInt8Array) -> None:
         images: Images like those to be embedded, uint8 (N, H, W, C).
 
     Raises:
-        ValueError: A part of the backbone reads or returns a value above 65504.
+        ValueError: A part of the backbone reads or returns a value above 65504, or is
+            TorchScript, whose values nothing can watch.
     """
+    if any(isinstance(p, torch.jit.ScriptModule) for p in encoder.backbone.modules()):
+        raise ValueError(
+            "Expected a backbone in Python, whose activations can be compared with the "
+            "range of float16, but got TorchScript; use precision 'fp32'"
+        )
     largest: dict[str, float] = {}
 
     def watch(name: str) -> Any:

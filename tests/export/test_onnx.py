@@ -18,6 +18,8 @@ from rkdo_plugin.export import (
     Encoder,
     ParityError,
     export_onnx,
+    verify,
+    write_triton_repository,
 )
 from rkdo_plugin.export.graph import build
 
@@ -38,6 +40,33 @@ def test_a_grey_encoder_round_trips(tmp_path):
     )
     assert export_onnx(encoder, tmp_path / "grey.onnx").passed
     assert EmbeddingSession(tmp_path / "grey.onnx").channels == 1
+
+
+@pytest.mark.parametrize("resized", [False, True])
+def test_an_encoder_of_oblong_images_round_trips(tmp_path, make_small, oracle, resized):
+    encoder = make_small(image_size=(24, 16))
+    path = tmp_path / "oblong.onnx"
+    assert export_onnx(encoder, path, resize=resized).passed
+    session = EmbeddingSession(path)
+    assert session.image_size == encoder.image_size == (24, 16)
+    assert session.metadata["rkdo.image_size"] == "24x16"
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 24, 16, 3), dtype=np.uint8)
+    np.testing.assert_allclose(
+        session.embed(pixels),
+        oracle(encoder, pixels),
+        atol=1e-6 if not resized else 1e-5,
+    )
+    with pytest.raises(ValueError, match=r"\(B, 24, 16, 3\) but got \(5, 16, 24, 3\)"):
+        encoder.embed(pixels.transpose(0, 2, 1, 3))
+    if not resized:
+        assert verify(path, encoder).passed
+        config = to_config(tmp_path, path)
+        assert "dims: [24, 16, 3]" in config
+
+
+def to_config(folder, model):
+    write_triton_repository(model, folder / "models", name="oblong")
+    return (folder / "models" / "oblong" / "config.pbtxt").read_text()
 
 
 def test_norms_stay_exact_for_long_embeddings(tmp_path):

@@ -116,6 +116,57 @@ def test_code_that_branches_by_pixels_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("form", ["script", "trace"])
+def test_a_torchscript_module_is_exported_behind_the_same_gate(
+    form, make_small, tmp_path, images
+):
+    plain = make_small()
+    example = torch.zeros(1, 3, 16, 16)
+    if form == "script":
+        module = torch.jit.script(plain.backbone)
+    else:
+        module = torch.jit.trace(plain.backbone, example)
+    mean, std = plain.mean.tolist(), plain.std.tolist()
+    encoder = Encoder(module, image_size=16, mean=mean, std=std)
+    np.testing.assert_array_equal(encoder.embed(images), plain.embed(images))
+    path = tmp_path / "encoder.onnx"
+    assert export_onnx(encoder, path).passed
+    got = EmbeddingSession(path).embed(images)
+    np.testing.assert_allclose(got, plain.embed(images), atol=1e-6)
+    with pytest.raises(ValueError, match=r"float16, but got TorchScript; use .*fp32"):
+        export_onnx(encoder, tmp_path / "half.onnx", precision="fp16")
+
+
+def test_a_script_that_branches_by_pixels_keeps_both_branches(tmp_path, images):
+    class OfBrightness(nn.Module):
+        def forward(self, pixels):
+            if bool(pixels.mean() > 0):
+                pixels = 2 * pixels + 1
+            return pixels.mean((2, 3))
+
+    encoder = Encoder(
+        torch.jit.script(OfBrightness()),
+        image_size=16,
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        normalize=False,
+    )
+    path = tmp_path / "encoder.onnx"
+    assert export_onnx(encoder, path).passed
+    session = EmbeddingSession(path)
+    for light in (0, 255):
+        plain = np.full((1, 16, 16, 3), light, np.uint8)
+        np.testing.assert_allclose(
+            session.embed(plain), encoder.embed(plain), atol=1e-5
+        )
+
+
+def test_a_script_whose_norm_reads_the_batch_is_refused():
+    norm = nn.BatchNorm2d(3, track_running_stats=False)
+    with pytest.raises(ValueError, match="batch norms with statistics from training"):
+        Encoder(torch.jit.script(norm), image_size=8, mean=[0.5] * 3, std=[0.5] * 3)
+
+
 def test_pooling_of_channels_last_maps_is_a_mean():
     class ChannelsLast(nn.Module):
         """Pools channels-last maps, as ConvNeXt and Swin do."""

@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image, load_sample_images
 
 from rkdo_plugin.export import EmbeddingSession, export_onnx
+from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.export.encoder.images import resize
 from rkdo_plugin.export.graph.build import to_graph
 from rkdo_plugin.export.graph.resize import with_resize
@@ -18,7 +19,8 @@ SIDES = [(427, 640), (400, 300), (256, 256), (255, 333), (31, 47), (97, 33), (20
 
 def identity(size, channels):
     """A graph that gives its images back."""
-    shape = f"uint8[batch, {size}, {size}, {channels}]"
+    height, width = sides(size)
+    shape = f"uint8[batch, {height}, {width}, {channels}]"
     return parser.parse_model(
         f'<ir_version: 10, opset_import: ["" : 18]> '
         f"encoder ({shape} image) => ({shape} embedding) "
@@ -32,7 +34,10 @@ def pictures():
     return {"photograph": photograph, "noise": noise}
 
 
-@pytest.mark.parametrize(("size", "channels"), [(224, 3), (97, 3), (32, 3), (28, 1)])
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [(224, 3), (97, 3), (32, 3), (28, 1), ((128, 64), 3), ((31, 97), 1)],
+)
 @pytest.mark.parametrize("kind", ["photograph", "noise"])
 def test_within_a_grey_level_of_pil(size, channels, kind):
     model = with_resize(identity(size, channels), size, channels)
