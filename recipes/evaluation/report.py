@@ -1,5 +1,7 @@
 """What `rkdo evaluate` prints."""
 
+from dataclasses import replace
+
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate, raw_pixels
 from rkdo_plugin.recipes.evaluation.trained import Trained
@@ -37,6 +39,8 @@ def evaluation_report(
     size = trained.encoder.image_size
     images = load_data(name, root=root, limit=limit, image_size=size)
     if recipe is not None:
+        if trained.normalization is not None:
+            images = replace(images, **trained.normalization._asdict())
         return recipe.report(images, trained.path.parent)
     rows = {str(trained.path): trained.encoder.embed}
     if pixels:

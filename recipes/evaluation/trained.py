@@ -10,6 +10,7 @@ from rkdo_plugin.export import EmbeddingSession, ImageEmbedder, freeze
 from rkdo_plugin.export.encoder.checkpoint import read_weights
 from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.encoders.start import Normalization
 from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
 
 
@@ -23,6 +24,7 @@ class Trained:
         data: Name of the data that it was trained on; None where that is not recorded.
         limit: Number of training images; None for all.
         recipe: The trained recipe, if it reports on itself.
+        normalization: How the recipe was trained to read images.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class Trained:
     data: str | None = None
     limit: int | None = None
     recipe: Recipe | None = None
+    normalization: Normalization | None = None
 
 
 def load_trained(path: Path) -> Trained:
@@ -48,14 +51,23 @@ def load_trained(path: Path) -> Trained:
     checkpoint = read_weights(path)
     record = checkpoint.record
     recipe: Recipe | None = None
+    normalization: Normalization | None = None
     if "recipe" in record:
+        normalization = Normalization(tuple(record["mean"]), tuple(record["std"]))
         factory: Any = host().factory("recipe", record["recipe"])
         if factory.reports:
             recipe = factory(record["settings"])
             recipe.load_state_dict(checkpoint.weights)
             recipe.eval()
     encoder = freeze(checkpoint)
-    return Trained(path, encoder, record.get("data"), record.get("limit"), recipe)
+    return Trained(
+        path,
+        encoder,
+        data=record.get("data"),
+        limit=record.get("limit"),
+        recipe=recipe,
+        normalization=normalization,
+    )
 
 
 def encoder_of_run(run: str, in_channels: int = 3) -> nn.Module:
