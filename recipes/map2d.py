@@ -18,6 +18,7 @@ from rkdo_plugin.plugins.create import create_encoder
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 from rkdo_plugin.recipes.data.images import ImageData, as_arrays
+from rkdo_plugin.recipes.encoders.plane import ending_in_plane
 from rkdo_plugin.recipes.pictures.map import draw_map
 from rkdo_plugin.recipes.views.plain import plain_view
 from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
@@ -62,11 +63,12 @@ class Map2D(Recipe):
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)
-        encoder, channels = self.settings.encoder, self.settings.in_channels
+        channels = self.settings.in_channels
+        encoder = self.starting_encoder()
         self.backbone = (
             encoder
-            if isinstance(encoder, nn.Module)
-            else create_encoder(f"plane:{encoder}", in_channels=channels)
+            if isinstance(self.settings.encoder, nn.Module)
+            else ending_in_plane(encoder, channels)
         )
         self.features = create_encoder(self.settings.features, in_channels=channels)
         self.features.eval().requires_grad_(False)

@@ -98,7 +98,7 @@ def _prefix(
         f"Expected weights under {expected} in {path} but found "
         f"{'several: ' if choice else 'only '}"
         f"{', '.join(prefix.rstrip('.') or 'no prefix' for prefix in found)}; "
-        "name the encoder to export with the argument `branch`"
+        "name the encoder's place with the argument `branch`"
     )
 
 

@@ -90,7 +90,7 @@ def freeze(
     for name in ("mean", "std"):
         _require_recorded(name, given[name], record.get(name), path)
     module = _module(given["backbone"], channels=len(given["mean"]))
-    _load(module, checkpoint, branch)
+    load_weights(module, checkpoint, branch)
     return Encoder(
         module,
         image_size=given["image_size"],
@@ -124,8 +124,21 @@ def _module(backbone: nn.Module | str, channels: int) -> nn.Module:
     return module
 
 
-def _load(module: nn.Module, checkpoint: Checkpoint, branch: str | None) -> None:
-    """Fill a module from its branch of a checkpoint; refuse any difference."""
+def load_weights(
+    module: nn.Module, checkpoint: Checkpoint, branch: str | None = None
+) -> None:
+    """Fill a module from its branch of a checkpoint; refuse any difference.
+
+    Args:
+        module: The encoder to fill. It keeps its weights if there is an error.
+        checkpoint: What `read_weights` has read.
+        branch: Where in the checkpoint the encoder is, such as "encoder". None: as
+            `freeze` finds it.
+
+    Raises:
+        ValueError: A weight is missing, unexpected or of another shape, or the branch
+            is not there.
+    """
     expected: Mapping[str, Any] = module.state_dict()
     if not expected:  # An encoder of raw pixels has no weights.
         return

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rkdo_plugin.batch_labels import BatchLabels
 from rkdo_plugin.export import Encoder
-from rkdo_plugin.plugins.create import create_encoder, create_loss
+from rkdo_plugin.plugins.create import create_loss
 from rkdo_plugin.recipes.base.optimization import optimize
 from rkdo_plugin.recipes.base.settings import (
     RecipeSettings,
@@ -19,6 +19,7 @@ from rkdo_plugin.recipes.base.settings import (
 )
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
+from rkdo_plugin.recipes.encoders.start import Normalization, start_encoder
 from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
 from rkdo_plugin.swap import two_tensor_names
 
@@ -46,6 +47,8 @@ class Recipe(pl.LightningModule):
         backbone: The encoder that is evaluated and exported.
         projection_head: The head between the features and the criterion.
         criterion: The loss.
+        normalization: How the weights that the encoder started from read images; None
+            where they do not say.
         augment: Makes the views of a batch on the training device; None where the
             loader's workers make them.
         normalize: Embeddings are directions: exports divide them by their norm.
@@ -74,6 +77,7 @@ class Recipe(pl.LightningModule):
     projection_head: nn.Module
     criterion: nn.Module
     augment: nn.Module | None
+    normalization: Normalization | None = None
     labelled: float | None = None
 
     def __init__(self, settings: SettingsLike = None) -> None:
@@ -138,11 +142,21 @@ class Recipe(pl.LightningModule):
                 f"{inspect.signature(criterion.forward)}"
             ) from None
 
+    def starting_encoder(self) -> nn.Module:
+        """The encoder of the settings, with the weights that it starts from."""
+        settings = self.settings
+        encoder, self.normalization = start_encoder(
+            settings.encoder,
+            settings.in_channels,
+            weights=settings.weights,
+            branch=settings.branch,
+            pretrained=settings.pretrained,
+        )
+        return encoder
+
     def build_encoder(self) -> tuple[nn.Module, int]:
-        """The encoder of the settings, and the number of its features."""
-        settings, encoder = self.settings, self.settings.encoder
-        if isinstance(encoder, str):
-            encoder = create_encoder(encoder, in_channels=settings.in_channels)
+        """The same encoder, and the number of its features."""
+        settings, encoder = self.settings, self.starting_encoder()
         return encoder, feature_dim(encoder, settings.in_channels, settings.image_size)
 
     def log_loss(self, loss: Tensor, batch_size: int) -> Tensor:

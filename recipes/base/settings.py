@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from rkdo_plugin.export.encoder.image_size import ImageSize
+
+# Where a recipe's first weights come from. Its checkpoint holds the trained ones.
+STARTS = {"weights", "branch", "pretrained"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,11 @@ class RecipeSettings:
     Args:
         encoder: A registered encoder's name, or a module from images (B, C, H, W) to
             features (B, F) or (B, F, 1, 1).
+        weights: A file of weights that the encoder starts from: any that `freeze`
+            reads. A module is filled in place.
+        branch: Where in that file the encoder is, such as "encoder", if its name does
+            not tell it from a momentum copy or a student.
+        pretrained: Start from the weights that torchvision or timm publish.
         loss: A registered loss's name, or a criterion. By default the recipe's
             `default_loss`.
         loss_options: Arguments of a loss given by name.
@@ -38,6 +47,9 @@ class RecipeSettings:
     """
 
     encoder: str | nn.Module = "small-convnet"
+    weights: str | Path | None = None
+    branch: str | None = None
+    pretrained: bool = False
     loss: str | nn.Module | None = None
     loss_options: dict[str, Any] | None = None
     in_channels: int = 3
@@ -49,8 +61,13 @@ class RecipeSettings:
     weight_decay: float = 0.01
 
     def plain(self) -> dict[str, Any]:
-        """The fields without modules, as a checkpoint records them."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """The fields as a checkpoint records them.
+
+        There are no modules among them, and nothing that would read other weights than
+        the checkpoint's.
+        """
+        names = [field.name for field in fields(self) if field.name not in STARTS]
+        values = {name: getattr(self, name) for name in names}
         return {k: v for k, v in values.items() if not isinstance(v, nn.Module)}
 
 

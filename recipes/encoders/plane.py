@@ -16,7 +16,13 @@ def onto_plane(encoder: str, in_channels: int = 3) -> nn.Module:
         encoder: A registered encoder of any image size, for example "small-convnet".
         in_channels: Channels of the images.
     """
-    network = create_encoder(encoder, in_channels=in_channels)
+    return ending_in_plane(
+        create_encoder(encoder, in_channels=in_channels), in_channels
+    )
+
+
+def ending_in_plane(network: nn.Module, in_channels: int) -> nn.Module:
+    """An encoder that is there already, with the layers of `onto_plane` behind it."""
     size = getattr(network, "pretrained_cfg", {}).get("input_size", (3, 32, 32))[-1]
     dim = feature_dim(network, in_channels, size)
     if isinstance(network, Pixels):

@@ -1,5 +1,7 @@
 """What `rkdo evaluate` prints."""
 
+from dataclasses import replace
+
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate, raw_pixels
 from rkdo_plugin.recipes.evaluation.trained import Trained
@@ -40,6 +42,8 @@ def evaluation_report(
     seed = trained.seed if seed is None else seed
     images = load_data(name, root=root, limit=limit, seed=seed, image_size=size)
     if recipe is not None:
+        if trained.normalization is not None:
+            images = replace(images, **trained.normalization._asdict())
         return recipe.report(images, trained.path.parent)
     rows = {str(trained.path): trained.encoder.embed}
     if pixels:

@@ -10,6 +10,7 @@ from rkdo_plugin.export import EmbeddingSession, ImageEmbedder, freeze
 from rkdo_plugin.export.encoder.checkpoint import read_weights
 from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.encoders.start import Normalization
 from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
 
 
@@ -24,6 +25,7 @@ class Trained:
         limit: Number of training images that were drawn; None for all.
         seed: Seed of that draw.
         recipe: The trained recipe, if it reports on itself.
+        normalization: How the recipe was trained to read images.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class Trained:
     limit: int | None = None
     seed: int = 0
     recipe: Recipe | None = None
+    normalization: Normalization | None = None
 
 
 def load_trained(path: Path) -> Trained:
@@ -50,15 +53,24 @@ def load_trained(path: Path) -> Trained:
     checkpoint = read_weights(path)
     record = checkpoint.record
     recipe: Recipe | None = None
+    normalization: Normalization | None = None
     if "recipe" in record:
+        normalization = Normalization(tuple(record["mean"]), tuple(record["std"]))
         factory: Any = host().factory("recipe", record["recipe"])
         if factory.reports:
             recipe = factory(record["settings"])
             recipe.load_state_dict(checkpoint.weights)
             recipe.eval()
     encoder = freeze(checkpoint)
-    drawn = (record.get("limit"), record.get("seed", 0))
-    return Trained(path, encoder, record.get("data"), *drawn, recipe)
+    return Trained(
+        path,
+        encoder,
+        data=record.get("data"),
+        limit=record.get("limit"),
+        seed=record.get("seed", 0),
+        recipe=recipe,
+        normalization=normalization,
+    )
 
 
 def encoder_of_run(run: str, in_channels: int = 3) -> nn.Module:

@@ -2,19 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skimage.feature import hog
 from sklearn.decomposition import PCA
 
+from rkdo_plugin.export import Encoder, ImageEmbedder
 from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
+from rkdo_plugin.recipes.encoders.start import published_encoder
 from rkdo_plugin.recipes.evaluation.trained import load_trained
 
 SMALL = 32  # pixels: larger images are reduced to this size before they are described
 CELL = 4  # pixels of a cell, each a histogram of nine orientations
 COMPONENTS = 64  # of the whitened pixels
+PUBLISHED = ("timm:", "torchvision:")  # networks that come with their weights
+BATCH = 32  # images that are in memory at a time at the size that a network reads
 
 Features = NDArray[np.float32]
 Describe = Callable[[LabelledImages], Features]
@@ -25,8 +31,10 @@ def features_by_name(name: str, data: ImageData) -> Features:
 
     Args:
         name: "pixels"; "pca", the whitened principal components of the pixels; "hog",
-            histograms of oriented gradients; a run folder, a checkpoint or an ONNX
-            file; or a .npy file of features (N, F), in the order of the images.
+            histograms of oriented gradients; "timm:NAME" or "torchvision:NAME", a
+            network with the weights that its authors publish; a run folder, a
+            checkpoint or an ONNX file; or a .npy file of features (N, F), in the order
+            of the images.
         data: The images.
 
     Returns:
@@ -34,6 +42,7 @@ def features_by_name(name: str, data: ImageData) -> Features:
 
     Raises:
         FileNotFoundError: A run folder has no checkpoint.
+        OSError: Published weights cannot be downloaded.
         ValueError: The name is neither known nor a file; the model reads other images;
             or a file's features are not of N images.
 
@@ -69,14 +78,16 @@ def _uncentred(name: str, data: ImageData) -> tuple[Features, Describe | None]:
         return _whitened_pixels(data.train, side)
     if name == "hog":
         return _hog(data.train, side), lambda images: _hog(images, side)
+    if name.startswith(PUBLISHED):
+        return _of_encoder(_published(name), data.train, colour=True)
     if Path(name).suffix == ".npy" and Path(name).is_file():
         return _of_file(Path(name), len(data.train)), None
     if Path(name).exists():
-        return _of_model(Path(name), data)
+        return _of_encoder(load_trained(Path(name)).encoder, data.train)
     raise ValueError(
-        "Expected the start of a field to be one-hot, pixels, pca, hog, a run folder, "
-        "a checkpoint, an .onnx encoder or a .npy file of features "
-        f"but got '{name}', and there is no such file"
+        "Expected the start of a field to be one-hot, pixels, pca, hog, timm:NAME, "
+        "torchvision:NAME, a run folder, a checkpoint, an .onnx encoder or a .npy file "
+        f"of features but got '{name}', and there is no such file"
     )
 
 
@@ -136,10 +147,32 @@ def _of_file(path: Path, num_images: int) -> Features:
     return numbers
 
 
-def _of_model(path: Path, data: ImageData) -> tuple[Features, Describe]:
-    encoder = load_trained(path).encoder
+def _published(name: str) -> Encoder:
+    """A published network with its own preprocessing, on a GPU if there is one."""
+    network: Any = published_encoder(name, in_channels=3)
+    reads = network.pretrained_cfg
+    encoder = Encoder(
+        network,
+        image_size=tuple(reads["input_size"][1:]),
+        mean=reads["mean"],
+        std=reads["std"],
+    )
+    return encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _of_encoder(
+    encoder: ImageEmbedder, train: LabelledImages, *, colour: bool = False
+) -> tuple[Features, Describe]:
+    """Embeddings; with `colour` the one channel of grey images is repeated."""
 
     def describe(images: LabelledImages) -> Features:
-        return encoder.embed(as_arrays(images, encoder.image_size)[0])
+        features = np.empty((len(images), encoder.dim), dtype=np.float32)
+        for start in range(0, len(images), BATCH):
+            part = range(start, min(start + BATCH, len(images)))
+            pixels, _ = as_arrays([images[i] for i in part], encoder.image_size)
+            if colour:
+                pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+            features[part.start : part.stop] = encoder.embed(pixels)
+        return features
 
-    return describe(data.train), describe
+    return describe(train), describe

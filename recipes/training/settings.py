@@ -22,8 +22,14 @@ class RunSettings:
         data: digits, fashion-mnist, cifar10, cifar100, stl10, or a folder of images.
         encoder: A registered encoder, for example resnet18, timm:NAME or run:FOLDER;
             the recipe's own by default.
+        weights: Start the encoder from a file of weights, a run folder or a checkpoint:
+            anything that `rkdo export` reads.
+        branch: Where in these weights the encoder is, if names do not tell.
+        pretrained: Start the encoder from the weights that torchvision or timm publish;
+            they are downloaded if they are not in the cache.
         field: Start of a response field that draws partners: one-hot, pixels, pca, hog,
-            or the path of a model or of features; the recipe's own by default.
+            timm:NAME or torchvision:NAME for a pretrained network, or the path of a
+            model or of features; the recipe's own by default.
         field_options: Options of the field, as --field.coupling 0.1.
         epochs: Number of passes over the training images.
         batch_size: Images in memory at a time, over all processes. An incomplete last
@@ -45,6 +51,9 @@ class RunSettings:
     loss_options: dict[str, Any] | None = None
     data: str = "digits"
     encoder: str | None = None
+    weights: str | None = None
+    branch: str | None = None
+    pretrained: bool = False
     field: str | None = None
     field_options: dict[str, Any] | None = None
     epochs: int = 10

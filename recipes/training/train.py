@@ -4,7 +4,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.evaluation.run_folder import (
     CHECKPOINT,
     Record,
+    checkpoint_of,
     open_run_folder,
     read_run,
 )
@@ -74,7 +75,7 @@ def train(
 
     Raises:
         FileExistsError: `out` is not empty and `resume` is not set.
-        FileNotFoundError: The data, or a run to resume, is not there.
+        FileNotFoundError: The data, the weights, or a run to resume, is not there.
         KeyboardInterrupt: Ctrl-C; the checkpoint was written after the current step.
         ValueError: An unknown name, a batch larger than the data, a setting that
             differs from the resumed run's, or a truncated checkpoint.
@@ -89,9 +90,15 @@ def train(
         seed=settings.seed,
         image_size=optional_image_size(settings.image_size),
     )
-    seed_generators(settings.seed)
-    recipe = _create_recipe(settings, images, execution.processes)
     resumed = resume and checkpoint.is_file()
+    saved = read_run(checkpoint) if resumed else None
+    seed_generators(settings.seed)
+    recipe = _create_recipe(settings, images, execution.processes, resumed=resumed)
+    if saved is not None:
+        record = saved["rkdo"]
+        images = replace(images, mean=tuple(record["mean"]), std=tuple(record["std"]))
+    elif recipe.normalization is not None:
+        images = replace(images, **recipe.normalization._asdict())
     loader, field_callbacks = open_loader(
         recipe, images, settings, execution.workers, resumed=resumed
     )
@@ -106,7 +113,6 @@ def train(
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if first:
         open_run_folder(Path(out), settings.as_config(), resume)
-    saved = read_run(checkpoint) if resumed else None
     if first:
         steps_done = 0 if saved is None else saved["global_step"]
         trainer.loggers = open_loggers(Path(out), steps_done)
@@ -121,7 +127,9 @@ def train(
     return Run(Path(out), checkpoint, recipe, images)
 
 
-def _create_recipe(settings: RunSettings, images: ImageData, processes: int) -> Recipe:
+def _create_recipe(
+    settings: RunSettings, images: ImageData, processes: int, *, resumed: bool
+) -> Recipe:
     factory: Any = host().factory("recipe", settings.recipe)
     if not (isinstance(factory, type) and issubclass(factory, Recipe)):
         raise TypeError(
@@ -133,6 +141,8 @@ def _create_recipe(settings: RunSettings, images: ImageData, processes: int) -> 
         options["encoder"] = settings.encoder
     if settings.loss is not None:
         options["loss"] = settings.loss
+    if not resumed:  # the checkpoint has the weights then
+        options |= _start(settings)
     loss = options.get("loss", factory.default_loss)
     loss_options = dict(settings.loss_options or {})
     if processes > 1 and "gather_distributed" in _parameters("loss", loss):
@@ -147,6 +157,16 @@ def _create_recipe(settings: RunSettings, images: ImageData, processes: int) -> 
             **options,
         )
     )
+
+
+def _start(settings: RunSettings) -> dict[str, Any]:
+    """The settings of a recipe that say where its encoder's first weights are."""
+    weights = settings.weights
+    return {
+        "weights": None if weights is None else checkpoint_of(Path(weights)),
+        "branch": settings.branch,
+        "pretrained": settings.pretrained,
+    }
 
 
 def _record(settings: RunSettings, recipe: Recipe, images: ImageData) -> Record:

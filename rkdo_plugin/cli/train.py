@@ -75,8 +75,11 @@ def evaluate(
 
 def _folder(settings: RunSettings) -> str:
     """The folder of a run that names none."""
-    start = [] if settings.field is None else [f"field-{Path(settings.field).stem}"]
     loss, data = settings.loss or "default", Path(settings.data).name
+    start = []
+    if settings.field is not None:
+        # Windows allows no colon in a folder's name.
+        start = [f"field-{Path(settings.field).stem.replace(':', '-')}"]
     names = (settings.recipe, loss, *start, data, str(settings.seed))
     return str(Path("runs", "-".join(names)))
 

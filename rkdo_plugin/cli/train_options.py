@@ -11,6 +11,9 @@ from jsonargparse import ArgumentParser
 # Settings of a recipe that the run, or the data, decides.
 DECIDED = {
     "encoder",
+    "weights",
+    "branch",
+    "pretrained",
     "loss",
     "loss_options",
     "in_channels",

@@ -67,7 +67,9 @@ def rkdo_encoders() -> Factories:
 
     The module maps images (B, C, H, W) to features (B, D) or feature maps
     (B, D, H', W'). A name of the form "NAME:ARGUMENT" calls
-    `factory(ARGUMENT, in_channels=3)`.
+    `factory(ARGUMENT, in_channels=3)`. A factory with an argument `pretrained=False`
+    gets True for it from `rkdo train --pretrained`. The module may then have a mapping
+    `pretrained_cfg` with the "mean" and "std" that its weights know, as timm's have.
     """
     raise AssertionError("a hook specification is never called")
 

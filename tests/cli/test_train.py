@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+import torchvision
+from photographs import crops
 from PIL import Image
+from published_weights import lively, publish_torchvision
+from runs import assert_equal, train, weights
+from torch import nn
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.recipes.field.inspect import load_run_field
@@ -52,3 +58,88 @@ def test_the_demo_leaves_a_verified_export_and_a_picture(tmp_path, capsys):
     assert "as through PyTorch" in out
     assert Image.open(tmp_path / "demo" / "demo.png").size == (1650, 990)
     assert (tmp_path / "demo" / "encoder.onnx").is_file()
+
+
+class FirstEmbedding(pl.Callback):
+    """Features of images before the first step."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def on_train_start(self, trainer, pl_module):
+        with torch.no_grad():
+            self.features = pl_module.backbone.eval()(self.images)
+        pl_module.train()
+
+
+def test_a_torchvision_resnet_is_continued_exported_and_verified(tmp_path, capsys):
+    resnet = lively(torchvision.models.resnet18())
+    torch.save(resnet.state_dict(), tmp_path / "imagenet.pth")
+    for number, pixels in enumerate(crops(20, 32)):
+        folder = tmp_path / "photographs" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    words = f"train --encoder resnet18 --weights {tmp_path}/imagenet.pth --workers 0"
+    words += f" --data {tmp_path}/photographs --batch-size 8 --epochs 1 --out"
+    run = tmp_path / "run"
+    assert main([*words.split(), str(run)]) == 0
+
+    first = FirstEmbedding(torch.rand(4, 3, 32, 32))
+    train(
+        out=tmp_path / "watched",
+        encoder="resnet18",
+        weights=str(tmp_path / "imagenet.pth"),
+        data=str(tmp_path / "photographs"),
+        batch_size=8,
+        epochs=1,
+        workers=0,
+        callbacks=[first],
+    )
+    assert_equal(weights(run), weights(tmp_path / "watched"))
+    resnet.fc = nn.Identity()
+    with torch.no_grad():
+        assert torch.equal(first.features, resnet(first.images))
+
+    (tmp_path / "imagenet.pth").unlink()
+    with pytest.warns(UserWarning, match="finished already"):
+        assert main(["train", "--resume", "--workers", "0", "--out", str(run)]) == 0
+    model = str(tmp_path / "encoder.onnx")
+    assert main(["evaluate", str(run)]) == 0
+    assert main(["export", str(run), model]) == 0
+    assert main(["verify", model, "--checkpoint", str(run)]) == 0
+    assert "parity passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--weights none.pth", "Expected a checkpoint at none.pth"),
+        ("--weights . ", "Expected a checkpoint at last.ckpt"),
+        ("--weights none.pth --pretrained", "`weights` or `pretrained` but got both"),
+        ("--pretrained", "resnet18, resnet50, timm:NAME"),
+        ("--pretrained --encoder resnet18", "3 channels"),  # digits are grey
+        ("--branch left", "Expected `weights` beside `branch`"),
+    ],
+)
+def test_a_mistaken_start_is_one_line_and_leaves_no_run_folder(
+    words, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--workers", "0", *words.split()]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("rkdo: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_field_from_a_pretrained_network_names_its_run_folder(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    publish_torchvision(tmp_path / "cache", monkeypatch, "mobilenet_v3_small")
+    words = "train --limit 64 --batch-size 32 --epochs 1 --workers 0 --field"
+    assert main([*words.split(), "torchvision:mobilenet_v3_small"]) == 0
+    name = "simclr-ntxent-field-torchvision-mobilenet_v3_small-digits-0"
+    field = load_run_field(tmp_path / "runs" / name).field
+    assert (field.weights > 0).all()

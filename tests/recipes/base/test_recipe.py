@@ -1,11 +1,14 @@
 import pytest
 import torch
 from lightly.loss import NTXentLoss
+from published_weights import lively
 from recipe_steps import LABELS, VIEWS, Scaled, fit
-from runs import train, weights
+from runs import assert_equal, train, weights
 from torch import nn
 
-from rkdo_plugin.plugins.create import create_recipe
+from rkdo_plugin.plugins.create import create_encoder, create_recipe
+from rkdo_plugin.plugins.host import host
+from rkdo_plugin.recipes.base.settings import RecipeSettings
 from rkdo_plugin.recipes.simclr import SimCLR
 
 
@@ -50,3 +53,37 @@ def test_a_recipe_loads_from_its_checkpoint(uninterrupted):
     recipe = SimCLR.load_from_checkpoint(folder / "last.ckpt")
     name = "backbone.layers.0.0.weight"
     assert torch.equal(recipe.state_dict()[name], weights(folder)[name])
+
+
+@pytest.mark.parametrize("name", sorted(host().contributions("recipe")))
+def test_every_recipe_and_its_copies_start_from_a_file(name, tmp_path):
+    start = lively(create_encoder("small-convnet"))
+    torch.save(start.state_dict(), tmp_path / "start.pth")
+    options = {"encoder": "small-convnet", "weights": str(tmp_path / "start.pth")}
+    recipe = create_recipe(name, **options)
+    started = [part for part in recipe.modules() if isinstance(part, type(start))]
+    copies = {"byol", "moco", "dino", "mean-teacher"}
+    assert len(started) == (2 if name in copies else 1)
+    for part in started:
+        assert_equal(dict(part.state_dict()), dict(start.state_dict()))
+
+
+def test_a_start_from_a_file_changes_no_other_draw(tmp_path):
+    torch.save(create_encoder("small-convnet").state_dict(), tmp_path / "start.pth")
+    heads = []
+    for weights_file in (None, tmp_path / "start.pth"):
+        torch.manual_seed(3)
+        recipe = SimCLR(RecipeSettings(weights=weights_file))
+        heads.append(dict(recipe.projection_head.state_dict()))
+    assert_equal(*heads)
+
+
+def test_a_checkpoint_holds_its_weights_and_not_where_they_came_from(tmp_path):
+    torch.save(create_encoder("small-convnet").state_dict(), tmp_path / "start.pth")
+    recipe = SimCLR(RecipeSettings(weights=tmp_path / "start.pth"))
+    fit(recipe, [[VIEWS, LABELS]])
+    recipe.trainer.save_checkpoint(tmp_path / "one.ckpt")
+    (tmp_path / "start.pth").unlink()
+    again = SimCLR.load_from_checkpoint(tmp_path / "one.ckpt")
+    assert_equal(dict(again.state_dict()), dict(recipe.state_dict()))
+    assert again.settings.weights is None

@@ -1,12 +1,15 @@
 """Features that a field starts from, against scikit-learn, scikit-image and exports."""
 
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from photographs import crops
 from PIL import Image
+from published_weights import publish_timm, publish_torchvision, without_network
 from skimage.feature import hog
 from sklearn.decomposition import PCA
 
@@ -14,7 +17,7 @@ from rkdo_plugin.export import EmbeddingSession, export_onnx, freeze
 from rkdo_plugin.field import ResponseField
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import as_arrays
-from rkdo_plugin.recipes.field.features import features_by_name, fit_features
+from rkdo_plugin.recipes.field.features import BATCH, features_by_name, fit_features
 from rkdo_plugin.recipes.field.purity import purity
 
 
@@ -203,3 +206,75 @@ def test_other_images_are_described_as_the_training_images(
     again = describe([digits.train[i] for i in (3, 1, 4)])
     np.testing.assert_allclose(again, features[[3, 1, 4]], atol=1e-4)
     assert np.abs(features.mean(axis=0)).max() < 1e-3
+
+
+def flowers(count, size):
+    """Data of crops of two photographs."""
+    images = [(Image.fromarray(crop), 0) for crop in crops(count, size)]
+    return replace(
+        load_data("digits"), train=images, test=[], image_size=size, channels=3
+    )
+
+
+def embeddings_of(network, data, size, mean, std):
+    """A network's directions for images of its own size, one image at a time."""
+    rows = []
+    for index in range(len(data.train)):
+        image = data.train[index][0].convert("RGB")
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+        pixels = (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[
+            :, None, None
+        ]
+        with torch.no_grad():
+            rows.append(torch.nn.functional.normalize(network(pixels[None]))[0])
+    return centred(torch.stack(rows).numpy())
+
+
+def test_features_of_timms_network_read_images_as_its_weights_do(tmp_path, monkeypatch):
+    pytest.importorskip("timm")
+    network = publish_timm(tmp_path, monkeypatch, "vit_tiny_patch16_224")
+    network.reset_classifier(0)
+    data = flowers(5, 64)  # whose own mean and deviation are not the network's
+    features, describe = fit_features("timm:vit_tiny_patch16_224", data)
+    expected = embeddings_of(network, data, 224, [0.5] * 3, [0.5] * 3)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    again = describe([data.train[3]])
+    np.testing.assert_allclose(again, features[[3]], atol=1e-5)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_features_of_torchvisions_network_of_colour_and_of_grey(
+    grey, tmp_path, monkeypatch, digits
+):
+    network = publish_torchvision(tmp_path, monkeypatch, "mobilenet_v3_small")
+    network.classifier[-1] = torch.nn.Identity()
+    data = load_data("digits", limit=40) if grey else flowers(40, 32)  # two batches
+    features = features_by_name("torchvision:mobilenet_v3_small", data)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    expected = embeddings_of(network, data, 224, mean, std)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_few_images_are_in_memory_at_a_time(uninterrupted, digits):
+    alive, most = weakref.WeakValueDictionary(), []
+
+    class Watched:
+        def __len__(self):
+            return len(digits.train)
+
+        def __getitem__(self, index):
+            image, label = digits.train[index]
+            alive[index] = image
+            most.append(len(alive))
+            return image, label
+
+    features_by_name(str(uninterrupted["simclr"]), replace(digits, train=Watched()))
+    assert len(most) == 300
+    assert max(most) <= 2 * BATCH
+
+
+def test_a_pretrained_start_that_cannot_be_downloaded(tmp_path, monkeypatch, digits):
+    without_network(tmp_path, monkeypatch)
+    with pytest.raises(OSError, match=r"'torchvision:resnet18' but got: .*no route"):
+        features_by_name("torchvision:resnet18", digits)

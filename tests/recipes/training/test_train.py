@@ -1,9 +1,12 @@
 import csv
+import shutil
 
 import pytest
 import torch
 import yaml
-from runs import saved, train, weights
+from photographs import random_folder
+from published_weights import publish_timm, without_network
+from runs import CtrlC, assert_equal, saved, state, train, weights
 
 from rkdo_plugin.export import Encoder, freeze
 from rkdo_plugin.plugins.create import create_encoder
@@ -120,3 +123,47 @@ def test_what_lightning_cannot_do_leaves_no_folder(key, value, tmp_path, setting
 def test_sync_batchnorm_needs_gpus(tmp_path, settings):
     with pytest.raises(ValueError, match="GPUs with sync_batchnorm but got none"):
         train(out=str(tmp_path / "run"), sync_batchnorm=True, **settings)
+
+
+def test_a_run_started_from_another_runs_weights_resumes_without_them(
+    uninterrupted, tmp_path, settings
+):
+    start = tmp_path / "start"
+    start.mkdir()
+    checkpoint = saved(uninterrupted["simclr"])
+    checkpoint["rkdo"]["mean"] = [0.7]  # another than the data's
+    torch.save(checkpoint, start / "last.ckpt")
+    options = {"data": "digits", "weights": str(start), "workers": 0, **settings}
+    whole = train("byol", out=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        train("byol", out=tmp_path / "part", callbacks=[CtrlC(5)], **options)
+    shutil.rmtree(start)
+    train("byol", out=tmp_path / "part", resume=True, **options)
+    assert_equal(state(tmp_path / "part"), state(whole.folder))
+    assert saved(whole.folder)["rkdo"]["mean"] == [0.7]
+    config = yaml.safe_load((tmp_path / "part" / "config.yaml").read_text())
+    assert config["weights"] == str(start)
+
+
+def test_a_pretrained_encoder_goes_on_with_its_own_normalisation(tmp_path, monkeypatch):
+    pytest.importorskip("timm")
+    publish_timm(tmp_path / "cache", monkeypatch, "vit_tiny_patch16_224")
+    run = train(
+        out=tmp_path / "run",
+        data=str(random_folder(tmp_path / "images", 4, (224, 224, 3))),
+        encoder="timm:vit_tiny_patch16_224",
+        pretrained=True,
+        batch_size=2,
+        epochs=1,
+        workers=0,
+    )
+    assert saved(run.folder)["rkdo"]["mean"] == [0.5] * 3  # the folder's are ImageNet's
+    without_network(tmp_path / "empty", monkeypatch)
+    encoder = freeze(run.checkpoint)
+    assert encoder.std.tolist() == [0.5] * 3
+    assert_equal(
+        {f"backbone.{k}": v for k, v in encoder.backbone.state_dict().items()},
+        {k: v for k, v in weights(run.folder).items() if k.startswith("backbone.")},
+    )
+    config = yaml.safe_load((run.folder / "config.yaml").read_text())
+    assert config["pretrained"] is True
