@@ -140,7 +140,8 @@ def crop_and_flip(
     across = torch.where(flipped[:, None], 1 - across, across)
     x = _within(left, width, across, images.shape[3])
     y = _within(top, height, down.expand(len(images), -1), images.shape[2])
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=3)
+    x, y = x[:, None, :].expand(-1, len(down), -1), y[:, :, None]
+    grid = torch.stack([x, y.expand_as(x)], dim=3)
     return functional.grid_sample(
         images, grid, padding_mode="border", align_corners=False
     )

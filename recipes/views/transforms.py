@@ -15,7 +15,7 @@ from lightly.transforms.multi_view_transform import MultiViewTransform
 from lightly.transforms.simclr_transform import SimCLRTransform
 from PIL import Image
 
-from rkdo_plugin.export.encoder.image_size import ImageSize, as_image_size, sides
+from rkdo_plugin.export.encoder.image_size import as_image_size, sides
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.views.batched import BatchedViews
 from rkdo_plugin.recipes.views.plain import fitted
@@ -31,24 +31,20 @@ NOT_MIRRORED = {"digits"}  # a mirrored digit is no digit any more
 Views = Callable[[Image.Image], Any]  # from an image to tensors (C, H, W)
 
 
-class BYOLViews(BYOLTransform):  # type: ignore[misc]
+class BYOLViews(BYOLTransform):
     """BYOL's two views, which differ in blur and solarisation.
 
     Args:
-        input_size: Height and width in pixels.
-        options: What both views have in common, as the `normalize` of Lightly's other
-            transforms.
+        options: What both views have in common, as `input_size`: the arguments of
+            Lightly's other transforms.
     """
 
-    def __init__(self, input_size: ImageSize, **options: Any) -> None:
-        super().__init__(
-            BYOLView1Transform(input_size=input_size, **options),
-            BYOLView2Transform(input_size=input_size, **options),
-        )
+    def __init__(self, **options: Any) -> None:
+        super().__init__(BYOLView1Transform(**options), BYOLView2Transform(**options))
 
 
 def two_views(
-    data: ImageData, published: type[MultiViewTransform] = SimCLRTransform
+    data: ImageData, published: Callable[..., MultiViewTransform] = SimCLRTransform
 ) -> MultiViewTransform:
     """The transform from a PIL image to two augmented tensors (C, H, W).
 
@@ -82,16 +78,15 @@ def multi_crop(
     shorter = min(sides(data.image_size))
     large = shorter >= PUBLISHED_FROM
     local = local_size or (shorter * 3 // 7 if large else shorter // 2)
-    unseen = {"gaussian_blur": (0.0, 0.0, 0.0), "solarization_prob": 0.0}
-    return DINOTransform(
-        global_crop_size=data.image_size,
-        local_crop_size=as_image_size(
-            [side * local // shorter for side in sides(data.image_size)]
-        ),
-        n_local_views=local_views,
-        **({} if large else unseen),
-        **_of_data(data),
-    )
+    small = [side * local // shorter for side in sides(data.image_size)]
+    options = _of_data(data) | {
+        "global_crop_size": data.image_size,
+        "local_crop_size": as_image_size(small),
+        "n_local_views": local_views,
+    }
+    if not large:
+        options |= {"gaussian_blur": (0.0, 0.0, 0.0), "solarization_prob": 0.0}
+    return DINOTransform(**options)
 
 
 def _of_data(data: ImageData) -> dict[str, Any]:
