@@ -77,7 +77,7 @@ def check_pair(name: str, value: object, words: str) -> None:
     """Raise unless the value is a tuple or a list of two; words say of what."""
     check_type(name, value, (tuple, list), words)
     if isinstance(value, tuple | list) and len(value) != 2:
-        raise ValueError(f"Expected `{name}` to be {words} but got {value}")
+        raise ValueError(f"Expected `{name}` to be {words} but got {len(value)}")
 
 
 def check_temperature(temperature: float, name: str = "temperature") -> None:
