@@ -20,7 +20,7 @@ from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.training.batches import TwoViews
 from rkdo_plugin.recipes.training.loader import StepLoader
-from rkdo_plugin.recipes.views.transforms import batched_two_views, raw_image, two_views
+from rkdo_plugin.recipes.views.transforms import batched, raw_image, two_views
 
 COUNT = 5120
 BATCH_SIZE = 256
@@ -53,7 +53,7 @@ def one_by_one(data: ImageData) -> float:
 def by_batches(data: ImageData) -> float:
     """Images a second by batched views."""
     loader = StepLoader(TwoViews(data.train, raw_image(data)), BATCH_SIZE, 0, 1)
-    views = batched_two_views(data)
+    views = batched(two_views(data), data)
     next(iter(loader))
     start = time.perf_counter()
     for sources, *_ in loader:

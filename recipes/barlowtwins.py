@@ -6,6 +6,7 @@
 from lightly.models.modules.heads import BarlowTwinsProjectionHead
 
 from rkdo_plugin.recipes.simclr import SimCLR
+from rkdo_plugin.recipes.views.transforms import BYOLViews
 
 
 class BarlowTwins(SimCLR):
@@ -18,5 +19,6 @@ class BarlowTwins(SimCLR):
     """
 
     default_loss = "barlowtwins"
+    transform = BYOLViews
     head = BarlowTwinsProjectionHead
     hidden_dim = output_dim = 512

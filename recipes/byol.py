@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rkdo_plugin.recipes.base.momentum import MomentumRecipe
 from rkdo_plugin.recipes.base.settings import SettingsLike
+from rkdo_plugin.recipes.views.transforms import BYOLViews
 
 HIDDEN_DIM = 512  # width of the projection and of the prediction head
 OUTPUT_DIM = 128  # size of the embeddings that the loss reads
@@ -30,6 +31,7 @@ class BYOL(MomentumRecipe):
     """
 
     default_loss = "negative-cosine"
+    transform = BYOLViews
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)

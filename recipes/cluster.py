@@ -95,10 +95,6 @@ class Cluster(Recipe):
         """The image as it is."""
         return plain_view(data)
 
-    def batched_views(self, data: ImageData) -> nn.Module:
-        """Refused: there is nothing to augment."""
-        raise ValueError("Expected a recipe of augmented views with augment='batches'")
-
     def train(self, mode: bool = True) -> "Cluster":
         """Train the heads; the features stay frozen, normalisation included."""
         super().train(mode)

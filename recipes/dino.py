@@ -21,7 +21,7 @@ from rkdo_plugin.recipes.base.momentum import (
 from rkdo_plugin.recipes.base.recipe import Recipe, through
 from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 from rkdo_plugin.recipes.data.images import ImageData
-from rkdo_plugin.recipes.views.transforms import Views, batched_multi_crop, multi_crop
+from rkdo_plugin.recipes.views.transforms import Views, multi_crop
 
 HIDDEN_DIM = 512  # width of the head
 BOTTLENECK_DIM = 64  # size of the embeddings before the prototypes
@@ -38,8 +38,8 @@ class DINOSettings(RecipeSettings):
     Args:
         prototypes: K, the number of prototypes.
         local_views: Number of small crops.
-        local_size: Height and width of the small crops in pixels; half of the image
-            size by default.
+        local_size: Shorter side of the small crops in pixels. By default 3/7 of the
+            image's, as 96 of 224, and half of it below 64 pixels.
     """
 
     learning_rate: float = 2e-3
@@ -92,18 +92,9 @@ class DINO(Recipe):
         """The encoder to use: the teacher's."""
         return self.teacher_backbone
 
-    @property
-    def local_size(self) -> int:
-        """Height and width of the small crops in pixels."""
-        return self.settings.local_size or self.settings.image_size // 2
-
     def views(self, data: ImageData) -> Views:
         """Two large crops, and `local_views` small ones."""
-        return multi_crop(data, self.settings.local_views, self.local_size)
-
-    def batched_views(self, data: ImageData) -> nn.Module:
-        """The same crops, of whole batches."""
-        return batched_multi_crop(data, self.settings.local_views, self.local_size)
+        return multi_crop(data, self.settings.local_views, self.settings.local_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's logits (B, K) of images (B, C, H, W)."""

@@ -21,7 +21,7 @@ from rkdo_plugin.recipes.data.images import ImageData, as_arrays
 from rkdo_plugin.recipes.encoders.plane import ending_in_plane
 from rkdo_plugin.recipes.pictures.map import draw_map
 from rkdo_plugin.recipes.views.plain import plain_view
-from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
+from rkdo_plugin.recipes.views.transforms import Views, two_views
 from rkdo_plugin.supervision import Pairs
 
 NEIGHBORS = 10  # Neighbours in the plane that vote for the class of a place.
@@ -87,12 +87,6 @@ class Map2D(Recipe):
     def views(self, data: ImageData) -> Views:
         """Two augmented views, or the image as it is where features are read."""
         return two_views(data) if self.augmented else plain_view(data)
-
-    def batched_views(self, data: ImageData) -> nn.Module:
-        """Two augmented views; refused where features are read."""
-        if self.augmented:
-            return batched_two_views(data)
-        raise ValueError("Expected a recipe of augmented views with augment='batches'")
 
     def train(self, mode: bool = True) -> "Map2D":
         """Train the map; the features stay frozen, normalisation included."""

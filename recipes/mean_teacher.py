@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rkdo_plugin.options import check_momentum
+from rkdo_plugin.options import check_below_one
 from rkdo_plugin.recipes.base.momentum import (
     momentum_copy,
     move_copies,
@@ -36,7 +36,7 @@ class MeanTeacherSettings(SemiSupervisedSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_momentum(self.momentum)
+        check_below_one("momentum", self.momentum)
 
 
 class MeanTeacher(SemiSupervised):

@@ -7,6 +7,7 @@
 from typing import Any
 
 from lightly.models.modules.heads import MoCoProjectionHead
+from lightly.transforms.moco_transform import MoCoV2Transform
 from torch import Tensor
 
 from rkdo_plugin.recipes.base.momentum import MomentumRecipe
@@ -32,6 +33,7 @@ class MoCo(MomentumRecipe):
     """
 
     default_loss = "moco"
+    transform = MoCoV2Transform
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)

@@ -6,6 +6,7 @@
 from typing import Any
 
 from lightly.models.modules.heads import SimSiamPredictionHead, SimSiamProjectionHead
+from lightly.transforms.simsiam_transform import SimSiamTransform
 from torch import Tensor
 
 from rkdo_plugin.recipes.base.recipe import Recipe
@@ -29,6 +30,7 @@ class SimSiam(Recipe):
     """
 
     default_loss = "negative-cosine"
+    transform = SimSiamTransform
 
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rkdo_plugin.options import check_count, check_momentum
+from rkdo_plugin.options import check_below_one, check_count
 from rkdo_plugin.recipes.base.settings import SettingsLike
 from rkdo_plugin.recipes.semi_supervised import (
     SemiSupervised,
@@ -33,7 +33,7 @@ class TemporalEnsemblingSettings(SemiSupervisedSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("num_samples", self.num_samples)
-        check_momentum(self.momentum)
+        check_below_one("momentum", self.momentum)
 
 
 class TemporalEnsembling(SemiSupervised):

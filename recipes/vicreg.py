@@ -4,6 +4,7 @@
 """
 
 from lightly.models.modules.heads import VICRegProjectionHead
+from lightly.transforms.vicreg_transform import VICRegTransform
 
 from rkdo_plugin.recipes.simclr import SimCLR
 
@@ -18,5 +19,6 @@ class VICReg(SimCLR):
     """
 
     default_loss = "vicreg-covariance"
+    transform = VICRegTransform
     head = VICRegProjectionHead
     hidden_dim = output_dim = 512

@@ -6,6 +6,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from rkdo_plugin.criterion import find_criterion
+from rkdo_plugin.options import check_type
 
 
 class BatchLabels(Callback):
@@ -27,6 +28,7 @@ class BatchLabels(Callback):
     """
 
     def __init__(self, attribute: str = "criterion") -> None:
+        check_type("attribute", attribute, str, "a name")
         self.attribute = attribute
         self._labels: Tensor | None = None
         self._told: nn.Module | None = None

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from rkdo_plugin.options import check_type
+
 
 class LossHead(nn.Module):
     """A projection and the criterion on what it projects.
@@ -21,6 +23,8 @@ class LossHead(nn.Module):
 
     def __init__(self, projection: nn.Module, criterion: nn.Module) -> None:
         super().__init__()
+        check_type("projection", projection, nn.Module)
+        check_type("criterion", criterion, nn.Module)
         self.projection = projection
         self.criterion = criterion
 

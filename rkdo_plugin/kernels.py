@@ -6,7 +6,7 @@ similarity depends on, so that one matrix multiplication serves any of them.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from rkdo_plugin.factors import distance_factors, unit_rows
 from rkdo_plugin.options import check_positive
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """A similarity s(f_i, f_j), as its logarithm.
 

@@ -1,6 +1,7 @@
 """Checks of options, for losses and fields alike."""
 
 from collections.abc import Collection
+from typing import Any
 
 
 def choose(name: str, value: str, choices: Collection[str]) -> str:
@@ -9,9 +10,10 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
     Raises:
         ValueError: There is no such choice.
     """
-    for spelling in (value, str(value).replace("-", "_")):
-        if spelling in choices:
-            return spelling
+    if isinstance(value, str):
+        for spelling in (value, value.replace("-", "_")):
+            if spelling in choices:
+                return spelling
     known = ", ".join(repr(choice) for choice in choices)
     raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
 
@@ -25,13 +27,11 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         )
 
 
-def check_momentum(value: float) -> None:
-    """Raise unless the momentum of a moving average is a number in [0, 1)."""
-    _check_number("momentum", value)
+def check_below_one(name: str, value: float) -> None:
+    """Raise unless the value is a number in [0, 1)."""
+    _check_number(name, value)
     if not 0 <= value < 1:
-        raise ValueError(
-            f"Expected `momentum` to be a number in [0, 1) but got {value}"
-        )
+        raise ValueError(f"Expected `{name}` to be a number in [0, 1) but got {value}")
 
 
 def check_positive(name: str, value: float) -> None:
@@ -43,10 +43,41 @@ def check_positive(name: str, value: float) -> None:
         )
 
 
-def check_count(name: str, value: int) -> None:
-    """Raise unless the value is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"Expected `{name}` to be a positive integer but got {value}")
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise unless the value is an integer of at least 1, or of another least value."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        raise ValueError(f"Expected `{name}` to be {kind} but got {value!r}")
+
+
+def check_type(name: str, value: object, kinds: Any, words: str | None = None) -> None:
+    """Raise a TypeError unless the value is an instance of a type, or of one of some.
+
+    A class is none, and True and False are no integers.
+
+    Args:
+        name: The argument's name.
+        value: What was given for it.
+        kinds: A type, or a tuple of types.
+        words: What they are called in the message; the type's name if not given.
+    """
+    boolean = isinstance(value, bool) and kinds is not bool
+    if boolean or isinstance(value, type) or not isinstance(value, kinds):
+        words = f"a {kinds.__name__}" if words is None else words
+        raise TypeError(f"Expected `{name}` to be {words} but got {_described(value)}")
+
+
+def check_flags(**flags: bool) -> None:
+    """Raise a TypeError unless all values, by their names, are True or False."""
+    for name, value in flags.items():
+        check_type(name, value, bool, "True or False")
+
+
+def check_pair(name: str, value: object, words: str) -> None:
+    """Raise unless the value is a tuple or a list of two; words say of what."""
+    check_type(name, value, (tuple, list), words)
+    if isinstance(value, tuple | list) and len(value) != 2:
+        raise ValueError(f"Expected `{name}` to be {words} but got {len(value)}")
 
 
 def check_temperature(temperature: float, name: str = "temperature") -> None:
@@ -65,3 +96,11 @@ def _check_number(name: str, value: float) -> None:
         raise TypeError(
             f"Expected `{name}` to be a number but got {type(value).__name__}"
         )
+
+
+def _described(value: object) -> str:
+    if value is None or isinstance(value, str | bool):
+        return repr(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return type(value).__name__

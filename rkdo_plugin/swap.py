@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rkdo_plugin.batch_labels import BatchLabels
 from rkdo_plugin.criterion import find_criterion, replace_criterion
+from rkdo_plugin.options import check_type
 from rkdo_plugin.plugins.create import create_loss
 
 SUPPORTED = (
@@ -48,6 +49,8 @@ def swap_loss(
         >>> swap_loss(recipe, "rkdo", temperature=0.2).criterion.temperature
         0.2
     """
+    check_type("module", module, nn.Module)
+    check_type("attribute", attribute, str, "a name")
     recipe = type(module).__name__
     replaced = find_criterion(module, attribute)
     call = _TwoTensorCall(recipe, attribute, two_tensor_names(recipe, replaced))
@@ -112,6 +115,8 @@ def _criterion(name_or_module: str | nn.Module, options: dict[str, Any]) -> nn.M
     if isinstance(name_or_module, str):
         criterion: nn.Module = create_loss(name_or_module, **options)
         return criterion
+    kind = "the name of a loss, or a module"
+    check_type("name_or_module", name_or_module, nn.Module, kind)
     if options:
         raise TypeError(
             "Expected options with a loss's name only, but got a module and "

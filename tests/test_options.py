@@ -1,12 +1,31 @@
-"""Options out of range, wherever they are given."""
+"""Options out of range and of other types, wherever they are given."""
 
+import inspect
 import math
 
 import pytest
 import torch
+from numbered_samples import Numbers, views
 from two_view_criteria import every_criterion
 
-from rkdo_plugin import create_loss
+from rkdo_plugin import (
+    BatchLabels,
+    ConvergenceMonitor,
+    FieldCallback,
+    FieldPairs,
+    FieldTargetLoss,
+    IConLoss,
+    LossHead,
+    RecursiveLoss,
+    ResponseField,
+    RKDOLoss,
+    StopWhenFlat,
+    SwapLoss,
+    create_encoder,
+    create_loss,
+    create_recipe,
+    swap_loss,
+)
 from rkdo_plugin.kernels import Gaussian, PowerLaw, StudentT
 from rkdo_plugin.supervision import (
     GaussianAffinity,
@@ -57,3 +76,154 @@ def test_options_out_of_range_are_refused(create):
         ValueError, match=r"Expected `.*` to be a .*positive .* but got"
     ):
         create()
+
+
+FIELD, LOSS = ResponseField(12, 4, neighbors=2), IConLoss()
+Z, INDEX = torch.eye(8), torch.arange(8)
+ANYTHING = {"None": None, "x": "x", "1.5": 1.5, "[]": [], "object": object()}
+
+# Each public callable, arguments that it takes, and which of ANYTHING it takes, too.
+NUMBER, TEXT, PATH, OPTIONAL = {"1.5"}, {"x"}, {"None", "x"}, {"None"}
+PAIRS = {"symmetric": False, "gather_distributed": False, "candidates": "cross"}
+RECURSION = {
+    "coupling": (0.5, NUMBER),
+    "depth": (3, set()),
+    "temperature_decay": (0.1, NUMBER),
+    "detach_target": (False, set()),
+}
+CALLABLES = {
+    ResponseField: {
+        "num_samples": (12, set()),
+        "dim": (4, set()),
+        "neighbors": (2, set()),
+        "coupling": (0.5, NUMBER),
+        "teacher_temperature": (0.05, NUMBER),
+        "field_weight": (0.5, NUMBER),
+        "search": ("exact", set()),
+        "embedding_dtype": (torch.float16, set()),
+        "search_samples": (4, set()),
+        "seed": (0, set()),
+        "embeddings_file": (None, PATH),
+    },
+    FieldPairs: {
+        "dataset": (Numbers(12), set()),
+        "transform": (views(), set()),
+        "field": (FIELD, set()),
+        "image": (None, PATH),
+        "target": (None, PATH),
+    },
+    FieldCallback: {
+        "field": (FIELD, set()),
+        "warmup_epochs": (0, set()),
+        "final_coupling": (None, NUMBER | OPTIONAL),
+        "attribute": ("criterion", TEXT),
+    },
+    ConvergenceMonitor: {"field": (FIELD, set()), "samples": (8, set())},
+    StopWhenFlat: {
+        "min_improvement": (0.1, NUMBER),
+        "patience": (3, set()),
+        "monitor": ("loss", TEXT),
+    },
+    IConLoss: {
+        "temperature": (0.5, NUMBER),
+        "supervision": ("pairs", set()),
+        "kernel": ("cosine", set()),
+        "divergence": ("kl", set()),
+        "debias": (0.0, NUMBER),
+        "candidates": ("cross", set()),
+        "gather_distributed": (False, set()),
+        "symmetric": (False, set()),
+        "joint": (False, set()),
+        "learnable_temperature": (False, set()),
+        "memory_bank_size": (None, OPTIONAL),
+    },
+    RecursiveLoss: {"over": (LOSS, TEXT), **RECURSION},
+    RKDOLoss: {
+        "temperature": (0.5, NUMBER),
+        **RECURSION,
+        **{name: (value, set()) for name, value in PAIRS.items()},
+    },
+    FieldTargetLoss: {
+        "field": (FIELD, set()),
+        "temperature": (0.5, NUMBER),
+        **{name: (value, set()) for name, value in PAIRS.items()},
+    },
+    LossHead: {
+        "projection": (torch.nn.Identity(), set()),
+        "criterion": (LOSS, set()),
+    },
+    SwapLoss: {"name_or_module": (LOSS, TEXT), "attribute": ("criterion", TEXT)},
+    swap_loss: {
+        "module": (LossHead(torch.nn.Identity(), IConLoss()), set()),
+        "name_or_module": (IConLoss(), TEXT),
+        "attribute": ("criterion", TEXT),
+    },
+    BatchLabels: {"attribute": ("criterion", TEXT)},
+    create_loss: {"name": ("icon", TEXT)},
+    create_recipe: {"name": ("simclr", TEXT)},
+    create_encoder: {"name": ("pixels", TEXT)},
+    FIELD.initialize: {"features": (torch.rand(12, 3), set())},
+    FIELD.sample: {"index": (INDEX, set()), "generator": (None, OPTIONAL)},
+    FIELD.target: {"index": (INDEX, set())},
+    FIELD.update: {
+        "index": (INDEX, set()),
+        "embeddings": (torch.rand(8, 4), set()),
+        "coupling": (0.5, NUMBER | OPTIONAL),
+    },
+    LOSS: {
+        "z0": (Z, set()),
+        "z1": (Z, OPTIONAL),
+        "targets": (None, OPTIONAL),
+        "sample_ids": (None, OPTIONAL),
+    },
+}
+
+
+def called(function):
+    return getattr(function, "__qualname__", type(function).__name__)
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [(function, name) for function, given in CALLABLES.items() for name in given],
+    ids=lambda value: value if isinstance(value, str) else called(value),
+)
+def test_an_argument_of_a_wrong_type_is_named(function, argument):
+    given = {name: value for name, (value, _) in CALLABLES[function].items()}
+    for name in ANYTHING.keys() - CALLABLES[function][argument][1]:
+        wrong = given | {argument: ANYTHING[name]}
+        with pytest.raises((TypeError, ValueError)) as caught:
+            function(**wrong)
+        message = str(caught.value)
+        assert message.startswith("Expected"), (name, message)
+        assert argument in message, (name, message)
+        assert "but got" in message, (name, message)
+
+
+@pytest.mark.parametrize("function", CALLABLES, ids=called)
+def test_every_argument_of_a_public_callable_is_in_the_table(function):
+    of_module = isinstance(function, torch.nn.Module)
+    signature = inspect.signature(function.forward if of_module else function)
+    named = {
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    assert named == CALLABLES[function].keys()
+    function(**{name: value for name, (value, _) in CALLABLES[function].items()})
+
+
+def test_a_class_is_no_object_of_it():
+    with pytest.raises(TypeError, match=r"`kernel` .* but got the class StudentT"):
+        IConLoss(kernel=StudentT)
+
+
+@pytest.mark.parametrize("flag", [0, 1, "true"])
+def test_flags_are_true_or_false(flag):
+    with pytest.raises(TypeError, match="Expected `joint` to be True or False but got"):
+        IConLoss(joint=flag)
+
+
+def test_truth_is_no_number():
+    with pytest.raises(TypeError, match="`seed` to be an integer but got True"):
+        ResponseField(12, 4, neighbors=2, seed=True)

@@ -51,7 +51,7 @@ def to_graph(encoder: Encoder, *, half: bool = False) -> onnx.ModelProto:
         warnings.simplefilter("ignore")
         if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
             # A TorchScript module has no Python code for the newer exporter to read.
-            traced = torch.jit.trace(module, example, check_trace=False)
+            traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
             model = _by_tracing(traced, example, axes)
         else:
             model = _by_either(module, example, axes)

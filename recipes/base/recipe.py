@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from lightly.transforms.multi_view_transform import MultiViewTransform
+from lightly.transforms.simclr_transform import SimCLRTransform
 from torch import Tensor, nn
 
 from rkdo_plugin.batch_labels import BatchLabels
@@ -20,7 +22,7 @@ from rkdo_plugin.recipes.base.settings import (
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
 from rkdo_plugin.recipes.encoders.start import Normalization, start_encoder
-from rkdo_plugin.recipes.views.transforms import Views, batched_two_views, two_views
+from rkdo_plugin.recipes.views.transforms import Views, batched, two_views
 from rkdo_plugin.swap import two_tensor_names
 
 
@@ -53,6 +55,8 @@ class Recipe(pl.LightningModule):
             loader's workers make them.
         normalize: Embeddings are directions: exports divide them by their norm.
         default_loss: The registered loss that is used when none is asked for.
+        transform: Lightly's class of the method's published views, for images of 64
+            pixels and more; see `two_views`.
         updates_field: The criterion reads embeddings of pairs, from which a response
             field can be updated. Otherwise the field's rows stay as they start.
         default_field: The start of the response field when none is asked for; None for
@@ -67,6 +71,7 @@ class Recipe(pl.LightningModule):
 
     Settings: ClassVar[type[RecipeSettings]] = RecipeSettings
     default_loss: ClassVar[str] = "ntxent"
+    transform: ClassVar[type[MultiViewTransform]] = SimCLRTransform
     normalize: ClassVar[bool] = True
     updates_field: ClassVar[bool] = True
     default_field: ClassVar[str | None] = None
@@ -99,11 +104,16 @@ class Recipe(pl.LightningModule):
 
     def views(self, data: ImageData) -> Views:
         """The transform from an image to the views that a step reads."""
-        return two_views(data)
+        return two_views(data, self.transform)
 
     def batched_views(self, data: ImageData) -> nn.Module:
-        """The transform from whole batches, (B, C, H, W) uint8, to the same views."""
-        return batched_two_views(data)
+        """The transform from whole batches, (B, C, H, W) uint8, to the same views.
+
+        Raises:
+            ValueError: The views are not made by a transform of Lightly's, or batches
+                do not have all that it does.
+        """
+        return batched(self.views(data), data)
 
     def report(self, data: ImageData, folder: Path) -> str:
         """What the trained recipe has to say of a data set, if `reports` is true.

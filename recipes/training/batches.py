@@ -4,7 +4,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightly.transforms.multi_view_transform import MultiViewTransform
 
+from rkdo_plugin.export.encoder.pictures import MODES
 from rkdo_plugin.field import FieldPairs
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages
@@ -17,7 +19,7 @@ from rkdo_plugin.recipes.field.create import (
 )
 from rkdo_plugin.recipes.training.loader import StepLoader
 from rkdo_plugin.recipes.training.settings import RunSettings
-from rkdo_plugin.recipes.views.transforms import Views, raw_image
+from rkdo_plugin.recipes.views.transforms import Views, one_by_one, raw_image
 
 
 class TwoViews(torch.utils.data.Dataset[tuple[Any, int, int]]):
@@ -66,6 +68,8 @@ def open_loader(
         views = raw_image(images, copies=1 if start is None else 2)
     else:
         views = recipe.views(images)
+        if images.channels not in MODES and isinstance(views, MultiViewTransform):
+            views = one_by_one(recipe.batched_views(images), images)
     train, labelled = images.train, None
     if recipe.labelled is not None:
         train = PartlyLabelled(images.train, recipe.labelled, settings.seed)

@@ -1,17 +1,17 @@
 """Augmented views of whole batches, on the training device.
 
-Lightly's SimCLR and DINO transforms change one PIL image at a time in a worker. Here
-the same changes are made to a batch of tensors at once, with random parameters for
-each image.
+Lightly's transforms change one PIL image at a time in a worker. Here the same changes
+are made to a batch of tensors at once, with random parameters for each image.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.recipes.views.colour import (
     blur,
     brightness,
@@ -20,41 +20,10 @@ from rkdo_plugin.recipes.views.colour import (
     luma,
     saturation,
 )
+from rkdo_plugin.recipes.views.view import View
 
 RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
 ATTEMPTS = 10  # at a crop that fits, before the largest one in the middle
-JITTERED = 0.8  # share of the images whose colours change
-
-
-@dataclass(frozen=True)
-class View:
-    """How an image is augmented: the settings of Lightly's transforms.
-
-    Attributes:
-        size: Height and width in pixels.
-        scale: Smallest and largest crop, as fractions of the area.
-        flip: Probability of a mirror image.
-        brightness: Factors are drawn from [1 - brightness, 1 + brightness].
-        contrast: Factors are drawn from [1 - contrast, 1 + contrast].
-        saturation: Factors are drawn from [1 - saturation, 1 + saturation].
-        hue: Shifts are drawn from [-hue, hue], in turns of the colour wheel.
-        grayscale: Probability of an image without colour.
-        blur: Probability of a Gaussian blur.
-        sigmas: Smallest and largest standard deviation of the blur, in pixels.
-        solarize: Probability that bright pixels are inverted.
-    """
-
-    size: int
-    scale: tuple[float, float] = (0.08, 1.0)
-    flip: float = 0.5
-    brightness: float = 0.8
-    contrast: float = 0.8
-    saturation: float = 0.8
-    hue: float = 0.2
-    grayscale: float = 0.2
-    blur: float = 0.5
-    sigmas: tuple[float, float] = (0.1, 2.0)
-    solarize: float = 0.0
 
 
 class BatchedViews(nn.Module):
@@ -85,7 +54,7 @@ class BatchedViews(nn.Module):
 
     @torch.no_grad()
     def forward(self, sources: Sequence[Tensor]) -> list[Tensor]:
-        """One tensor (B, C, size, size) a view, normalised.
+        """One tensor (B, C, H, W) a view, of its size, normalised.
 
         Args:
             sources: Images (B, C, H, W) uint8 of the first view. A second tensor holds
@@ -101,21 +70,35 @@ class BatchedViews(nn.Module):
 def augment(images: Tensor, view: View) -> Tensor:
     """Images (B, C, H, W) in [0, 1], each augmented with parameters of its own."""
     images = crop_and_flip(images, *random_boxes(images, view.scale), view)
-    jittered = _chosen(images, JITTERED)
+    jittered = _chosen(images, view.jitter)
     images[jittered] = jitter(images[jittered], view)
     if images.shape[1] == 3 and view.grayscale:
         gray = _chosen(images, view.grayscale)
         images[gray] = luma(images[gray]).expand(-1, 3, -1, -1)
-    if view.blur:
-        blurred = _chosen(images, view.blur)
-        low, high = view.sigmas
-        sigmas = torch.empty(len(blurred), device=images.device).uniform_(low, high)
-        images[blurred] = blur(images[blurred], sigmas)
-    if view.solarize:
-        inverted = _chosen(images, view.solarize)
-        bright = images[inverted]
-        images[inverted] = torch.where(bright >= 0.5, 1 - bright, bright)
+    last = (_blur, _solarize)
+    for change in reversed(last) if view.solarize_first else last:
+        change(images, view)
     return images
+
+
+def _blur(images: Tensor, view: View) -> None:
+    if not view.blur:
+        return
+    blurred = _chosen(images, view.blur)
+    if len(blurred) == 0:  # no convolution takes an empty batch
+        return
+    low, high = view.sigmas
+    sigmas = torch.empty(len(blurred), device=images.device).uniform_(low, high)
+    # As Pillow's, the kernel fades within three standard deviations.
+    images[blurred] = blur(images[blurred], sigmas, radius=math.ceil(3 * high))
+
+
+def _solarize(images: Tensor, view: View) -> None:
+    if not view.solarize:
+        return
+    inverted = _chosen(images, view.solarize)
+    bright = images[inverted]
+    images[inverted] = torch.where(bright >= 0.5, 1 - bright, bright)
 
 
 def random_boxes(
@@ -150,17 +133,15 @@ def crop_and_flip(
     Pixels outside the box have no influence.
     """
     flipped = torch.rand(len(images), device=images.device) < view.flip
-    steps = (torch.arange(view.size, device=images.device) + 0.5) / view.size
-    across = torch.where(flipped[:, None], 1 - steps, steps)
-    x = _within(left, width, across, images.shape[3])
-    y = _within(top, height, steps.expand(len(images), -1), images.shape[2])
-    grid = torch.stack(
-        [
-            x[:, None, :].expand(-1, view.size, -1),
-            y[:, :, None].expand(-1, -1, view.size),
-        ],
-        dim=3,
+    down, across = (
+        (torch.arange(side, device=images.device) + 0.5) / side
+        for side in sides(view.size)
     )
+    across = torch.where(flipped[:, None], 1 - across, across)
+    x = _within(left, width, across, images.shape[3])
+    y = _within(top, height, down.expand(len(images), -1), images.shape[2])
+    x, y = x[:, None, :].expand(-1, len(down), -1), y[:, :, None]
+    grid = torch.stack([x, y.expand_as(x)], dim=3)
     return functional.grid_sample(
         images, grid, padding_mode="border", align_corners=False
     )
@@ -182,13 +163,12 @@ def jitter(images: Tensor, view: View) -> Tensor:
 
 
 def _change(images: Tensor, change: int, view: View) -> Tensor:
-    strength = (view.brightness, view.contrast, view.saturation, view.hue)[change]
-    if strength == 0 or (change >= 2 and images.shape[1] != 3):
+    range_ = (view.brightness, view.contrast, view.saturation, view.hue)[change]
+    if range_ is None or (change >= 2 and images.shape[1] != 3):
         return images
-    around = 0.0 if change == 3 else 1.0
+    low, high = range_
     draws = torch.rand(len(images), 1, 1, 1, device=images.device)
-    low = max(0.0, around - strength) if change < 3 else -strength
-    factor = low + (around + strength - low) * draws
+    factor = low + (high - low) * draws
     if change == 0:
         return brightness(images, factor)
     if change == 1:

@@ -41,11 +41,13 @@ def hue(images: Tensor, shift: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-def blur(images: Tensor, sigmas: Tensor) -> Tensor:
-    """Gaussian blur of images (B, C, H, W), each with its own sigma (B,) in pixels."""
+def blur(images: Tensor, sigmas: Tensor, radius: int) -> Tensor:
+    """Gaussian blur of images (B, C, H, W), each with its own sigma (B,) in pixels.
+
+    The kernel is cut off at the radius, in pixels.
+    """
     batch, channels, height, width = images.shape
-    # As Pillow's, the kernel fades within three standard deviations.
-    radius = min(6, height - 1, width - 1)
+    radius = min(radius, height - 1, width - 1)
     offsets = torch.arange(-radius, radius + 1, device=images.device)
     kernel = torch.exp(-0.5 * (offsets / sigmas[:, None]).square())
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, 0)

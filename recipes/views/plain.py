@@ -1,33 +1,31 @@
-"""Images without augmentation, for recipes that read frozen features of them."""
+"""Images without augmentation, of an encoder's size."""
 
 from collections.abc import Callable
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from rkdo_plugin.recipes.data.images import ImageData
+from rkdo_plugin.export.encoder.pictures import Picture
+from rkdo_plugin.recipes.data.images import ImageData, fitted
 
 
-def plain_view(data: ImageData) -> Callable[[Image.Image], list[Tensor]]:
-    """The transform from a PIL image to the same tensor (C, H, W) twice.
+def plain_view(data: ImageData) -> Callable[[Picture], list[Tensor]]:
+    """The transform from a picture to the same tensor (C, H, W) twice.
 
     Args:
         data: Says the size, the mean and the standard deviation.
     """
-    transform = v2.Compose(
+    normalised = v2.Compose(
         [
-            v2.ToImage(),
-            v2.Resize(data.image_size),
-            v2.CenterCrop(data.image_size),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(list(data.mean), list(data.std)),
         ]
     )
 
-    def view(image: Image.Image) -> list[Tensor]:
-        tensor: Tensor = transform(image)
+    def view(picture: Picture) -> list[Tensor]:
+        pixels = torch.tensor(fitted(picture, data.image_size))
+        tensor: Tensor = normalised(pixels.permute(2, 0, 1))
         return [tensor, tensor]
 
     return view

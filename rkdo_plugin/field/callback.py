@@ -11,7 +11,7 @@ from rkdo_plugin.criterion import find_criterion
 from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
 from rkdo_plugin.field.response_field import ResponseField
-from rkdo_plugin.options import check_range
+from rkdo_plugin.options import check_count, check_range, check_type
 
 
 class FieldCallback(Callback):
@@ -58,10 +58,9 @@ class FieldCallback(Callback):
         final_coupling: float | None = None,
         attribute: str = "criterion",
     ) -> None:
-        if warmup_epochs < 0:
-            raise ValueError(
-                f"Expected `warmup_epochs` to be at least 0 but got {warmup_epochs}"
-            )
+        check_type("field", field, ResponseField)
+        check_count("warmup_epochs", warmup_epochs, least=0)
+        check_type("attribute", attribute, str, "a name")
         if final_coupling is not None:
             check_range("final_coupling", final_coupling, 0, 1)
         self.field = field

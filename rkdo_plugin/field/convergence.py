@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
+from rkdo_plugin.options import check_below_one, check_count, check_type
 
 DIVERGENCE = "field/divergence"
 CHUNK = 2**22  # similarities in memory at a time
@@ -127,6 +128,8 @@ class ConvergenceMonitor(Callback):
     """
 
     def __init__(self, field: ResponseField, samples: int = 1024) -> None:
+        check_type("field", field, ResponseField)
+        check_count("samples", samples)
         self.field = field
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(field.num_samples, generator=generator)
@@ -185,11 +188,9 @@ class StopWhenFlat(EarlyStopping):
         patience: int = 3,
         monitor: str = DIVERGENCE,
     ) -> None:
-        if not 0 <= min_improvement < 1:
-            raise ValueError(
-                "Expected `min_improvement` to be a number in [0, 1) but got "
-                f"{min_improvement}"
-            )
+        check_below_one("min_improvement", min_improvement)
+        check_count("patience", patience, least=0)
+        check_type("monitor", monitor, str, "the name of a logged value")
         super().__init__(
             monitor=monitor,
             patience=patience,

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rkdo_plugin.options import check_type
+
 
 def check_finite(name: str, values: Tensor) -> None:
     """Raise a ValueError if a value of (B, D) is not finite."""
@@ -23,9 +25,16 @@ def checked_features(features: Any, num_samples: int) -> Tensor:
     """Features (N, F) as a float32 tensor, on their own device.
 
     Raises:
+        TypeError: They are no numbers.
         ValueError: The shape is not (N, F), or a value is not finite.
     """
-    features = torch.as_tensor(features)
+    try:
+        features = torch.as_tensor(features)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            "Expected `features` to be a tensor or an array of numbers but got "
+            f"{type(features).__name__}"
+        ) from error
     fits = features.ndim == 2 and len(features) == num_samples
     if not fits or features.shape[1] == 0:
         raise ValueError(
@@ -37,12 +46,31 @@ def checked_features(features: Any, num_samples: int) -> Tensor:
     return numbers
 
 
+def checked_embeddings(embeddings: Tensor, rows: int, dim: int) -> Tensor:
+    """Embeddings (B, D) as float32, on their own device.
+
+    Raises:
+        TypeError: They are no tensor.
+        ValueError: The shape is not (rows, dim), or a value is not finite.
+    """
+    check_type("embeddings", embeddings, Tensor)
+    if embeddings.shape != (rows, dim):
+        raise ValueError(
+            f"Expected `embeddings` to have shape ({rows}, {dim}), one row for each "
+            f"index, but got {tuple(embeddings.shape)}"
+        )
+    embeddings = embeddings.float()  # before the check: a wide value may overflow
+    check_finite("embeddings", embeddings)
+    return embeddings
+
+
 def checked_index(index: Tensor, num_samples: int) -> Tensor:
     """Samples (B,) as int64 on the CPU.
 
     Raises:
         ValueError: The index holds no integers, or one outside [0, num_samples).
     """
+    check_type("index", index, Tensor)
     if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
         raise ValueError(
             "Expected `index` to hold integers (B,) but got "
@@ -84,10 +112,15 @@ def stored_embeddings(
     The file is created where there is none.
 
     Raises:
-        ValueError: The file is of another size.
+        TypeError: The dtype is none, or the file no path.
+        ValueError: The dtype is not floating, or the file is of another size.
     """
+    check_type("embedding_dtype", dtype, torch.dtype, "a dtype such as torch.float16")
+    if not dtype.is_floating_point:
+        raise ValueError(f"Expected `embedding_dtype` to be floating but got {dtype}")
     if file is None:
         return torch.zeros(shape, dtype=dtype)
+    check_type("embeddings_file", file, (str, Path), "a path")
     path, (rows, columns) = Path(file), shape
     size = rows * columns * dtype.itemsize
     if path.exists() and path.stat().st_size != size:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.embeddings import (
-    check_finite,
+    checked_embeddings,
     checked_features,
     checked_index,
     mean_of_samples,
@@ -22,7 +22,13 @@ from rkdo_plugin.field.search import (
     neighbors_of_all,
     sampled_neighbors,
 )
-from rkdo_plugin.options import check_count, check_range, check_temperature, choose
+from rkdo_plugin.options import (
+    check_count,
+    check_range,
+    check_temperature,
+    check_type,
+    choose,
+)
 
 
 class ResponseField(nn.Module):
@@ -95,16 +101,15 @@ class ResponseField(nn.Module):
         embeddings_file: str | Path | None = None,
     ) -> None:
         super().__init__()
+        check_count("num_samples", num_samples)
         check_count("dim", dim)
+        check_count("neighbors", neighbors)
         check_count("search_samples", search_samples)
-        if not 1 <= neighbors < num_samples:
+        check_type("seed", seed, int, "an integer")
+        if neighbors >= num_samples:
             raise ValueError(
-                "Expected `neighbors` to be at least 1 and less than `num_samples`, "
-                f"{num_samples}, but got {neighbors}"
-            )
-        if not embedding_dtype.is_floating_point:
-            raise ValueError(
-                f"Expected `embedding_dtype` to be floating but got {embedding_dtype}"
+                f"Expected `neighbors` to be less than `num_samples`, {num_samples}, "
+                f"but got {neighbors}"
             )
         check_range("coupling", coupling, 0, 1)
         check_temperature(teacher_temperature, "teacher_temperature")
@@ -215,13 +220,7 @@ class ResponseField(nn.Module):
         coupling = self.coupling if coupling is None else coupling
         check_range("coupling", coupling, 0, 1)
         index = checked_index(index, self.num_samples)
-        if embeddings.shape != (len(index), self.dim):
-            raise ValueError(
-                f"Expected `embeddings` to have shape ({len(index)}, {self.dim}), one "
-                f"row for each index, but got {tuple(embeddings.shape)}"
-            )
-        embeddings = embeddings.float()  # before the check: a wide value may overflow
-        check_finite("embeddings", embeddings)
+        embeddings = checked_embeddings(embeddings, len(index), self.dim)
         device = self.embeddings.device
         samples, latest = mean_of_samples(
             index.to(device), unit_rows(embeddings.to(device))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rkdo_plugin.options import check_type
+
 UNFILLED = -1
 
 
@@ -57,6 +59,8 @@ class Rows:
         Returns:
             (B,) int64.
         """
+        if generator is not None:
+            check_type("generator", generator, torch.Generator)
         leaves, which = torch.rand(2, len(index), generator=generator)
         cumulative = self.weights[index].cumsum(dim=1)
         total = cumulative[:, -1]

@@ -9,6 +9,7 @@ from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
 from rkdo_plugin.losses.icon import IConLoss
 from rkdo_plugin.losses.learned import Learned
+from rkdo_plugin.options import check_type
 from rkdo_plugin.rowwise import chunks
 from rkdo_plugin.supervision import Target
 from rkdo_plugin.supervision.comparison import Comparison, SampleIds, lowest
@@ -58,6 +59,7 @@ class FieldTargetLoss(nn.Module):
         gather_distributed: bool = False,
     ) -> None:
         super().__init__()
+        check_type("field", field, ResponseField)
         # In a tuple, so that it is no submodule: FieldCallback saves the field, and the
         # recipe must not save it again.
         self._field = (field,)

@@ -12,7 +12,13 @@ from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_preci
 from rkdo_plugin.losses.key_queue import KeyQueue
 from rkdo_plugin.losses.learned import Learned
 from rkdo_plugin.losses.mean_divergence import mean_divergence
-from rkdo_plugin.options import check_range, check_temperature, choose
+from rkdo_plugin.options import (
+    check_flags,
+    check_range,
+    check_temperature,
+    check_type,
+    choose,
+)
 from rkdo_plugin.supervision import (
     SUPERVISIONS,
     Classes,
@@ -103,11 +109,16 @@ class IConLoss(nn.Module):
         check_temperature(temperature)
         check_range("debias", debias, 0, 1)
         check_gather(gather_distributed)
+        check_flags(symmetric=symmetric, joint=joint)
+        check_flags(learnable_temperature=learnable_temperature)
         if isinstance(supervision, str):
             name = choose("supervision", supervision, SUPERVISIONS)
             supervision = SUPERVISIONS[name]()
         if isinstance(kernel, str):
             kernel = KERNELS[choose("kernel", kernel, KERNELS)]()
+        named = "a name, or an object of `rkdo_plugin."
+        check_type("supervision", supervision, Callable, f"{named}supervision`")
+        check_type("kernel", kernel, Kernel, f"{named}kernels`")
         self.supervision = supervision
         self.kernel = kernel
         self.divergence = choose("divergence", divergence, DIVERGENCES)
@@ -121,7 +132,7 @@ class IConLoss(nn.Module):
         if learnable_temperature:
             self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         self.queue = (
-            KeyQueue(*memory_bank_size, gather_distributed)
+            KeyQueue(memory_bank_size, gather_distributed)
             if memory_bank_size is not None
             else None
         )

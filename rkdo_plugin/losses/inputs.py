@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch import distributed as torch_dist
 
+from rkdo_plugin.options import check_flags, check_pair, check_type
 from rkdo_plugin.supervision.comparison import SampleIds
 
 
 def check_gather(gather_distributed: bool) -> None:
     """Raise a ValueError if gathering is asked for without torch.distributed."""
+    check_flags(gather_distributed=gather_distributed)
     if gather_distributed and not torch_dist.is_available():
         raise ValueError(
             "Expected torch.distributed, which `gather_distributed=True` needs, "
@@ -23,17 +25,15 @@ def check_sample_ids(sample_ids: SampleIds | None, rows: int) -> None:
     """Raise a ValueError unless there are two vectors of integers, one for each row."""
     if sample_ids is None:
         return
-    for ids in sample_ids:
+    words = "two vectors of integers, of the first and of the second view,"
+    check_pair("sample_ids", sample_ids, words)
+    for number, ids in enumerate(sample_ids):
+        check_type(f"sample_ids[{number}]", ids, Tensor)
         if ids.shape != (rows,) or ids.is_floating_point() or ids.dtype == torch.bool:
             raise ValueError(
                 f"Expected `sample_ids` to hold two vectors of {rows} integers but got "
                 f"one of shape {tuple(ids.shape)} and {ids.dtype}"
             )
-    if len(sample_ids) != 2:
-        raise ValueError(
-            "Expected `sample_ids` to hold two vectors, of the first and of the second "
-            f"view, but got {len(sample_ids)}"
-        )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rkdo_plugin.kernels import Kernel
-from rkdo_plugin.options import check_count
+from rkdo_plugin.options import check_count, check_pair
 from rkdo_plugin.supervision.comparison import (
     Comparison,
     check_one_shape,
@@ -21,19 +21,24 @@ class KeyQueue(nn.Module):
     step does not see those of the first, and an evaluation leaves none.
 
     Args:
-        size: Number of keys, which start as random directions.
-        dim: D, their size.
+        memory_bank_size: Number of keys, which start as random directions, and D, their
+            size.
         gather_distributed: Enter the keys of all processes, in the order of the ranks.
 
     Raises:
-        ValueError: A size is not positive.
+        TypeError: The sizes are no pair.
+        ValueError: They are not two, or one is not positive.
     """
 
     keys: Tensor
     next: Tensor
 
-    def __init__(self, size: int, dim: int, gather_distributed: bool) -> None:
+    def __init__(
+        self, memory_bank_size: tuple[int, int], gather_distributed: bool
+    ) -> None:
         super().__init__()
+        check_pair("memory_bank_size", memory_bank_size, "two integers (N, D)")
+        size, dim = memory_bank_size
         check_count("memory_bank_size[0]", size)
         check_count("memory_bank_size[1]", dim)
         self.gather_distributed = gather_distributed

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from rkdo_plugin.losses.icon import IConLoss
 from rkdo_plugin.losses.learned import Learned
 from rkdo_plugin.losses.recursion import recursive_divergence
-from rkdo_plugin.options import check_count, check_range
+from rkdo_plugin.options import check_count, check_flags, check_range
 from rkdo_plugin.plugins.create import create_loss
 from rkdo_plugin.supervision import Target
 from rkdo_plugin.supervision.comparison import SampleIds
@@ -59,6 +59,7 @@ class RecursiveLoss(nn.Module):
                 "Expected `temperature_decay` to be below 1, where the last "
                 "temperature is 0, but got 1"
             )
+        check_flags(detach_target=detach_target)
         row = create_loss(over) if isinstance(over, str) else over
         if not isinstance(row, IConLoss) or row.divergence != "kl":
             raise ValueError(

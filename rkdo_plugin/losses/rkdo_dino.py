@@ -4,7 +4,7 @@ import torch
 from lightly.loss import DINOLoss
 from torch import Tensor
 
-from rkdo_plugin.options import check_count, check_range
+from rkdo_plugin.options import check_below_one, check_count, check_range
 
 
 class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
@@ -58,11 +58,7 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
     ) -> None:
         check_range("coupling", coupling, 0, 1)
         check_count("depth", depth)
-        if not 0 <= temperature_decay < 1:
-            raise ValueError(
-                "Expected `temperature_decay` to be in [0, 1) but got "
-                f"{temperature_decay}"
-            )
+        check_below_one("temperature_decay", temperature_decay)
         super().__init__(
             output_dim,
             warmup_teacher_temp,

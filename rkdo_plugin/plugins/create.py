@@ -20,6 +20,7 @@ def create_loss(name: str, **options: Any) -> "nn.Module":
         The criterion, called as `criterion(z0, z1)`.
 
     Raises:
+        TypeError: The name is no text.
         ValueError: The name is unknown (the message lists the known ones), or two
             plugins contribute it.
 
@@ -42,7 +43,7 @@ def create_recipe(name: str, **options: Any) -> "LightningModule":
         The recipe.
 
     Raises:
-        TypeError: The recipe has no such setting.
+        TypeError: The name is no text, or the recipe has no such setting.
         ValueError: The name is unknown, or two plugins contribute it.
 
     Example:
@@ -66,6 +67,7 @@ def create_encoder(name: str, **options: Any) -> "nn.Module":
         A module from images (B, C, H, W) to features (B, D).
 
     Raises:
+        TypeError: The name is no text.
         ValueError: The name is unknown, or two plugins contribute it.
 
     Example:
@@ -73,6 +75,8 @@ def create_encoder(name: str, **options: Any) -> "nn.Module":
         >>> encoder(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 96])
     """
-    name, *argument = name.split(":", maxsplit=1)
+    argument: list[str] = []
+    if isinstance(name, str):
+        name, *argument = name.split(":", maxsplit=1)
     encoder: nn.Module = host().factory("encoder", name)(*argument, **options)
     return encoder

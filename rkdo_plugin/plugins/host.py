@@ -121,8 +121,14 @@ class PluginHost:
 
         Raises:
             ImportError: The module that the plugin names for it does not import.
+            TypeError: The name is no text.
             ValueError: The name is unknown, or two plugins contribute it.
         """
+        if not isinstance(name, str):
+            raise TypeError(
+                f"Expected `name` to be text, the {kind}'s name, but got "
+                f"{type(name).__name__}"
+            )
         contributions = self.contributions(kind)
         spelled = {known.replace("_", "-"): known for known in contributions}
         if name not in contributions:

@@ -281,3 +281,130 @@ def test_a_saved_field_remembers_its_data():
     FieldPairs(Subset(Numbers(5), [4, 3, 2, 1, 0]), views(), other)
     with pytest.raises(ValueError, match="data set is another"):
         other.load_state_dict(field.state_dict())
+
+
+class Items:
+    """Three items of one kind; item i is made of the image [i] and the label 5 + i."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return self.make(np.array([index]), 5 + index)
+
+
+def photo_and_class(image, label):
+    return {"photo": image, "class": label, "name": "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("make", "image", "target", "expected"),
+    [
+        (photo_and_class, "photo", "class", 6),
+        (photo_and_class, "photo", None, -1),
+        (photo_and_class, lambda item: item["photo"], lambda item: -item["class"], -6),
+        (lambda image, label: (label, image), 1, 0, 6),
+        (lambda image, label: (label, image), 1, None, -1),
+        (lambda image, label: (image, "name", label), None, 2, 6),
+        (lambda image, label: ((image, image), label), lambda i: i[0][0], 1, 6),
+        (lambda image, label: image, None, lambda image: int(image[0]), 1),
+        (lambda image, label: {0: image, 1: label}, 0, 1, 6),
+    ],
+)
+def test_image_and_target_are_where_they_are_said_to_be(make, image, target, expected):
+    field = next_sample_field(3)
+    pairs = FieldPairs(Items(make), views(), field, image, target)
+    found, label, *ids = pairs[1]
+    assert [int(view[0]) for view in found] == [1, 2]
+    assert (label, ids) == (expected, [1, 2])
+
+
+def test_the_same_images_are_the_same_data_wherever_items_have_them():
+    field = ResponseField(3, dim=4, neighbors=1)
+    FieldPairs(Items(lambda image, label: (image, label)), views(), field)
+    FieldPairs(Items(photo_and_class), views(), field, "photo")  # no other data
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "kind", "message"),
+    [
+        (
+            photo_and_class,
+            {},
+            TypeError,
+            r"`image` to say where .* a dict with the keys 'photo', 'class', 'name'; "
+            r"give FieldPairs\(\.\.\., image=, target=\)",
+        ),
+        (
+            photo_and_class,
+            {"target": "class"},
+            TypeError,
+            "`image` to say where",
+        ),
+        (
+            photo_and_class,
+            {"image": "pixels"},
+            ValueError,
+            r"have `image` at 'pixels' but got a dict with the keys 'photo', 'class'",
+        ),
+        (
+            photo_and_class,
+            {"image": "photo", "target": "label"},
+            ValueError,
+            "have `target` at 'label' but got a dict",
+        ),
+        (
+            lambda image, label: (image, label),
+            {"image": 2},
+            ValueError,
+            "have `image` at 2 but got a tuple of ndarray, int",
+        ),
+        (
+            lambda image, label: (image, label),
+            {"image": "photo"},
+            ValueError,
+            "have `image` at 'photo' but got a tuple of ndarray, int",
+        ),
+        (
+            lambda image, label: image,
+            {"image": "photo"},
+            ValueError,
+            "have `image` at 'photo' but got a ndarray",
+        ),
+        (
+            lambda image, label: None,
+            {},
+            TypeError,
+            r"image, .* but got NoneType;",
+        ),
+        (
+            lambda image, label: object(),
+            {},
+            TypeError,
+            r"a PIL image, .* but got object; give FieldPairs\(",
+        ),
+        (
+            lambda image, label: (photo_and_class(image, label), label),
+            {},
+            TypeError,
+            r"a PIL image, .* but got dict; give FieldPairs\(",
+        ),
+    ],
+)
+def test_items_that_are_not_understood_are_refused(make, options, kind, message):
+    with pytest.raises(kind, match=message):
+        FieldPairs(Items(make), views(), next_sample_field(3), **options)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_read_items_that_are_dicts(start):
+    data = [{"image": [i], "label": i + 5} for i in range(6)]
+    pairs = FieldPairs(data, views(), next_sample_field(6), "image", "label")
+    loader = DataLoader(
+        pairs, batch_size=3, num_workers=1, multiprocessing_context=start
+    )
+    targets = [label for _, labels, *_ in loader for label in labels.tolist()]
+    assert targets == [5, 6, 7, 8, 9, 10]
