@@ -9,6 +9,7 @@ import yaml
 from runs import assert_equal, state
 
 from rkdo_plugin.cli.main import main
+from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.evaluation.trained import load_trained
 from rkdo_plugin.recipes.field.create import FieldSettings
 
@@ -83,10 +84,46 @@ def test_field_options_reach_the_field_and_are_not_typed_again(
         assert "cannot resume" in capsys.readouterr().err
 
 
+def help_of(words, capsys):
+    with pytest.raises(SystemExit) as status:
+        main(["train", *words.split(), "--help"])
+    assert status.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_lists_every_name_that_may_be_given(capsys):
+    out = " ".join(help_of("", capsys).split())
+    for kind in ("recipe", "loss", "encoder", "bank"):
+        names = ", ".join(sorted(host().contributions(kind)))
+        assert names in out.replace("vicreg- cov", "vicreg-cov")
+    assert "--field hog --help shows them, too" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "hidden"),
+    [
+        ("", "", "recipe loss field"),
+        ("--loss rkdo", "loss", "recipe field"),
+        ("--field=hog", "field", "recipe loss"),
+        ("--recipe dino", "recipe loss", "field"),  # a recipe comes with its loss
+        ("--recipe byol --field hog", "recipe loss field", ""),
+    ],
+)
+def test_help_shows_the_options_of_what_was_named(words, shown, hidden, capsys):
+    out = help_of(words, capsys)
+    assert all(f"  --{part}." in out for part in shown.split())
+    assert not any(f"  --{part}." in out for part in hidden.split())
+
+
+def test_help_shows_the_options_that_a_run_was_trained_with(road, capsys):
+    out = " ".join(help_of(f"--resume --out {road / 'run'}", capsys).split())
+    assert "--loss.coupling COUPLING" in out
+    assert "(type: float, default: 0.2)" in out  # the run's temperature
+    assert "--field.neighbors" not in out
+
+
 def test_help_lists_the_options_of_a_field_but_not_what_the_run_decides(capsys):
-    with pytest.raises(SystemExit):
-        main(["train", "--help"])
-    out = capsys.readouterr().out
+    out = help_of("--field hog", capsys)
     for option in fields(FieldSettings):
         assert f"--field.{option.name.replace('_', '-')} " in out
     for option in ("data", "dim", "epochs", "initialize"):
