@@ -37,8 +37,8 @@ RECIPES = (
     "byol",
     "moco",
     "dino",
-    "mean_teacher",
-    "temporal_ensembling",
+    "mean-teacher",
+    "temporal-ensembling",
     "simsiam",
     "nnclr",
     "vicreg",
@@ -56,7 +56,7 @@ def variants(recipe: str) -> dict[str, dict[str, Any]]:
     if recipe == "dino":  # whose own loss is I-Con over prototypes
         return {"own": {}, "rkdo": {"loss": "rkdo-dino"}, "own+field": FIELD}
     plain = {"own": own, "icon": ICON, "rkdo": RKDO, "own+field": own | FIELD}
-    if recipe not in ("mean_teacher", "temporal_ensembling"):
+    if recipe not in ("mean-teacher", "temporal-ensembling"):
         return plain
     found = {}
     for name, share in SHARES.items():

@@ -4,6 +4,7 @@
 """
 
 import inspect
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,10 +81,10 @@ class DINO(Recipe):
         super().__init__(settings)
         self.student_backbone, dim = self.build_encoder()
         sizes = (dim, HIDDEN_DIM, BOTTLENECK_DIM, self.settings.prototypes)
-        self.student_head = DINOProjectionHead(*sizes, freeze_last_layer=FROZEN_EPOCHS)
+        self.student_head = _head(*sizes, freeze_last_layer=FROZEN_EPOCHS)
         self.teacher_backbone = momentum_copy(self.student_backbone)
         # Not `momentum_copy`: PyTorch cannot copy the head's normalised weights.
-        self.teacher_head = DINOProjectionHead(*sizes)
+        self.teacher_head = _head(*sizes)
         self.teacher_head.load_state_dict(self.student_head.state_dict())
         deactivate_requires_grad(self.teacher_head)
 
@@ -132,6 +133,10 @@ class DINO(Recipe):
             options = options | {"output_dim": self.settings.prototypes}
         return options
 
+    def call_criterion(self, criterion: nn.Module, z0: Tensor, z1: Tensor) -> None:
+        """Call a criterion as a step does, on logits (B, K) of two views."""
+        criterion([z0, z1], [z0, z1], epoch=0)
+
     def check_criterion(self) -> None:
         """Refuse a criterion of two tensors."""
         signature = inspect.signature(self.criterion.forward)
@@ -143,3 +148,10 @@ class DINO(Recipe):
                 "student, epoch=epoch), such as 'dino' or 'rkdo-dino', but got "
                 f"{type(self.criterion).__name__}.forward{signature}"
             ) from None
+
+
+def _head(*sizes: int, freeze_last_layer: int = -1) -> DINOProjectionHead:
+    """Lightly's head, without the warning that it normalises weights the older way."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*weight_norm.*", FutureWarning)
+        return DINOProjectionHead(*sizes, freeze_last_layer=freeze_last_layer)

@@ -94,6 +94,13 @@ class Map2D(Recipe):
         self.features.eval()
         return self
 
+    def call_criterion(self, criterion: nn.Module, z0: Tensor, z1: Tensor) -> None:
+        """Call a criterion as a step does: on places (B, 2), perhaps with features."""
+        if self.augmented:
+            super().call_criterion(criterion, z0, z1)
+        else:
+            criterion(z0, targets=z1)
+
     def forward(self, images: Tensor) -> Tensor:
         """Places (B, 2) of images (B, C, H, W)."""
         places: Tensor = self.backbone(images)

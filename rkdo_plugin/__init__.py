@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rkdo_plugin.clone import find_folders_beside
+
 if TYPE_CHECKING:
     from rkdo_plugin.batch_labels import BatchLabels
     from rkdo_plugin.field import (
@@ -64,6 +66,8 @@ _MODULES = {
     "hookimpl": "plugins.hookspecs",
     "swap_loss": "swap",
 }
+
+find_folders_beside()
 
 
 def __getattr__(name: str) -> Any:

@@ -60,8 +60,8 @@ class Report:
         images: Number of images compared. Fewer than 43 images are repeated.
         worst: Indices of the images with the largest 1 - cosine, the worst first.
         worst_one_minus_cosine: 1 - cosine of the images in `worst`.
-        speed: Time of the reference over time of the file: the median over all batches
-            but the first, in one run on this machine. Both sides use the same number of
+        speed: Time of the reference over time of the file, for all batches but the
+            first, in one run on this machine. Both sides use the same number of
             threads.
         sha256: Checksum that the file records of itself.
         file_bytes: Size of the file in bytes, with the weights beside it.

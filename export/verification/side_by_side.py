@@ -1,6 +1,5 @@
 """Run an encoder and its exported file on the same images, in turn."""
 
-import statistics
 import time
 
 import numpy as np
@@ -64,24 +63,24 @@ def run_both(
 
     Returns:
         Embeddings of the reference (N, D), embeddings of the file (N, D), and the time
-        of the reference over the time of the file: the median over all batches but the
-        first.
+        of the reference over the time of the file, for all batches but the first.
     """
     sides: list[list[npt.NDArray[np.float32]]] = [[], []]
-    ratios = []
-    for batch in batches:
-        seconds = []
-        for side, embed in zip(sides, (encoder.embed, session.embed), strict=True):
+    seconds = np.zeros((len(batches), 2))
+    for number, batch in enumerate(batches):
+        for which, embed in enumerate((encoder.embed, session.embed)):
             started = time.perf_counter()
-            side.append(embed(batch))
-            seconds.append(time.perf_counter() - started)
-        ratios.append(seconds[0] / seconds[1])
+            sides[which].append(embed(batch))
+            seconds[number, which] = time.perf_counter() - started
     reference, exported = (np.concatenate(side).astype(np.float64) for side in sides)
-    return reference, exported, statistics.median(ratios[1:])
+    slow, fast = seconds[1:].sum(axis=0)
+    return reference, exported, float(slow / fast)
 
 
 def _tiled(images: UInt8Array, factors: tuple[float, float]) -> UInt8Array:
-    """Cut or repeat square images to other heights and widths."""
-    side = images.shape[1]
-    rows, columns = (np.arange(round(side * factor)) % side for factor in factors)
+    """Cut or repeat images to other heights and widths."""
+    rows, columns = (
+        np.arange(round(side * factor)) % side
+        for side, factor in zip(images.shape[1:3], factors, strict=True)
+    )
     return images[:, rows][:, :, columns]

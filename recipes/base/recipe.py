@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+import torch
 from lightly.transforms.multi_view_transform import MultiViewTransform
 from lightly.transforms.simclr_transform import SimCLRTransform
 from torch import Tensor, nn
 
 from rkdo_plugin.batch_labels import BatchLabels
 from rkdo_plugin.export import Encoder
+from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.plugins.create import create_loss
 from rkdo_plugin.recipes.base.optimization import optimize
 from rkdo_plugin.recipes.base.settings import (
@@ -163,6 +165,48 @@ class Recipe(pl.LightningModule):
             pretrained=settings.pretrained,
         )
         return encoder
+
+    def try_criterion(self, batch_size: int) -> None:
+        """Refuse, before anything is trained, a named loss on which a step would fail.
+
+        One like the criterion is called as in a step, on random embeddings.
+
+        Args:
+            batch_size: B, the number of images in a step.
+
+        Raises:
+            ValueError: The loss needs something that this recipe, or its data, has not.
+        """
+        loss, settings = self.settings.loss, self.settings
+        if not isinstance(loss, str):
+            return
+        if getattr(self.criterion, "reads_labels", False) and not settings.num_classes:
+            raise ValueError(
+                f"Expected images with classes for loss '{loss}', which reads labels, "
+                "but got images without"
+            )
+        size = sides(settings.image_size)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            self.eval()
+            dim = self(torch.zeros(1, settings.in_channels, *size)).shape[1]
+            self.train()
+            z0, z1 = torch.randn(2, batch_size, dim)
+            try:
+                self.call_criterion(create_loss(loss, **self.loss_options()), z0, z1)
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"Expected a loss that takes what {type(self).__name__} has, "
+                    f"embeddings ({batch_size}, {dim}), but got '{loss}', which says: "
+                    f"{error}"
+                ) from error
+
+    def call_criterion(self, criterion: nn.Module, z0: Tensor, z1: Tensor) -> None:
+        """Call a criterion as a step does, on embeddings (B, D) of two views."""
+        if getattr(criterion, "reads_labels", False):
+            labels = torch.arange(len(z0)) % self.settings.num_classes
+            criterion(z0, z1, targets=labels)
+        else:
+            criterion(z0, z1)
 
     def build_encoder(self) -> tuple[nn.Module, int]:
         """The same encoder, and the number of its features."""

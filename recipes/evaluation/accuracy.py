@@ -51,7 +51,7 @@ def evaluate(embed: Embed, data: ImageData) -> dict[str, float]:
     """
     if data.num_classes < 2:
         raise ValueError(
-            f"expected images of at least two classes to evaluate on but {data.name} "
+            f"Expected images of at least two classes to evaluate on but {data.name} "
             f"has {data.num_classes}"
         )
     train, train_labels = as_arrays(data.train, data.image_size)

@@ -65,7 +65,8 @@ def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
     if not resume:
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(
-                f"{folder} is not empty: choose another folder, or resume the run in it"
+                f"Expected {folder} to be new or empty but got a folder that holds "
+                "files: choose another one, or resume the run in it"
             )
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -75,8 +76,8 @@ def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
     for key in {**saved, **config}:
         if saved.get(key) != config.get(key):
             raise ValueError(
-                f"cannot resume {folder}: its '{key}' is {saved.get(key)!r} but got "
-                f"{config.get(key)!r}"
+                f"Expected to resume {folder} with its '{key}', {saved.get(key)!r}, "
+                f"but got {config.get(key)!r}"
             )
 
 
@@ -88,7 +89,9 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: It holds no settings.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no run's settings: {path} does not exist")
+        raise FileNotFoundError(
+            f"Expected a run's settings at {path} but got no such file"
+        )
     saved = yaml.safe_load(path.read_text())
     if not isinstance(saved, dict):
         raise ValueError(
@@ -110,7 +113,8 @@ def read_run(path: Path) -> dict[str, Any]:
         )
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"{path} is truncated or no checkpoint ({type(error).__name__})"
+            f"Expected {path} to be a whole checkpoint but got one that is truncated, "
+            f"or another file ({type(error).__name__})"
         ) from error
     if not isinstance(checkpoint, dict) or "global_step" not in checkpoint:
         raise ValueError(

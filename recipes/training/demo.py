@@ -19,7 +19,7 @@ from rkdo_plugin.recipes.evaluation.accuracy import (
 from rkdo_plugin.recipes.pictures.demo import draw_demo
 from rkdo_plugin.recipes.simclr import SimCLR
 from rkdo_plugin.recipes.training.loader import seed_generators
-from rkdo_plugin.recipes.training.settings import RunSettings
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import Run, train
 
 BATCH_SIZE = 128  # 11 steps an epoch
@@ -59,9 +59,10 @@ def run_demo(out: Path, epochs: int, seed: int) -> None:
             loss_options=options,
             epochs=epochs,
             batch_size=BATCH_SIZE,
+            augment="batches",
             seed=seed,
         )
-        runs[name] = train(settings, out / loss)
+        runs[name] = train(settings, out / loss, Execution(workers=1))
         seconds[name] = time.perf_counter() - started
     encoders = {name: freeze(run.checkpoint) for name, run in runs.items()}
 

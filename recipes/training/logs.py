@@ -52,8 +52,6 @@ def quiet_lightning() -> Iterator[None]:
         warnings.filterwarnings("ignore", ".*exists and is not empty.*")
         # Frozen features are in eval mode on purpose.
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
-        # Lightly's DINO head uses the older way to normalise weights.
-        warnings.filterwarnings("ignore", ".*weight_norm.*", FutureWarning)
         # Lightning's own use of a torch function that newer torch deprecates.
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
         try:

@@ -90,7 +90,7 @@ class Execution:
             after every epoch.
         knn_every: Log the accuracy of nearest neighbours after every KNN_EVERY epochs.
         projector: Fill TensorBoard's embedding projector at the end.
-        progress: Show a progress bar.
+        progress: Show a progress bar; where stderr is no terminal, a line an epoch.
     """
 
     root: str | None = None

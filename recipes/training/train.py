@@ -1,7 +1,6 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
 import inspect
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from rkdo_plugin.recipes.training.health import TrainingHealth
 from rkdo_plugin.recipes.training.knn import OnlineKNN
 from rkdo_plugin.recipes.training.loader import StepLoader, seed_generators
 from rkdo_plugin.recipes.training.logs import open_loggers, quiet_lightning
+from rkdo_plugin.recipes.training.progress import Progress
 from rkdo_plugin.recipes.training.projector import project
 from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 
@@ -47,12 +47,15 @@ class Run:
         checkpoint: The Lightning checkpoint.
         recipe: The trained recipe, in training mode; `recipe.backbone` is the encoder.
         data: What it was trained on.
+        steps: Number of batches trained on since it was started or resumed; 0 if it was
+            finished already.
     """
 
     folder: Path
     checkpoint: Path
     recipe: Recipe
     data: ImageData
+    steps: int
 
 
 def train(
@@ -94,6 +97,8 @@ def train(
     saved = read_run(checkpoint) if resumed else None
     seed_generators(settings.seed)
     recipe = _create_recipe(settings, images, execution.processes, resumed=resumed)
+    share = settings.batch_size // execution.processes
+    recipe.try_criterion(min(share, len(images.train)))
     if saved is not None:
         record = saved["rkdo"]
         images = replace(images, mean=tuple(record["mean"]), std=tuple(record["std"]))
@@ -105,15 +110,15 @@ def train(
     callbacks = [*callbacks, *field_callbacks]
     if execution.knn_every is not None:
         callbacks.append(OnlineKNN(images, execution.knn_every))
+    callbacks.append(TrainingHealth())
+    if execution.progress:
+        callbacks.append(Progress(loader.batches, settings.epochs))
     record = _record(settings, recipe, images)
     saver = RunCheckpoint(checkpoint, record, loader, execution.checkpoint_every)
-    trainer = _create_trainer(
-        settings, execution, [*callbacks, TrainingHealth(), saver], len(loader)
-    )
+    trainer = _create_trainer(settings, execution, [*callbacks, saver], len(loader))
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if first:
         open_run_folder(Path(out), settings.as_config(), resume)
-    if first:
         steps_done = 0 if saved is None else saved["global_step"]
         trainer.loggers = open_loggers(Path(out), steps_done)
     if saved is not None:
@@ -121,10 +126,12 @@ def train(
         # `estimated_stepping_batches`: the first epoch has then begun.
         # Before there was a field, checkpoints held the number of the step only.
         loader.load_state_dict(saved.get("loader", {"step": saved["global_step"]}))
+    first_step = loader.batches.step
     _fit(trainer, recipe, loader, saver, resumed)
     if execution.projector and trainer.is_global_zero:
         project(recipe, images)
-    return Run(Path(out), checkpoint, recipe, images)
+    steps = loader.batches.step - first_step
+    return Run(Path(out), checkpoint, recipe, images, steps)
 
 
 def _create_recipe(
@@ -214,7 +221,7 @@ def _create_trainer(
             log_every_n_steps=min(10, steps),
             deterministic="warn",
             enable_model_summary=False,
-            enable_progress_bar=execution.progress,
+            enable_progress_bar=False,  # `Progress` has its place
         )
 
 
@@ -227,9 +234,6 @@ def _fit(
 ) -> None:
     """Train; Lightning's ways to stop become a KeyboardInterrupt with a message."""
     steps = int(trainer.max_epochs or 0) * len(loader)
-    if loader.batches.step >= steps:
-        folder = saver.path.parent
-        warnings.warn(f"the run in {folder} is finished already", stacklevel=3)
     with stop_on_ctrl_c(saver), _half_the_threads(), quiet_lightning():
         try:
             trainer.fit(recipe, loader, ckpt_path=saver.path if resumed else None)

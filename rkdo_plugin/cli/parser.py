@@ -6,6 +6,7 @@ accepted, too.
 """
 
 import inspect
+from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -81,7 +82,11 @@ def _of_command(command: Command, words: Sequence[str] | None) -> ArgumentParser
     if words is not None and RunSettings in nested.values():
         add_named_options(parser, words)
     for action in parser._actions:
-        action.option_strings = [_shown(option) for option in action.option_strings]
+        # jsonargparse adds `--x.help` to an object and `--x+` to a sequence.
+        if action.dest.endswith(".help"):
+            action.help = SUPPRESS
+        spelled = [each for each in action.option_strings if not each.endswith("+")]
+        action.option_strings = [_shown(option) for option in spelled]
     return parser
 
 

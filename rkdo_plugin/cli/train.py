@@ -1,5 +1,6 @@
 """`rkdo demo`, `rkdo train` and `rkdo evaluate`."""
 
+import os
 from pathlib import Path
 
 from rkdo_plugin.recipes.training.settings import Execution, RunSettings
@@ -13,6 +14,9 @@ def demo(out: str | None = None, epochs: int = 30, seed: int = 0) -> None:
         epochs: Number of passes over the training images, for each loss.
         seed: Seed of the weights, the order and the augmentation.
     """
+    # Small matrices on few cores: threads cost more than they bring. Torch,
+    # scikit-learn and OpenBLAS read this when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from rkdo_plugin.recipes.training.demo import run_demo
 
     run_demo(_unused(Path("runs/demo")) if out is None else Path(out), epochs, seed)
@@ -41,7 +45,7 @@ def train(
     if run.recipe.global_rank == 0:
         if run.data.others:
             print(f"not images: {listed(run.data.others)}")
-        print(f"trained: {run.checkpoint}")
+        print(f"{'trained' if run.steps else 'finished already'}: {run.checkpoint}")
 
 
 def evaluate(

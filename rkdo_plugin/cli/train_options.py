@@ -2,11 +2,13 @@
 
 import argparse
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
+
+from rkdo_plugin.recipes.training.settings import Execution, RunSettings, names_of
 
 # Settings of a recipe that the run, or the data, decides.
 DECIDED = {
@@ -21,40 +23,80 @@ DECIDED = {
     "num_classes",
     "num_samples",
 }
+# Kinds of contributions that the help of `rkdo train` lists.
+LISTED = {
+    "recipe": "recipes",
+    "loss": "losses",
+    "encoder": "encoders",
+    "bank": "banks, for --field.bank",
+}
 
 
 def add_named_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Add the options of the recipe, the loss and the field that the words name.
 
-    The settings of a file, or of the run to be resumed, become the defaults.
+    The settings of a file, or of the run to be resumed, become the defaults. Help shows
+    the options of what was named only: names are at hand at once, while their modules
+    import Lightly and torchvision.
 
     Args:
         parser: Of the command `train`.
         words: The words after `rkdo`.
     """
-    from rkdo_plugin.plugins.host import host
-    from rkdo_plugin.recipes.field.create import FieldSettings
-
     named = _named(words)
     saved = _saved_settings(named)
-    recipe_name = _choose("recipe", named.recipe, saved, "simclr")
-    recipe: Any = host().factory("recipe", recipe_name)
-    _require_recipe(recipe, recipe_name)
-    loss_name = _choose("loss", named.loss, saved, recipe.default_loss)
-    loss = host().factory("loss", loss_name)
-    parts: tuple[tuple[str, str, Callable[..., Any]], ...] = (
-        ("recipe", recipe_name, recipe.Settings),
-        ("loss", loss_name, loss),
-        ("field", "START", FieldSettings),
-    )
-    for part, name, signature in parts:
+    if named.help:
+        _add_names(parser)
+    for part, name, signature in _parts(named, saved):
         group = parser.add_argument_group(f"{part}: --{part} {name}")
         group.add_function_arguments(
             signature, f"{part}_options", as_group=False, skip=set(DECIDED)
         )
         for option, value in (saved.pop(f"{part}_options", None) or {}).items():
             parser.set_defaults({f"{part}_options.{option}": value})
-    parser.set_defaults({**saved, "recipe": recipe_name, "loss": loss_name})
+        if part != "field":
+            parser.set_defaults({part: name})
+    for part in ("recipe", "loss", "field"):  # those that help does not show
+        saved.pop(f"{part}_options", None)
+    parser.set_defaults(saved)
+
+
+def _parts(
+    named: argparse.Namespace, saved: dict[str, Any]
+) -> Iterator[tuple[str, str, Callable[..., Any]]]:
+    """Each part that has options, its name, and what takes them.
+
+    All three of a run. For help: those that were named, and a named recipe's own loss.
+    """
+    from rkdo_plugin.plugins.host import host
+
+    own_loss = None
+    if not named.help or named.recipe or "recipe" in saved:
+        name = _choose("recipe", named.recipe, saved, RunSettings.recipe)
+        recipe: Any = host().factory("recipe", name)
+        _require_recipe(recipe, name)
+        own_loss = recipe.default_loss
+        yield "recipe", name, recipe.Settings
+    if own_loss or named.loss or saved.get("loss"):
+        name = _choose("loss", named.loss, saved, own_loss)
+        yield "loss", name, host().factory("loss", name)
+    if not named.help or named.field or saved.get("field"):
+        from rkdo_plugin.recipes.field.create import FieldSettings
+
+        yield "field", "START", FieldSettings
+
+
+def _add_names(parser: ArgumentParser) -> None:
+    """List, below the help, the names that plugins contribute."""
+    from rkdo_plugin.plugins.host import host
+
+    for kind, plural in LISTED.items():
+        names = ", ".join(sorted(host().contributions(kind)))
+        parser.add_argument_group(plural, names)
+    parser.epilog = (
+        "Recipes, losses and fields have options of their own: "
+        "rkdo train --recipe dino --loss rkdo-dino --field hog --help shows them, too."
+    )
 
 
 def chosen_options(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
@@ -81,9 +123,10 @@ def chosen_options(values: dict[str, Any], words: Sequence[str]) -> dict[str, An
 def _named(words: Sequence[str]) -> argparse.Namespace:
     """The values of the options that decide which other options there are."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("recipe", "loss", "config", "out"):
+    for name in ("recipe", "loss", "field", "config", "out"):
         first.add_argument(f"--{name}")
     first.add_argument("--resume", action="store_true")
+    first.add_argument("--help", "-h", action="store_true")
     return first.parse_known_args(words)[0]
 
 
@@ -107,13 +150,13 @@ def _require_recipe(recipe: Any, name: str) -> None:
 
 def _saved_settings(named: argparse.Namespace) -> dict[str, Any]:
     """Settings of a file, or of the run to resume, that need not be typed again."""
-    from rkdo_plugin.recipes.evaluation.run_folder import CONFIG, read_config
-    from rkdo_plugin.recipes.training.settings import Execution, RunSettings, names_of
-
-    if named.resume and named.out:
-        return read_config(Path(named.out) / CONFIG)
-    if named.config is None:
+    resumed = named.resume and named.out
+    if not resumed and named.config is None:
         return {}
+    from rkdo_plugin.recipes.evaluation.run_folder import CONFIG, read_config
+
+    if resumed:
+        return read_config(Path(named.out) / CONFIG)
     settings = read_config(Path(named.config))
     unknown = sorted(settings.keys() - names_of(RunSettings) - names_of(Execution))
     if unknown:

@@ -135,7 +135,9 @@ class PluginHost:
             name = spelled.get(name.replace("_", "-"), name)
         if name not in contributions:
             known = ", ".join(sorted(contributions)) or "none"
-            raise ValueError(f"no {kind} named '{name}'; known: {known}")
+            raise ValueError(
+                f"Expected a registered {kind} but got '{name}'; known: {known}"
+            )
         factories = contributions[name]
         if len(factories) > 1:
             plugins = " and ".join(f"'{plugin}'" for plugin in sorted(factories))

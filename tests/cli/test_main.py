@@ -8,16 +8,19 @@ from rkdo_plugin.cli.main import main
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("train --loss rkd", "no loss named 'rkd'; known: barlowtwins, clip, "),
+        (
+            "train --loss rkd",
+            "Expected a registered loss but got 'rkd'; known: barlowtwins, clip, ",
+        ),
         (
             "train --recipe simclear",
-            "no recipe named 'simclear'; known: barlowtwins, byol, cluster, dino",
+            "a registered recipe but got 'simclear'; known: barlowtwins, byol, ",
         ),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
         ("train --data cifar", "but got 'cifar'"),
         (
             "train --encoder resnet",
-            "no encoder named 'resnet'; known: masked-vit, pixels, plane, ",
+            "a registered encoder but got 'resnet'; known: masked-vit, pix",
         ),
         ("train --batch-size 5000", "batch size from 1 to 1437"),
         ("evaluate nowhere.ckpt", "nowhere.ckpt"),

@@ -9,6 +9,7 @@ import yaml
 from runs import assert_equal, state
 
 from rkdo_plugin.cli.main import main
+from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.evaluation.trained import load_trained
 from rkdo_plugin.recipes.field.create import FieldSettings
 
@@ -20,12 +21,13 @@ def test_a_loss_option_reaches_the_loss_and_the_resolved_config(road):
     assert "loss: rkdo" in config
 
 
-def test_resuming_needs_no_setting_typed_again(road, tmp_path):
+def test_resuming_needs_no_setting_typed_again(road, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(road / "run", run)
     before = (run / "last.ckpt").read_bytes()
-    with pytest.warns(UserWarning, match="finished already"):
-        assert main(["train", "--resume", "--workers", "0", "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "--workers", "0", "--out", str(run)]) == 0
+    assert capsys.readouterr() == (f"finished already: {run}/last.ckpt\n", "")
     assert len((run / "last.ckpt").read_bytes()) == len(before)
     words = ["train", "--resume", "--out", str(run), "--epochs", "3"]
     assert main(words) == 1
@@ -44,16 +46,15 @@ def test_resuming_with_another_setting_names_it(road, typed, setting, capsys):
     words = ["train", "--resume", "--out", str(road / "run"), *typed.split()]
     assert main(words) == 1
     error = capsys.readouterr().err
-    assert "cannot resume" in error
-    assert f"its '{setting}' is" in error
+    assert f"Expected to resume {road / 'run'} with its '{setting}', " in error
 
 
-def test_resuming_may_repeat_the_settings(road, tmp_path):
+def test_resuming_may_repeat_the_settings(road, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(road / "run", run)
     words = "train --resume --recipe simclr --loss rkdo --loss.temperature 0.2"
-    with pytest.warns(UserWarning, match="finished already"):
-        assert main([*words.split(), "--workers", "0", "--out", str(run)]) == 0
+    assert main([*words.split(), "--workers", "0", "--out", str(run)]) == 0
+    assert "finished already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("recipe", ["simclr", "byol"])
@@ -75,18 +76,54 @@ def test_field_options_reach_the_field_and_are_not_typed_again(
     assert state["ids"].shape == (256, 5)
     assert state["active_weight"] == 0.75
     resume = ["train", "--resume", "--workers", "0", "--out", str(run)]
-    with pytest.warns(UserWarning, match="finished already"):
-        assert main(resume) == 0
     capsys.readouterr()
+    assert main(resume) == 0
+    assert "finished already" in capsys.readouterr().out
     for changed in ("--field.field-weight=0.5", "--field=hog", "--field.coupling=1"):
         assert main([*resume, changed]) == 1
-        assert "cannot resume" in capsys.readouterr().err
+        assert "Expected to resume" in capsys.readouterr().err
+
+
+def help_of(words, capsys):
+    with pytest.raises(SystemExit) as status:
+        main(["train", *words.split(), "--help"])
+    assert status.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_lists_every_name_that_may_be_given(capsys):
+    out = " ".join(help_of("", capsys).split())
+    for kind in ("recipe", "loss", "encoder", "bank"):
+        names = ", ".join(sorted(host().contributions(kind)))
+        assert names in out.replace("vicreg- cov", "vicreg-cov")
+    assert "--field hog --help shows them, too" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "hidden"),
+    [
+        ("", "", "recipe loss field"),
+        ("--loss rkdo", "loss", "recipe field"),
+        ("--field=hog", "field", "recipe loss"),
+        ("--recipe dino", "recipe loss", "field"),  # a recipe comes with its loss
+        ("--recipe byol --field hog", "recipe loss field", ""),
+    ],
+)
+def test_help_shows_the_options_of_what_was_named(words, shown, hidden, capsys):
+    out = help_of(words, capsys)
+    assert all(f"  --{part}." in out for part in shown.split())
+    assert not any(f"  --{part}." in out for part in hidden.split())
+
+
+def test_help_shows_the_options_that_a_run_was_trained_with(road, capsys):
+    out = " ".join(help_of(f"--resume --out {road / 'run'}", capsys).split())
+    assert "--loss.coupling COUPLING" in out
+    assert "(type: float, default: 0.2)" in out  # the run's temperature
+    assert "--field.neighbors" not in out
 
 
 def test_help_lists_the_options_of_a_field_but_not_what_the_run_decides(capsys):
-    with pytest.raises(SystemExit):
-        main(["train", "--help"])
-    out = capsys.readouterr().out
+    out = help_of("--field hog", capsys)
     for option in fields(FieldSettings):
         assert f"--field.{option.name.replace('_', '-')} " in out
     for option in ("data", "dim", "epochs", "initialize"):
@@ -102,7 +139,7 @@ def test_recipe_options_on_the_command_line_are_recorded(tmp_path, capsys):
     assert load_trained(out).recipe.sizes.shape == (7,)
     resume = ["train", "--resume", "--out", str(out), "--workers", "0"]
     assert main([*resume, "--recipe.clusters", "8"]) == 1
-    assert "its 'recipe_options' is {'clusters': 7}" in capsys.readouterr().err
+    assert "its 'recipe_options', {'clusters': 7}, but got" in capsys.readouterr().err
 
 
 def test_a_file_of_settings_and_what_is_said_beside_it(tmp_path, capsys):

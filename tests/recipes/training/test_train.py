@@ -1,15 +1,19 @@
 import csv
+import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from photographs import random_folder
+from PIL import Image
 from published_weights import publish_timm, without_network
 from runs import CtrlC, assert_equal, saved, state, train, weights
 
 from rkdo_plugin.export import Encoder, freeze
 from rkdo_plugin.plugins.create import create_encoder
+from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.evaluation.accuracy import evaluate
 
@@ -100,8 +104,8 @@ def test_ten_epochs_of_fashion_mnist_reach_the_measured_accuracy(tmp_path):
 def test_a_finished_run_stays_as_it_is(uninterrupted, settings):
     folder = uninterrupted["simclr"]
     before = weights(folder), (folder / "metrics.csv").read_text()
-    with pytest.warns(UserWarning, match="finished already"):
-        run = train(out=str(folder), workers=0, resume=True, **settings)
+    run = train(out=str(folder), workers=0, resume=True, **settings)
+    assert run.steps == 0
     after = weights(folder), (folder / "metrics.csv").read_text()
     assert before[1] == after[1]
     for name, weight in before[0].items():
@@ -116,6 +120,28 @@ def test_a_finished_run_stays_as_it_is(uninterrupted, settings):
 def test_what_lightning_cannot_do_leaves_no_folder(key, value, tmp_path, settings):
     with pytest.raises(ValueError, match=str(value)):
         train(out=str(tmp_path / "run"), **settings, **{key: value})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("loss", sorted(host().contributions("loss")))
+def test_every_loss_trains_a_step_of_simclr_or_leaves_no_folder(loss, tmp_path):
+    options = {"over": "supcon"} if loss == "rkdo-over" else None
+    size = {"limit": 64, "batch_size": 64, "epochs": 1, "augment": "batches"}
+    run = {"out": str(tmp_path / "run"), "loss_options": options, "workers": 0} | size
+    try:
+        assert train(loss=loss, **run).steps == 1
+    except (TypeError, ValueError) as error:
+        assert re.search("classes|features|metadata|two tensors", str(error))
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_reads_labels_needs_images_with_classes(tmp_path):
+    for number in range(4):
+        gray = Image.fromarray(np.full((28, 28), 60 * number, np.uint8))
+        gray.save(tmp_path / f"{number}.png")
+    run = {"data": str(tmp_path), "out": str(tmp_path / "run"), "batch_size": 4}
+    with pytest.raises(ValueError, match="images with classes for loss 'supcon'"):
+        train("supcon", **run)
     assert not (tmp_path / "run").exists()
 
 
