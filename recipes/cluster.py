@@ -44,12 +44,10 @@ class ClusterSettings(RecipeSettings):
     hidden: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("clusters", "heads", "hidden"):
-            check_count(name, getattr(self, name))
-        if self.clusters < 2:
-            raise ValueError(
-                f"Expected `clusters` to be at least 2 but got {self.clusters}"
-            )
+        super().__post_init__()
+        check_count("clusters", self.clusters, least=2)
+        check_count("heads", self.heads)
+        check_count("hidden", self.hidden)
 
 
 class Cluster(Recipe):

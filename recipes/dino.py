@@ -49,11 +49,11 @@ class DINOSettings(RecipeSettings):
     local_size: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("prototypes", self.prototypes)
-        if self.local_views < 0:
-            raise ValueError(
-                f"Expected `local_views` to be at least 0 but got {self.local_views}"
-            )
+        check_count("local_views", self.local_views, least=0)
+        if self.local_size is not None:
+            check_count("local_size", self.local_size)
 
 
 class DINO(Recipe):

@@ -29,6 +29,7 @@ class NNCLRSettings(RecipeSettings):
     queue: int = 4096
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("queue", self.queue)
 
 

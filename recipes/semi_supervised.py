@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rkdo_plugin.export import Encoder
+from rkdo_plugin.options import check_at_least
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 from rkdo_plugin.recipes.data.images import ImageData, as_arrays
@@ -32,15 +33,13 @@ class SemiSupervisedSettings(RecipeSettings):
     consistency: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_classes < 2:
             raise ValueError(
                 f"Expected images of at least two classes but got {self.num_classes}"
             )
         check_labelled(self.labelled)
-        if not self.consistency >= 0:
-            raise ValueError(
-                f"Expected `consistency` to be at least 0 but got {self.consistency}"
-            )
+        check_at_least("consistency", self.consistency, 0)
 
 
 class SemiSupervised(Recipe):

@@ -43,11 +43,24 @@ def check_positive(name: str, value: float) -> None:
         )
 
 
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Raise unless the value is a finite number of at least a least value."""
+    _check_number(name, value)
+    if not least <= value < float("inf"):
+        raise ValueError(
+            f"Expected `{name}` to be a finite number, at least {least}, but got "
+            f"{value}"
+        )
+
+
 def check_count(name: str, value: int, least: int = 1) -> None:
     """Raise unless the value is an integer of at least 1, or of another least value."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
-        raise ValueError(f"Expected `{name}` to be {kind} but got {value!r}")
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least:
+        kind = "" if whole else "an integer of "
+        raise ValueError(
+            f"Expected `{name}` to be {kind}at least {least} but got {value!r}"
+        )
 
 
 def check_type(name: str, value: object, kinds: Any, words: str | None = None) -> None:

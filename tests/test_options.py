@@ -73,7 +73,7 @@ def test_a_temperature_that_is_no_number_is_refused(create, temperature):
 )
 def test_options_out_of_range_are_refused(create):
     with pytest.raises(
-        ValueError, match=r"Expected `.*` to be a .*positive .* but got"
+        ValueError, match=r"Expected `.*` to be (a .*positive|.*at least) .* but got"
     ):
         create()
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from rkdo_plugin.export.encoder.image_size import ImageSize
+from rkdo_plugin.export.encoder.image_size import ImageSize, as_image_size
+from rkdo_plugin.options import check_at_least, check_count, check_positive
 
 # Where a recipe's first weights come from. Its checkpoint holds the trained ones.
 STARTS = {"weights", "branch", "pretrained"}
@@ -59,6 +60,14 @@ class RecipeSettings:
     optimizer: str = "adamw"
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_count("in_channels", self.in_channels)
+        as_image_size(self.image_size)
+        check_count("num_classes", self.num_classes, least=0)
+        check_count("num_samples", self.num_samples, least=0)
+        check_positive("learning_rate", self.learning_rate)
+        check_at_least("weight_decay", self.weight_decay, 0)
 
     def plain(self) -> dict[str, Any]:
         """The fields as a checkpoint records them.

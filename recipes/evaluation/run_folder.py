@@ -48,8 +48,19 @@ def checkpoint_of(path: Path) -> Path:
     return path / CHECKPOINT if path.is_dir() else path
 
 
-def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
-    """Create the folder of a new run, or check that a run may be continued.
+def create_run_folder(folder: Path, config: dict[str, Any]) -> None:
+    """Create the folder of a new run, and record its settings there.
+
+    Args:
+        folder: The run's folder, new or empty.
+        config: All settings on which the result depends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def check_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
+    """Check that a new run may start in a folder, or that its run may be continued.
 
     Args:
         folder: The run's folder.
@@ -61,23 +72,21 @@ def open_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:
         FileNotFoundError: There is no run to resume.
         ValueError: A setting differs from the run's own.
     """
-    path = folder / CONFIG
     if not resume:
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(
                 f"Expected {folder} to be new or empty but got a folder that holds "
-                "files: choose another one, or resume the run in it"
+                "files: choose another one, or continue the run in it with `resume`"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(config, sort_keys=False))
         return
-    saved = read_config(path)
+    saved = read_config(folder / CONFIG)
     config = yaml.safe_load(yaml.safe_dump(config))  # tuples are lists in the file
     for key in {**saved, **config}:
         if saved.get(key) != config.get(key):
             raise ValueError(
                 f"Expected to resume {folder} with its '{key}', {saved.get(key)!r}, "
-                f"but got {config.get(key)!r}"
+                f"but got {config.get(key)!r}; for another one start a new run, from "
+                f"the encoder of this one with `weights` {folder}"
             )
 
 

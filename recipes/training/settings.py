@@ -67,7 +67,11 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         choose("augment", self.augment, AUGMENT)
-        check_count("accumulate", self.accumulate)
+        for name in ("epochs", "batch_size", "accumulate"):
+            check_count(name, getattr(self, name))
+        if self.limit is not None:
+            check_count("limit", self.limit)
+        check_count("seed", self.seed, least=0)
         optional_image_size(self.image_size)
 
     def as_config(self) -> dict[str, Any]:
@@ -105,8 +109,12 @@ class Execution:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        check_count("workers", self.workers, least=0)
         check_count("devices", self.devices)
         check_count("num_nodes", self.num_nodes)
+        for name in ("checkpoint_every", "knn_every"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
 
     @property
     def processes(self) -> int:

@@ -19,8 +19,9 @@ from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.evaluation.run_folder import (
     CHECKPOINT,
     Record,
+    check_run_folder,
     checkpoint_of,
-    open_run_folder,
+    create_run_folder,
     read_run,
 )
 from rkdo_plugin.recipes.training.batches import open_loader
@@ -86,6 +87,9 @@ def train(
     execution = Execution() if execution is None else execution
     _check_processes(settings, execution)
     checkpoint = Path(out) / CHECKPOINT
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    if first:
+        check_run_folder(Path(out), settings.as_config(), resume)
     images = load_data(
         settings.data,
         root=execution.root,
@@ -93,6 +97,7 @@ def train(
         seed=settings.seed,
         image_size=optional_image_size(settings.image_size),
     )
+    _check_batch(settings.batch_size, images)
     resumed = resume and checkpoint.is_file()
     saved = read_run(checkpoint) if resumed else None
     seed_generators(settings.seed)
@@ -116,9 +121,9 @@ def train(
     record = _record(settings, recipe, images)
     saver = RunCheckpoint(checkpoint, record, loader, execution.checkpoint_every)
     trainer = _create_trainer(settings, execution, [*callbacks, saver], len(loader))
-    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if first:
-        open_run_folder(Path(out), settings.as_config(), resume)
+        if not resume:
+            create_run_folder(Path(out), settings.as_config())
         steps_done = 0 if saved is None else saved["global_step"]
         trainer.loggers = open_loggers(Path(out), steps_done)
     if saved is not None:
@@ -242,7 +247,7 @@ def _fit(
         except TrainingStopped:
             raise KeyboardInterrupt(
                 f"stopped after step {loader.batches.step} of {steps}; {saver.path} is "
-                "complete, resume continues it"
+                "complete, `resume` continues it"
             ) from None
 
 
@@ -254,6 +259,19 @@ def _check_processes(settings: RunSettings, execution: Execution) -> None:
         )
     if execution.sync_batchnorm and not torch.cuda.is_available():
         raise ValueError("Expected GPUs with sync_batchnorm but got none")
+
+
+def _check_batch(batch_size: int, images: ImageData) -> None:
+    """Refuse a batch that the training images cannot fill, and say which would fit."""
+    count, others = len(images.train), len(images.test)
+    if batch_size <= count:
+        return
+    held_out = f" ({others} others are for testing)" if others else ""
+    fits = 1 << max(0, (count // 2).bit_length() - 1)  # two batches and more an epoch
+    raise ValueError(
+        f"Expected `batch_size` to be at most {count}, the number of training images "
+        f"in {images.name}{held_out}, but got {batch_size}; `batch_size` {fits} fits"
+    )
 
 
 @contextmanager

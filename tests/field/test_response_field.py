@@ -138,7 +138,7 @@ def test_state_survives_a_file(tmp_path):
     ("options", "message"),
     [
         ({"neighbors": 8}, "less than `num_samples`, 8, but got 8"),
-        ({"neighbors": 0}, "`neighbors` to be a positive integer"),
+        ({"neighbors": 0}, "`neighbors` to be at least 1"),
         ({"coupling": 1.5}, "`coupling`"),
         ({"field_weight": -0.1}, "`field_weight`"),
         ({"teacher_temperature": 0.0}, "`teacher_temperature`"),

@@ -91,8 +91,8 @@ def test_symmetric_is_the_mean_of_both_directions():
     [
         ({"coupling": -0.1}, r"`coupling` to be a number in \[0, 1\] but got -0.1"),
         ({"coupling": 1.5}, r"`coupling` to be a number in \[0, 1\] but got 1.5"),
-        ({"depth": 0}, "`depth` to be a positive integer"),
-        ({"depth": 1.5}, "`depth` to be a positive integer"),
+        ({"depth": 0}, "`depth` to be at least 1"),
+        ({"depth": 1.5}, "`depth` to be an integer of at least 1"),
         ({"temperature_decay": -1}, "`temperature_decay` to be a number in"),
         ({"temperature_decay": 1}, "`temperature_decay` to be below 1"),
         ({"candidates": "both"}, "`candidates` to be one of 'all', 'cross'"),

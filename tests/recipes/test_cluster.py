@@ -95,9 +95,7 @@ def test_a_collapse_is_said():
 
 @pytest.mark.parametrize("name", ["clusters", "heads", "hidden"])
 def test_sizes_are_positive(name):
-    with pytest.raises(
-        ValueError, match=f"`{name}` to be a positive integer but got 0"
-    ):
+    with pytest.raises(ValueError, match=rf"`{name}` to be at least \d but got 0"):
         create_recipe("cluster", **{name: 0})
 
 

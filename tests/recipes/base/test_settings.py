@@ -41,12 +41,19 @@ def test_a_share_of_labels_that_is_none(name, labelled, tmp_path, settings):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("nnclr", {"queue": 0}, "`queue` to be a positive integer but got 0"),
+        ("nnclr", {"queue": 0}, "`queue` to be at least 1 but got 0"),
         ("dino", {"prototypes": 0}, "`prototypes`"),
         ("dino", {"local_views": -1}, "`local_views` to be at least 0 but got -1"),
         ("mean-teacher", {"momentum": 1.0}, r"`momentum` .* \[0, 1\) but got 1.0"),
         ("temporal-ensembling", {"momentum": 1.0}, r"`momentum` .* but got 1.0"),
         ("mean-teacher", {"consistency": -1.0}, "`consistency` .* got -1.0"),
+        ("simclr", {"learning_rate": -1.0}, "`learning_rate` to be .* but got -1.0"),
+        ("simclr", {"learning_rate": 0.0}, "`learning_rate` to be .* but got 0.0"),
+        ("byol", {"weight_decay": -0.1}, "`weight_decay` .* at least 0, but got -0.1"),
+        ("dino", {"weight_decay": -0.1}, "`weight_decay` .* at least 0, but got -0.1"),
+        ("cluster", {"learning_rate": -1.0}, "`learning_rate` to be .* got -1.0"),
+        ("nnclr", {"learning_rate": -1.0}, "`learning_rate` to be .* got -1.0"),
+        ("mean-teacher", {"learning_rate": -1.0}, "`learning_rate` .* got -1.0"),
         ("simclr", {"optimizer": "adam"}, "`optimizer` to be one of .* got 'adam'"),
     ],
 )

@@ -4,7 +4,7 @@ from runs import train
 
 def test_refuses_a_folder_that_holds_something(tmp_path, settings):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match="to be new or empty but got a folder"):
+    with pytest.raises(FileExistsError, match="in it with `resume`"):
         train(out=str(tmp_path), **settings)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -33,6 +33,13 @@ def test_refuses_to_resume_with_another_setting(
     with pytest.raises(ValueError, match=f"with its '{key}', .*, but got {value!r}"):
         train(out=str(folder), resume=True, **changed)
     assert (folder / "last.ckpt").read_bytes() == before
+
+
+def test_settings_are_compared_before_the_data_is_read(uninterrupted, settings):
+    folder = uninterrupted["simclr"]
+    message = f"with its 'data', 'digits', but got 'none'; .* with `weights` {folder}"
+    with pytest.raises(ValueError, match=message):
+        train(data="none", out=str(folder), resume=True, **settings)
 
 
 def test_nothing_to_resume(tmp_path, settings):

@@ -123,6 +123,20 @@ def test_what_lightning_cannot_do_leaves_no_folder(key, value, tmp_path, setting
     assert not (tmp_path / "run").exists()
 
 
+def test_a_batch_larger_than_the_data_says_which_images_and_which_size_fits(tmp_path):
+    (tmp_path / "photos").mkdir()
+    folder = random_folder(tmp_path / "photos" / "a", 10, (8, 8, 3))
+    message = (
+        "at most 8, the number of training images in .*photos \\(2 others are for "
+        "testing\\), but got 256; `batch_size` 4 fits"
+    )
+    with pytest.raises(ValueError, match=message):
+        train(data=str(folder.parent), out=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"at most 10, .* a, but got .* 4 fits"):
+        train(data=str(folder), out=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("loss", sorted(host().contributions("loss")))
 def test_every_loss_trains_a_step_of_simclr_or_leaves_no_folder(loss, tmp_path):
     options = {"over": "supcon"} if loss == "rkdo-over" else None
