@@ -22,7 +22,8 @@ from rkdo_plugin.recipes.base.momentum import (
 from rkdo_plugin.recipes.base.recipe import Recipe, through
 from rkdo_plugin.recipes.base.settings import RecipeSettings, SettingsLike
 from rkdo_plugin.recipes.data.images import ImageData
-from rkdo_plugin.recipes.views.transforms import Views, multi_crop
+from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
+from rkdo_plugin.recipes.views.transforms import Views, multi_crop, small_crop
 
 HIDDEN_DIM = 512  # width of the head
 BOTTLENECK_DIM = 64  # size of the embeddings before the prototypes
@@ -80,6 +81,10 @@ class DINO(Recipe):
     def __init__(self, settings: SettingsLike = None) -> None:
         super().__init__(settings)
         self.student_backbone, dim = self.build_encoder()
+        if self.settings.local_views:
+            small = small_crop(self.settings.image_size, self.settings.local_size)
+            channels = self.settings.in_channels
+            feature_dim(self.student_backbone, channels, small, "local_size")
         sizes = (dim, HIDDEN_DIM, BOTTLENECK_DIM, self.settings.prototypes)
         self.student_head = _head(*sizes, freeze_last_layer=FROZEN_EPOCHS)
         self.teacher_backbone = momentum_copy(self.student_backbone)

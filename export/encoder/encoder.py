@@ -15,7 +15,12 @@ from rkdo_plugin.export.encoder.checks import (
     require_finite,
     require_statistics,
 )
-from rkdo_plugin.export.encoder.image_size import ImageSize, as_image_size, sides
+from rkdo_plugin.export.encoder.image_size import (
+    ImageSize,
+    as_image_size,
+    sides,
+    written,
+)
 from rkdo_plugin.export.encoder.images import MAX_BATCH, require_images
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 
@@ -44,8 +49,9 @@ class Encoder(nn.Module):
         TypeError: The image size is neither an integer nor a pair, or `mean` or `std`
             is not a sequence.
         ValueError: An argument is out of range, a weight is not finite, a batch norm
-            takes its statistics from the batch, the backbone returns neither features
-            nor feature maps, or it accepts one image size only and `any_size` is on.
+            takes its statistics from the batch, the backbone does not take images of
+            this size, it returns neither features nor feature maps, or it accepts one
+            image size only and `any_size` is on.
 
     Example:
         >>> encoder = Encoder(nn.Flatten(), image_size=2, mean=[0.5], std=[0.25])
@@ -86,7 +92,14 @@ class Encoder(nn.Module):
         shape = (1, *sides(self.image_size), self.channels)
         black = torch.zeros(shape, dtype=torch.uint8)
         with torch.inference_mode():
-            self._dim = int(self(black.to(parameter.device)).shape[1])
+            try:
+                self._dim = int(self(black.to(parameter.device)).shape[1])
+            except (AssertionError, RuntimeError) as error:
+                raise ValueError(
+                    "Expected `image_size` to be a size that the backbone "
+                    f"{type(backbone).__name__} takes but with "
+                    f"{written(self.image_size)} it says: {error}"
+                ) from error
             if any_size:
                 self._require_any_size()
 

@@ -14,7 +14,7 @@ from lightly.transforms.multi_view_transform import MultiViewTransform
 from lightly.transforms.simclr_transform import SimCLRTransform
 from torch import nn
 
-from rkdo_plugin.export.encoder.image_size import as_image_size, sides
+from rkdo_plugin.export.encoder.image_size import ImageSize, as_image_size, sides
 from rkdo_plugin.export.encoder.pictures import Picture
 from rkdo_plugin.recipes.data.images import ImageData, fitted
 from rkdo_plugin.recipes.views.batched import BatchedViews
@@ -75,18 +75,22 @@ def multi_crop(
         local_size: Their shorter side in pixels. By default 3/7 of the image's, as 96
             of 224, and half of it below 64 pixels.
     """
-    shorter = min(sides(data.image_size))
-    large = shorter >= PUBLISHED_FROM
-    local = local_size or (shorter * 3 // 7 if large else shorter // 2)
-    small = [side * local // shorter for side in sides(data.image_size)]
     options = _of_data(data) | {
         "global_crop_size": data.image_size,
-        "local_crop_size": as_image_size(small),
+        "local_crop_size": small_crop(data.image_size, local_size),
         "n_local_views": local_views,
     }
-    if not large:
+    if min(sides(data.image_size)) < PUBLISHED_FROM:
         options |= {"gaussian_blur": (0.0, 0.0, 0.0), "solarization_prob": 0.0}
     return DINOTransform(**options)
+
+
+def small_crop(image_size: ImageSize, local_size: int | None = None) -> ImageSize:
+    """The size in pixels of the small crops of `multi_crop`, for images of a size."""
+    shorter = min(sides(image_size))
+    large = shorter >= PUBLISHED_FROM
+    local = local_size or (shorter * 3 // 7 if large else shorter // 2)
+    return as_image_size([side * local // shorter for side in sides(image_size)])
 
 
 def _of_data(data: ImageData) -> dict[str, Any]:

@@ -95,3 +95,10 @@ def test_a_network_of_one_size_is_refused():
 def test_features_that_grow_with_the_image_are_refused():
     with pytest.raises(ValueError, match="components, and 3072 at"):
         Encoder(nn.Flatten(), any_size=True, **SIZE_32)
+
+
+def test_a_size_that_the_backbone_does_not_take_is_refused():
+    half = [0.5] * 3
+    message = "`image_size` .* the backbone Conv2d takes but with 4 it says: .*Kernel"
+    with pytest.raises(ValueError, match=message):
+        Encoder(nn.Conv2d(3, 4, 7), image_size=4, mean=half, std=half)

@@ -132,7 +132,7 @@ def test_a_batch_larger_than_the_data_says_which_images_and_which_size_fits(tmp_
     )
     with pytest.raises(ValueError, match=message):
         train(data=str(folder.parent), out=str(tmp_path / "run"))
-    with pytest.raises(ValueError, match=r"at most 10, .* a, but got .* 4 fits"):
+    with pytest.raises(ValueError, match=r"at most 10, .*a, but got .* 4 fits"):
         train(data=str(folder), out=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
