@@ -1,5 +1,6 @@
 """Checks of options, for losses and fields alike."""
 
+import difflib
 from collections.abc import Collection
 from typing import Any
 
@@ -16,6 +17,12 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
                 return spelling
     known = ", ".join(repr(choice) for choice in choices)
     raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """ " (did you mean rkdo?)" for "rkdoo"; empty where no known name is like it."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

@@ -202,5 +202,5 @@ def _beside(path: Path) -> Path:
 
 def _exists(path: Path) -> FileExistsError:
     return FileExistsError(
-        f"Expected no file at {path} but it exists; pass overwrite to replace it"
+        f"Expected no file at {path} but it exists; pass `overwrite` to replace it"
     )

@@ -82,7 +82,7 @@ def test_of_two_exports_to_one_path_at_once_one_succeeds(tmp_path):
 @pytest.mark.usefixtures("system")
 def test_what_appears_meanwhile_is_not_replaced(tmp_path):
     with (
-        pytest.raises(FileExistsError, match="pass overwrite to replace it"),
+        pytest.raises(FileExistsError, match="pass `overwrite` to replace it"),
         publish(tmp_path / "output", overwrite=False) as temporary,
     ):
         temporary.write_text("ours")

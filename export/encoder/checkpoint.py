@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from torch import Tensor
 # timm and MoCo. "model": DINOv2, MAE, Barlow Twins and VICReg. "model_state_dict":
 # PyTorch's own tutorials.
 CONTAINERS = ("state_dict", "model", "model_state_dict")
+
+# First bytes of what `torch.save` writes: a zip file, or before PyTorch 1.6 a pickle.
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 
 # Errors of torch.load and safetensors for a file that is cut short or is something
 # else than a checkpoint.
@@ -78,11 +82,7 @@ def read_weights(path: Path) -> Checkpoint:
     try:
         content = _read(path)
     except READ_ERRORS as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise _no_checkpoint(
-            path,
-            f"it cannot be read: {reason}; it may be cut short or hold pickled code",
-        ) from error
+        raise _no_checkpoint(path, _fault(path)) from error
     if not isinstance(content, Mapping):
         raise _no_checkpoint(path, f"got {type(content).__name__}")
     record: Mapping[str, Any] = {}
@@ -108,6 +108,15 @@ def read_weights(path: Path) -> Checkpoint:
     return Checkpoint(path, dict(content), record)
 
 
+def _fault(path: Path) -> str:
+    """Why a file cannot be read. PyTorch's own words advise to run a file's code."""
+    with path.open("rb") as file:
+        start = file.read(len(ZIP))
+    if path.suffix == ".safetensors" or start.startswith((ZIP, PICKLE)):
+        return "it cannot be read: it is cut short, or holds other pickled objects"
+    return "it is another file"
+
+
 def _no_checkpoint(path: Path, but: str) -> ValueError:
     return ValueError(
         "Expected a Lightning checkpoint, a state dict written by torch.save, or a "
@@ -120,7 +129,12 @@ def _read(path: Path) -> Any:
         return safetensors.torch.load_file(path)
     # Training scripts save their arguments, too. A Namespace only holds attributes and
     # runs nothing.
-    with torch.serialization.safe_globals([argparse.Namespace]):
+    with (
+        torch.serialization.safe_globals([argparse.Namespace]),
+        warnings.catch_warnings(),
+    ):
+        # A pickle of another program's; PyTorch asks to report it as an issue.
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -14,6 +14,13 @@ from rkdo_plugin.export.encoder.image_size import ImageSize
 from rkdo_plugin.plugins.create import create_encoder
 
 ROUNDING = 1e-4  # allowed difference of a mean or std: a fortieth of a grey level
+# What Lightly's examples train a network of ImageNet's with, to show the form.
+EXAMPLE = {
+    "backbone": "resnet18",
+    "image_size": "224",
+    "mean": "[0.485,0.456,0.406]",
+    "std": "[0.229,0.224,0.225]",
+}
 SHOWN = 3  # weights that an error names
 
 
@@ -83,9 +90,10 @@ def freeze(
     }
     missing = [f"`{name}`" for name, value in given.items() if value is None]
     if missing:
+        examples = " ".join(f"`{name}` {EXAMPLE[name]}" for name in given)
         raise ValueError(
             f"Expected {', '.join(missing)} but got none; {path} does not record how "
-            "its encoder was trained"
+            f"its encoder was trained: for example {examples}"
         )
     for name in ("mean", "std"):
         _require_recorded(name, given[name], record.get(name), path)

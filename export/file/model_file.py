@@ -83,12 +83,18 @@ def read_model(path: Path) -> ModelFile:
 
     Raises:
         FileNotFoundError: There is no such file, or its weights are missing.
+        IsADirectoryError: The path is a folder.
         ValueError: It is not an ONNX file, `export_onnx` did not write it, it refers to
             a file that is not its own, or it changed since the export.
     """
     if not path.exists():
         raise FileNotFoundError(
             f"Expected an exported model at {path} but found no such file"
+        )
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Expected an ONNX file but got the folder {path}; export the run first: "
+            f"rkdo export {path} encoder.onnx"
         )
     for _ in range(RETRIES):
         content = path.read_bytes()

@@ -156,10 +156,10 @@ class Report:
                 f"<= {gate.knn_drop}" if gate.knn_drop < math.inf else "",
                 not lost > gate.knn_drop,
             ),
-            Figure(
-                "finite embeddings", "yes" if self.finite else "no", held=self.finite
-            ),
         ]
+        if self.images:
+            finite = "yes" if self.finite else "no"
+            found.append(Figure("finite embeddings", finite, held=self.finite))
         return tuple(figure for figure in found if "nan" not in figure.value)
 
     def judged(self) -> "Report":
@@ -179,9 +179,13 @@ class Report:
         return json.dumps(_without_nan(values), indent=2) + "\n"
 
     def __str__(self) -> str:
+        failures = [f"  failed: {failure}" for failure in self.failures]
+        if not self.images:
+            return "\n".join(["parity FAILED: no image was compared", *failures])
         lines = [
             f"parity {'passed' if self.passed else 'FAILED'} on {self.images} images, "
-            f"batches {', '.join(map(str, self.batches)) or 'none'}",
+            f"batches {', '.join(map(str, self.batches))}",
+            *failures,
             f"{self.precision} on {self.provider}, against {self.compared_with}",
             *(
                 f"  {figure.name:<20} {figure.value:<10} {figure.bound}".rstrip()
@@ -196,9 +200,7 @@ class Report:
             f"  {'speed':<20} {self.pace}",
             f"  {'time':<20} {self.seconds:.1f} s",
         ]
-        return "\n".join(
-            [*lines, *(f"  failed: {failure}" for failure in self.failures)]
-        )
+        return "\n".join(lines)
 
 
 def _at_most(name: str, value: float, bound: float) -> Figure:

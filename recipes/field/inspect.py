@@ -162,7 +162,7 @@ def load_run_field(run: Path, root: str | None = None) -> RunField:
         seed=config["seed"],
         image_size=optional_image_size(config["image_size"]),
     )
-    FieldPairs(data.train, list, field)  # refuses other images than the run's
+    FieldPairs(data.train, np.asarray, field)  # refuses other images than the run's
     labels = None
     if data.num_classes > 0:
         labels = torch.from_numpy(labels_of(data.train))

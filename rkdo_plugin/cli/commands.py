@@ -1,7 +1,7 @@
 """Every command of `rkdo` by its name."""
 
 from rkdo_plugin.cli import benchmark, embed, export, field, machine, train
-from rkdo_plugin.cli.parser import Commands
+from rkdo_plugin.cli.words import Commands
 
 COMMANDS: Commands = {
     "demo": train.demo,

@@ -16,7 +16,7 @@ class ForeignEncoder:
         backbone: The encoder, for example resnet18.
         branch: Where in the checkpoint the encoder is, if names do not tell.
         image_size: Height and width of the images in pixels, as 224 or 256x128.
-        mean: Mean of each channel, on the scale from 0 to 1.
+        mean: Mean of each channel on the scale from 0 to 1, as 0.485 0.456 0.406.
         std: Standard deviation of each channel, on the same scale.
     """
 
@@ -146,6 +146,8 @@ def verify(
     else:
         images, labels = spread.labelled_images(name, root, reference, limit, seed)
     report = verify(model, reference, images, labels, provider=provider)
+    if not report.images:  # an older report says more than this one
+        raise ParityError(report)
     stored = store(Path(model), report, images, folder)
     print(*(f"stored: {path}" for path in stored), sep="\n")
     if not report.passed:
@@ -220,11 +222,21 @@ def _encoder(
     """The encoder of a checkpoint, and the name of the data it was trained on."""
     from rkdo_plugin.export import freeze
     from rkdo_plugin.export.encoder.checkpoint import read_weights
-    from rkdo_plugin.export.encoder.image_size import optional_image_size
+    from rkdo_plugin.export.encoder.image_size import (
+        as_image_size,
+        optional_image_size,
+        written,
+    )
     from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
 
     read = read_weights(checkpoint_of(Path(checkpoint)))
     options = asdict(foreign)
     size = optional_image_size(options.pop("image_size"))
+    recorded = read.record.get("image_size")
+    if size is not None and recorded is not None and size != as_image_size(recorded):
+        print(
+            f"image size {written(size)} instead of {written(as_image_size(recorded))},"
+            " which the checkpoint records"
+        )
     encoder = freeze(read, **options, image_size=size, any_size=any_size)
     return encoder, read.record.get("data")

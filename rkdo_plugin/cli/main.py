@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rkdo_plugin.cli.commands import COMMANDS
 from rkdo_plugin.cli.parser import parse
+from rkdo_plugin.cli.words import as_typed, named
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -26,9 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command, options = parse(words, COMMANDS)
         command(**options)
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        print(f"rkdo: {error}", file=sys.stderr)
+        message = as_typed(str(error), named(words, COMMANDS))
+        print(f"rkdo: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"rkdo: interrupted {interrupt}".rstrip(), file=sys.stderr)
+        message = as_typed(f"interrupted {interrupt}", named(words, COMMANDS))
+        print(f"rkdo: {message}".rstrip(), file=sys.stderr)
         return INTERRUPTED
     return 0

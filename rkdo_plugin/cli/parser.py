@@ -7,21 +7,27 @@ accepted, too.
 
 import inspect
 from argparse import SUPPRESS
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import docstring_parser
 from jsonargparse import ArgumentParser
 
 from rkdo_plugin.cli.train_options import add_named_options, chosen_options
+from rkdo_plugin.cli.words import (
+    NAMED,
+    Command,
+    Commands,
+    Parser,
+    nested,
+    require_known,
+    shown,
+    spelled,
+    with_lists,
+)
+from rkdo_plugin.options import did_you_mean
 from rkdo_plugin.recipes.training.settings import RunSettings
-
-Command = Callable[..., None]
-Commands = Mapping[str, Command | Mapping[str, Command]]
-
-# `--loss.temperature` sets an entry of `loss_options`.
-NAMED = ("recipe", "loss", "field")
 
 
 def parse(words: Sequence[str], commands: Commands) -> tuple[Command, dict[str, Any]]:
@@ -34,25 +40,32 @@ def parse(words: Sequence[str], commands: Commands) -> tuple[Command, dict[str, 
     Raises:
         SystemExit: The words make no command, or ask for help.
     """
-    words = _spelled(words, commands)
-    parser = ArgumentParser(
+    words = spelled(words)
+    parser = Parser(
         prog="rkdo",
         description="I-Con and RKDO losses for Lightly, and verified ONNX export.",
     )
+    if words and words[0] not in commands and not words[0].startswith("-"):
+        meant = did_you_mean(words[0], commands)
+        known = ", ".join(commands)
+        parser.error(f"Expected a command but got {words[0]}{meant}; known: {known}")
     subcommands = parser.add_subcommands(dest="command")
     for name, command in commands.items():
         if callable(command):
             subparser = _of_command(command, words if words[:1] == [name] else None)
             subcommands.add_subcommand(name, subparser, help=_summary(command))
+            if words[:1] == [name]:
+                words = _checked(words, 1, subparser)
             continue
         summary = f"One of: {', '.join(command)}."
-        group = ArgumentParser(description=summary)
+        group = Parser(description=summary)
         subcommands.add_subcommand(name, group, help=summary)  # before its members
         members = group.add_subcommands(dest="command")
         for member, function in command.items():
-            members.add_subcommand(
-                member, _of_command(function, None), help=_summary(function)
-            )
+            subparser = _of_command(function, None)
+            members.add_subcommand(member, subparser, help=_summary(function))
+            if words[:2] == [name, member]:
+                words = _checked(words, 2, subparser)
     parsed: dict[str, Any] = parser.parse_args(words).as_dict()
     found: Any = commands
     while "command" in parsed:
@@ -61,16 +74,22 @@ def parse(words: Sequence[str], commands: Commands) -> tuple[Command, dict[str, 
     return found, _arguments(found, parsed, words)
 
 
-def _of_command(command: Command, words: Sequence[str] | None) -> ArgumentParser:
+def _checked(words: Sequence[str], first: int, parser: Parser) -> list[str]:
+    """The words of a command, whose options start at the given one."""
+    require_known(words[first:], parser)
+    return [*words[:first], *with_lists(words[first:], parser)]
+
+
+def _of_command(command: Command, words: Sequence[str] | None) -> Parser:
     """The parser of a command; its named parts' options only where the words ask."""
-    parser = ArgumentParser(description=_summary(command))
+    parser = Parser(description=_summary(command))
     parameters = inspect.signature(command).parameters
     flags = {name for name, p in parameters.items() if p.annotation is bool}
-    nested = {name: p.annotation for name, p in parameters.items() if _nested(p)}
+    parts = {name: p.annotation for name, p in parameters.items() if nested(p)}
     parser.add_function_arguments(
-        command, as_group=False, as_positional=True, skip={*flags, *nested}
+        command, as_group=False, as_positional=True, skip={*flags, *parts}
     )
-    for kind in nested.values():
+    for kind in parts.values():
         off = {field.name for field in fields(kind) if field.default is False}
         always = {field.name for field in fields(kind) if field.default is True}
         options = {f"{name}_options" for name in NAMED}
@@ -79,14 +98,14 @@ def _of_command(command: Command, words: Sequence[str] | None) -> ArgumentParser
             _add_flag(parser, kind, flag)
     for flag in flags:
         _add_flag(parser, command, flag)
-    if words is not None and RunSettings in nested.values():
+    if words is not None and RunSettings in parts.values():
         add_named_options(parser, words)
     for action in parser._actions:
         # jsonargparse adds `--x.help` to an object and `--x+` to a sequence.
         if action.dest.endswith(".help"):
             action.help = SUPPRESS
-        spelled = [each for each in action.option_strings if not each.endswith("+")]
-        action.option_strings = [_shown(option) for option in spelled]
+        spellings = [each for each in action.option_strings if not each.endswith("+")]
+        action.option_strings = [shown(option) for option in spellings]
     return parser
 
 
@@ -96,16 +115,12 @@ def _arguments(
     """The arguments of a command, its dataclasses made of their fields."""
     arguments = dict(parsed)
     for name, parameter in inspect.signature(command).parameters.items():
-        if _nested(parameter):
+        if nested(parameter):
             kind = parameter.annotation
             names = [each.name for each in fields(kind) if each.name in arguments]
             values = {each: arguments.pop(each) for each in names}
             arguments[name] = kind(**chosen_options(values, words))
     return arguments
-
-
-def _nested(parameter: inspect.Parameter) -> bool:
-    return isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
 
 
 def _add_flag(parser: ArgumentParser, owner: Any, flag: str) -> None:
@@ -116,27 +131,3 @@ def _add_flag(parser: ArgumentParser, owner: Any, flag: str) -> None:
 
 def _summary(command: Command) -> str:
     return (inspect.getdoc(command) or "").partition("\n")[0]
-
-
-def _spelled(words: Sequence[str], commands: Commands) -> list[str]:
-    """Words as the parser knows them: `--batch-size 8` as `--batch_size 8`.
-
-    And `--loss.temperature` as `--loss_options.temperature`, `inspect_field` as
-    `inspect-field`.
-    """
-    spelled = [word.replace("_", "-") for word in words[:1]]
-    for word in words[1:]:
-        option, equals, value = word.partition("=")
-        if option.startswith("--"):
-            name, dot, entry = (
-                option.removeprefix("--").replace("-", "_").partition(".")
-            )
-            if dot and name in NAMED:
-                name += "_options"
-            option = f"--{name}{dot}{entry}"
-        spelled.append(option + equals + value)
-    return spelled
-
-
-def _shown(option: str) -> str:
-    return option.replace("_options.", ".").replace("_", "-")

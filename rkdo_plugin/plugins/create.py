@@ -1,7 +1,10 @@
 """Create losses, recipes and encoders by the names that plugins contribute."""
 
+import inspect
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rkdo_plugin.options import did_you_mean
 from rkdo_plugin.plugins.host import host
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ def create_loss(name: str, **options: Any) -> "nn.Module":
         The criterion, called as `criterion(z0, z1)`.
 
     Raises:
-        TypeError: The name is no text.
+        TypeError: The name is no text, or the loss has no such argument.
         ValueError: The name is unknown (the message lists the known ones), or two
             plugins contribute it.
 
@@ -28,7 +31,9 @@ def create_loss(name: str, **options: Any) -> "nn.Module":
         >>> create_loss("rkdo", temperature=0.2).temperature
         0.2
     """
-    criterion: nn.Module = host().factory("loss", name)(**options)
+    factory = host().factory("loss", name)
+    _require_arguments(f"loss '{name}'", factory, options)
+    criterion: nn.Module = factory(**options)
     return criterion
 
 
@@ -50,8 +55,9 @@ def create_recipe(name: str, **options: Any) -> "LightningModule":
         >>> create_recipe("simclr", encoder="small-convnet", loss="rkdo").criterion
         RKDOLoss(...temperature=0.5, ...)
     """
-    recipe = host().factory("recipe", name)
-    created: LightningModule = recipe(recipe.Settings(**options))  # type: ignore[attr-defined]
+    recipe: Any = host().factory("recipe", name)
+    _require_arguments(f"recipe '{name}'", recipe.Settings, options)
+    created: LightningModule = recipe(recipe.Settings(**options))
     return created
 
 
@@ -67,7 +73,7 @@ def create_encoder(name: str, **options: Any) -> "nn.Module":
         A module from images (B, C, H, W) to features (B, D).
 
     Raises:
-        TypeError: The name is no text.
+        TypeError: The name is no text, or the encoder has no such argument.
         ValueError: The name is unknown, or two plugins contribute it.
 
     Example:
@@ -78,5 +84,22 @@ def create_encoder(name: str, **options: Any) -> "nn.Module":
     argument: list[str] = []
     if isinstance(name, str):
         name, *argument = name.split(":", maxsplit=1)
-    encoder: nn.Module = host().factory("encoder", name)(*argument, **options)
+    factory = host().factory("encoder", name)
+    _require_arguments(f"encoder '{name}'", factory, options)
+    encoder: nn.Module = factory(*argument, **options)
     return encoder
+
+
+def _require_arguments(
+    what: str, factory: Callable[..., Any], options: Mapping[str, Any]
+) -> None:
+    """Refuse arguments that a factory does not have."""
+    parameters = inspect.signature(factory).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    for name in options:
+        if name not in parameters:
+            raise TypeError(
+                f"Expected an argument of {what} but got `{name}`"
+                f"{did_you_mean(name, parameters)}; known: {', '.join(parameters)}"
+            )

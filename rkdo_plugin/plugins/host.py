@@ -11,6 +11,7 @@ from typing import Any
 
 import pluggy
 
+from rkdo_plugin.options import did_you_mean
 from rkdo_plugin.plugins import hookspecs
 from rkdo_plugin.plugins.hookspecs import KINDS, Factories
 
@@ -136,7 +137,8 @@ class PluginHost:
         if name not in contributions:
             known = ", ".join(sorted(contributions)) or "none"
             raise ValueError(
-                f"Expected a registered {kind} but got '{name}'; known: {known}"
+                f"Expected a registered {kind} but got '{name}'"
+                f"{did_you_mean(name, contributions)}; known: {known}"
             )
         factories = contributions[name]
         if len(factories) > 1:

@@ -96,7 +96,7 @@ def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
         ("--precision int8-dynamic", "vision transformer"),
         ("--branch head", "head"),
         ("--any-size --resize", "what size should"),
-        ("--image-size 0", "`image_size` to be at least 1 but got 0"),
+        ("--image-size 0", "--image-size to be at least 1 but got 0"),
         ("--signer acme", "Expected a registered signer but got 'acme'; known: none"),
     ],
 )

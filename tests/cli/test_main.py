@@ -10,19 +10,26 @@ from rkdo_plugin.cli.main import main
     [
         (
             "train --loss rkd",
-            "Expected a registered loss but got 'rkd'; known: barlowtwins, clip, ",
+            "loss but got 'rkd' (did you mean rkdo?); known: barlowtwins, clip, ",
         ),
         (
             "train --recipe simclear",
-            "a registered recipe but got 'simclear'; known: barlowtwins, byol, ",
+            "recipe but got 'simclear' (did you mean simclr?); known: barlowtwins, ",
         ),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
         ("train --data cifar", "but got 'cifar'"),
         (
             "train --encoder resnet",
-            "a registered encoder but got 'resnet'; known: masked-vit, pix",
+            "encoder but got 'resnet' (did you mean resnet50?); known: masked-vit, ",
         ),
-        ("train --batch-size 5000", "batch size from 1 to 1437"),
+        ("train --batch-size 5000", "--batch-size to be at most 1437, the number of "),
+        ("train --epochs -1", "Expected --epochs to be at least 1 but got -1"),
+        ("train --workers -1", "Expected --workers to be at least 0 but got -1"),
+        ("train --recipe.learning-rate -1", "`learning_rate` to be a finite positive"),
+        ("demo --epochs 0", "Expected --epochs to be at least 1 but got 0"),
+        ("embed . . out.parquet", "but got the folder .; export the run first: rkdo"),
+        ("verify .", "but got the folder .; export the run first: rkdo"),
+        ("triton . models", "but got the folder .; export the run first: rkdo"),
         ("evaluate nowhere.ckpt", "nowhere.ckpt"),
         ("export nowhere.ckpt out.onnx", "nowhere.ckpt"),
         ("embed nowhere.onnx . out.parquet", "nowhere.onnx"),
@@ -37,6 +44,7 @@ def test_mistakes_are_one_line_and_a_status(
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("rkdo: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_command_says_so_and_returns_130(monkeypatch, capsys):

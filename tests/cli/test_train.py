@@ -115,10 +115,10 @@ def test_a_torchvision_resnet_is_continued_exported_and_verified(tmp_path, capsy
     [
         ("--weights none.pth", "Expected a checkpoint at none.pth"),
         ("--weights . ", "Expected a checkpoint at last.ckpt"),
-        ("--weights none.pth --pretrained", "`weights` or `pretrained` but got both"),
+        ("--weights none.pth --pretrained", "--weights or --pretrained but got both"),
         ("--pretrained", "resnet18, resnet50, timm:NAME"),
         ("--pretrained --encoder resnet18", "3 channels"),  # digits are grey
-        ("--branch left", "Expected `weights` beside `branch`"),
+        ("--branch left", "Expected --weights beside --branch"),
     ],
 )
 def test_a_mistaken_start_is_one_line_and_leaves_no_run_folder(

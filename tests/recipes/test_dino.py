@@ -23,6 +23,6 @@ def test_dino_is_created_without_a_warning():
 
 def test_small_crops_that_the_encoder_does_not_take_are_refused():
     encoder = nn.Sequential(nn.Conv2d(3, 4, 15), nn.AdaptiveAvgPool2d(1))
-    with pytest.raises(ValueError, match="`local_size` .* Sequential .* with 14 it"):
+    with pytest.raises(ValueError, match=r"`local_size` .* Sequential .* with 14 it"):
         create_recipe("dino", encoder=encoder, image_size=28)
     create_recipe("dino", encoder=encoder, image_size=28, local_views=0)

@@ -223,7 +223,7 @@ def test_folders_without_images(session, tmp_path):
 def test_an_older_file_is_kept_unless_asked(session, folder, tmp_path):
     output = tmp_path / "embeddings.parquet"
     output.write_text("precious")
-    with pytest.raises(FileExistsError, match="pass overwrite"):
+    with pytest.raises(FileExistsError, match="pass `overwrite`"):
         embed_folder(session, folder, output)
     assert output.read_text() == "precious"
     embed_folder(session, folder, output, overwrite=True)

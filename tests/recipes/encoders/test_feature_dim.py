@@ -33,5 +33,5 @@ def test_a_size_that_the_encoder_does_not_take_is_named_with_the_reason():
     with pytest.raises(ValueError, match=message):
         feature_dim(encoder, 3, 4)
     assert encoder.training
-    with pytest.raises(ValueError, match="Expected `local_size` to be .* with 4x9 it"):
+    with pytest.raises(ValueError, match=r"Expected `local_size` to be .* with 4x9 it"):
         feature_dim(encoder, 3, (4, 9), "local_size")
