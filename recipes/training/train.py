@@ -92,12 +92,11 @@ def train(
     )
     seed_generators(settings.seed)
     recipe = _create_recipe(settings, images, execution.processes)
-    share = settings.batch_size // execution.processes
-    recipe.try_criterion(min(share, len(images.train)))
     resumed = resume and checkpoint.is_file()
     loader, field_callbacks = open_loader(
         recipe, images, settings, execution.workers, resumed=resumed
     )
+    recipe.try_criterion(settings.batch_size // execution.processes)
     callbacks = [*callbacks, *field_callbacks]
     if execution.knn_every is not None:
         callbacks.append(OnlineKNN(images, execution.knn_every))
