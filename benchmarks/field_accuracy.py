@@ -25,7 +25,6 @@ from scipy import stats
 from torch.nn import functional
 
 from rkdo_plugin.export import freeze
-from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import ImageData, as_arrays
 from rkdo_plugin.recipes.evaluation.accuracy import NEIGHBORS, TEMPERATURE, evaluate
 from rkdo_plugin.recipes.training.settings import Execution, RunSettings
@@ -87,7 +86,7 @@ SMALL_BATCHES = simclr(0.5, data="digits", batch_size=64)  # 22 steps an epoch
 COLD_SMALL_BATCHES = simclr(0.2, data="digits", batch_size=64)
 SHARP_FIELD = start("one-hot", field_weight=1.0, neighbors=4, teacher_temperature=0.02)
 FRESH_FIELD = start("one-hot", field_weight=1.0, neighbors=4, coupling=1.0)
-GIVEN = ("pixels", "hog")
+GIVEN = {name: start(name, field_weight=1.0) for name in ("pixels", "hog")}
 
 TABLES = {
     "fashion": [
@@ -104,16 +103,27 @@ TABLES = {
                 f"SimCLR, {name}",
                 (4, 10),
                 5,
-                FASHION | start(name),
+                FASHION | given,
                 ((4, "SimCLR", 10), (10, "SimCLR", 30), (10, "SimCLR", 10)),
             )
-            for name in GIVEN
+            for name, given in GIVEN.items()
         ),
         Arm("BYOL", (10,), 5, BYOL),
         *(
-            Arm(f"BYOL, {name}", (10,), 5, BYOL | start(name), ((10, "BYOL", 10),))
-            for name in GIVEN
+            Arm(f"BYOL, {name}", (10,), 5, BYOL | given, ((10, "BYOL", 10),))
+            for name, given in GIVEN.items()
         ),
+    ],
+    "weight": [
+        Arm(name, (10,), 5, settings, rivals)
+        for name, settings, rivals in (
+            ("SimCLR", FASHION, ()),
+            ("SimCLR, hog", FASHION | GIVEN["hog"], ((10, "SimCLR", 10),)),
+            ("SimCLR, hog, w 0.5", FASHION | start("hog"), ((10, "SimCLR", 10),)),
+            ("BYOL", BYOL, ()),
+            ("BYOL, hog", BYOL | GIVEN["hog"], ((10, "BYOL", 10),)),
+            ("BYOL, hog, w 0.5", BYOL | start("hog"), ((10, "BYOL", 10),)),
+        )
     ],
     "temperature": [
         Arm(f"SimCLR, tau {tau}", (10,), 2, simclr(tau, limit=10_000))
@@ -126,10 +136,10 @@ TABLES = {
                 f"wide SimCLR, {name}",
                 (16,),
                 2,
-                WIDE | start(name),
+                WIDE | given,
                 ((16, "wide SimCLR", 16),),
             )
-            for name in GIVEN
+            for name, given in GIVEN.items()
         ),
     ],
     "digits": [
@@ -145,7 +155,7 @@ TABLES = {
             for name, settings in {
                 "one-hot": start("one-hot"),
                 "one-hot, w 1, a 1": start("one-hot", field_weight=1.0, coupling=1.0),
-                "pixels": start("pixels"),
+                "pixels": GIVEN["pixels"],
             }.items()
         ),
         Arm(
@@ -222,10 +232,9 @@ def run_one(arm: Arm, epochs: int, seed: int) -> Row:
         run = train(settings, folder, Execution(workers=0, progress=False))
         seconds = time.process_time() - started
         embed = freeze(run.checkpoint).embed
-    data = load_data(arm.settings["data"], limit=arm.settings.get("limit"))
-    scores = evaluate(embed, data)
+    scores = evaluate(embed, run.data)
     if arm.settings["data"] == "digits":  # 360 test images tell little apart
-        scores["leave-one-out"] = leave_one_out(embed, data)
+        scores["leave-one-out"] = leave_one_out(embed, run.data)
     return {"name": arm.name, "epochs": epochs, "seed": seed, "cpu": seconds, **scores}
 
 

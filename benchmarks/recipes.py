@@ -29,7 +29,7 @@ from rkdo_plugin.recipes.training.train import train
 TAU = {"temperature": 0.1}
 ICON: dict[str, Any] = {"loss": "icon", "loss_options": TAU}
 RKDO: dict[str, Any] = {"loss": "rkdo", "loss_options": TAU}
-FIELD: dict[str, Any] = {"field": "hog"}
+FIELD: dict[str, Any] = {"field": "hog", "field_options": {"field_weight": 1.0}}
 
 # In the order of their interest: an interrupted benchmark has the first ones.
 RECIPES = (

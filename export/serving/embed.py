@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,12 @@ def embed_folder(
     with (
         publish(output, overwrite=overwrite) as temporary,
         pq.ParquetWriter(temporary, schema) as writer,
-        tqdm(total=len(paths), desc="embed", unit="image") as progress,
+        tqdm(
+            total=len(paths),
+            desc="embed",
+            unit="image",
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds between lines
+        ) as progress,
     ):
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]

@@ -24,8 +24,8 @@ class FieldSettings:
             from a one-hot start, and 0 with given neighbours.
         final_coupling: The coupling goes along a cosine to this value; constant by
             default.
-        field_weight: How far partners follow the field, from 0 to 1; by default 0.5
-            from a one-hot start, and 1 with given neighbours.
+        field_weight: How far partners follow the field, from 0 to 1. With 0.5 half of
+            the partners are the image itself, so impure neighbours do little harm.
         teacher_temperature: Temperature of the softmax over neighbours.
         search: exact, or sampled where there are many images.
         warmup_epochs: Number of epochs without partners; by default a fifth from a
@@ -36,7 +36,7 @@ class FieldSettings:
     neighbors: int = 8
     coupling: float | None = None
     final_coupling: float | None = None
-    field_weight: float | None = None
+    field_weight: float = 0.5
     teacher_temperature: float = 0.05
     search: str = "exact"
     warmup_epochs: int | None = None
@@ -69,15 +69,9 @@ def create_field_callback(
         ValueError: An option is outside its range, or the start is unknown.
     """
     one_hot = start == ONE_HOT
-    coupling, weight, warmup = (
-        settings.coupling,
-        settings.field_weight,
-        settings.warmup_epochs,
-    )
+    coupling, warmup = settings.coupling, settings.warmup_epochs
     if coupling is None:
         coupling = ONE_HOT_COUPLING if one_hot else 0.0
-    if weight is None:
-        weight = 0.5 if one_hot else 1.0
     if warmup is None:
         warmup = max(1, round(WARMUP * epochs)) if one_hot else 0
     field = host().factory("bank", settings.bank)(
@@ -86,7 +80,7 @@ def create_field_callback(
         neighbors=settings.neighbors,
         coupling=coupling,
         teacher_temperature=settings.teacher_temperature,
-        field_weight=weight,
+        field_weight=settings.field_weight,
         search=settings.search,
     )
     if not isinstance(field, ResponseField):

@@ -102,8 +102,6 @@ def train(
     saved = read_run(checkpoint) if resumed else None
     seed_generators(settings.seed)
     recipe = _create_recipe(settings, images, execution.processes, resumed=resumed)
-    share = settings.batch_size // execution.processes
-    recipe.try_criterion(min(share, len(images.train)))
     if saved is not None:
         record = saved["rkdo"]
         images = replace(images, mean=tuple(record["mean"]), std=tuple(record["std"]))
@@ -112,6 +110,7 @@ def train(
     loader, field_callbacks = open_loader(
         recipe, images, settings, execution.workers, resumed=resumed
     )
+    recipe.try_criterion(settings.batch_size // execution.processes)
     callbacks = [*callbacks, *field_callbacks]
     if execution.knn_every is not None:
         callbacks.append(OnlineKNN(images, execution.knn_every))
