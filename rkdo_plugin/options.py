@@ -20,7 +20,12 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
-    """ " (did you mean rkdo?)" for "rkdoo"; empty where no known name is like it."""
+    """Name the known name that is like another one; empty where none is.
+
+    Example:
+        >>> did_you_mean("rkdoo", ["icon", "rkdo"])
+        ' (did you mean rkdo?)'
+    """
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

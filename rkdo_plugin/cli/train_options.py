@@ -122,12 +122,17 @@ def chosen_options(values: dict[str, Any], words: Sequence[str]) -> dict[str, An
 
 def _named(words: Sequence[str]) -> argparse.Namespace:
     """The values of the options that decide which other options there are."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
     for name in ("recipe", "loss", "field", "config", "out"):
         first.add_argument(f"--{name}")
     first.add_argument("--resume", action="store_true")
     first.add_argument("--help", "-h", action="store_true")
-    return first.parse_known_args(words)[0]
+    try:
+        return first.parse_known_args(words)[0]
+    except argparse.ArgumentError:  # the command's own parser says what is wrong
+        return first.parse_args([])
 
 
 def _choose(part: str, named: str | None, saved: dict[str, Any], own: Any) -> str:

@@ -116,7 +116,7 @@ def require_known(words: Sequence[str], parser: Parser) -> None:
             part = shown(option).partition(".")[0]
             of_part = [each for each in options if each.startswith(f"{part}.")]
             known = f"; known: {', '.join(of_part)}" if of_part else ""
-            meant = did_you_mean(shown(option), options)
+            meant = did_you_mean(shown(option), of_part or options)
             parser.error(f"Expected an option but got {shown(option)}{meant}{known}")
 
 

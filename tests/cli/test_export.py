@@ -1,9 +1,12 @@
 """Export, verification and Triton, of a run that the commands trained."""
 
 import json
+import pickle
 
 import pytest
+import torch
 
+from rkdo_plugin import create_recipe
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export.verification.gates import GATES, Gate
 
@@ -62,6 +65,58 @@ def test_a_report_that_could_not_be_stored_is_refused_before_the_work(
     assert "output folder" in capsys.readouterr().err
 
 
+def test_a_pair_that_cannot_be_compared_says_why_and_stores_nothing(
+    road, tmp_path, capsys
+):
+    run, wide = str(road / "run"), str(tmp_path / "wide.onnx")
+    assert main(["export", run, wide, "--image-size", "20"]) == 0
+    assert (
+        "image size 20 instead of 28, which the checkpoint records\n"
+        in capsys.readouterr().out
+    )
+    assert main(["verify", wide, "--checkpoint", run, "--image-size", "20"]) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "wide.report.json" in before
+    capsys.readouterr()
+    assert main(["verify", wide, "--checkpoint", run]) == 1
+    assert capsys.readouterr().err == (
+        "rkdo: parity FAILED: no image was compared\n"
+        "  failed: Expected a file for images (B, 28, 28, 1), like its encoder, but "
+        "got (B, 20, 20, 1)\n"
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_checkpoint_of_lightlys_script_says_which_options_it_needs(tmp_path, capsys):
+    recipe = create_recipe("simclr", encoder="small-convnet", in_channels=3)
+    checkpoint, output = tmp_path / "lightly.ckpt", tmp_path / "e.onnx"
+    torch.save({"state_dict": recipe.state_dict()}, checkpoint)
+    words = ["export", str(checkpoint), str(output)]
+    assert main(words) == 1
+    assert (
+        "Expected --backbone, --image-size, --mean, --std but got none; "
+        in capsys.readouterr().err
+    )
+    options = "--backbone small-convnet --image-size 32"
+    means = "--mean 0.485 0.456 0.406 --std 0.229 0.224 0.225"
+    assert main([*words, *options.split(), *means.split()]) == 0
+    means = "--mean [0.485,0.456,0.406] --std [0.229,0.224,0.225] --overwrite"
+    assert main([*words, *options.split(), *means.split()]) == 0
+    assert main([*words, *options.split(), *means.split()[:-1]]) == 1
+    assert "pass --overwrite to replace it" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# Read me\n")
+    (tmp_path / "words.pkl").write_bytes(pickle.dumps({"a": b"b"}, protocol=4))
+    for name in ("README.md", "words.pkl"):
+        assert main(["export", str(tmp_path / name), str(tmp_path / "o.onnx")]) == 1
+        error = capsys.readouterr().err
+        assert f".safetensors file at {tmp_path / name} but it" in error
+        assert "weights_only" not in error and error.count("\n") == 1
+
+
 def test_what_describes_a_foreign_encoder_needs_its_checkpoint(road, capsys):
     model = str(road / "encoder.onnx")
     assert main(["verify", model, "--image-size", "28"]) == 1
@@ -76,7 +131,8 @@ def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
     assert "int8 on cpu" in out and "parity passed on 360 images" in out
     assert (tmp_path / "models" / "digits" / "1" / "model.onnx").is_file()
     assert main(["triton", model, str(tmp_path / "models"), "--device", "cpu"]) == 0
-    assert "version 2" in capsys.readouterr().out
+    assert "already there: " in capsys.readouterr().out
+    assert not (tmp_path / "models" / "digits" / "2").exists()
     compared = ["verify", model, "--data", "digits", "--limit", "360"]
     float32 = str(road / "encoder.onnx")
     out = tmp_path / "reports"

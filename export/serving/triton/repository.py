@@ -27,17 +27,21 @@ HEADER = (
 
 @dataclass(frozen=True)
 class TritonVersion:
-    """The version that `write_triton_repository` added.
+    """The version that `write_triton_repository` added, or found.
 
     Attributes:
-        folder: Folder of the new version, REPOSITORY/NAME/NUMBER.
+        folder: Folder of the version, REPOSITORY/NAME/NUMBER.
         new_model: Whether `config.pbtxt` was written. If not, an older one was kept.
+        added: Whether the version is new. If not, the newest one was this file already.
     """
 
     folder: Path
     new_model: bool
+    added: bool = True
 
     def __str__(self) -> str:
+        if not self.added:
+            return f"already there: {self.folder} is the same file; nothing was added"
         config = self.folder.parent / CONFIG_FILE
         done = "written" if self.new_model else "kept as it was, options not applied"
         return f"version {self.folder.name} in {self.folder}; {config} {done}"
@@ -60,7 +64,8 @@ def write_triton_repository(
 
     The first version of a name writes `config.pbtxt`. Later versions keep that file
     with all that a person changed in it, and have to fit it: they take the same images
-    and return embeddings of the same size. No version is ever overwritten.
+    and return embeddings of the same size. No version is ever overwritten. A file that
+    is the newest version already is not added again.
 
     On a GPU, Triton computes float32 products in TF32, which does not pass the gate of
     `verify`. Set `NVIDIA_TF32_OVERRIDE=0` in the server's environment to prevent that.
@@ -81,7 +86,7 @@ def write_triton_repository(
         serve_versions: How many of the newest versions are served.
 
     Returns:
-        The folder of the new version, and whether the configuration is new.
+        The folder of the version, whether it is new, and whether the configuration is.
 
     Raises:
         FileNotFoundError: There is no such model.
@@ -110,6 +115,9 @@ def write_triton_repository(
         serve_versions=serve_versions,
     )
     folder = Path(repository) / name
+    newest = folder / str(max(_numbers(folder), default=0))
+    if _holds(newest / MODEL_FILE, exported.content):
+        return TritonVersion(newest, new_model=False, added=False)
     # The temporary folder is inside the model's folder, where Triton ignores names that
     # are not numbers. Every folder in the repository itself would count as a model.
     staged = folder / f".{uuid4().hex}.tmp"
@@ -175,16 +183,28 @@ def _require_fit(config: Path, text: str) -> None:
             )
 
 
+def _numbers(folder: Path) -> list[int]:
+    """The numbers of a model's versions; none where there is no such model."""
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir()]
+    return [int(name) for name in names if name.isascii() and name.isdecimal()]
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has this content. A model's names its weights' sha256."""
+    return (
+        path.is_file()
+        and path.stat().st_size == len(content)
+        and path.read_bytes() == content
+    )
+
+
 def _settle_version(staged: Path) -> Path:
     """Move a finished folder to the next free number, which no other writer can get."""
     folder = staged.parent
     while True:
-        taken = [
-            int(path.name)
-            for path in folder.iterdir()
-            if path.name.isascii() and path.name.isdecimal()
-        ]
-        version = folder / str(max(taken, default=0) + 1)
+        version = folder / str(max(_numbers(folder), default=0) + 1)
         try:
             return staged.rename(version)
         except OSError as error:

@@ -119,3 +119,22 @@ def test_what_was_not_measured_is_neither_printed_nor_a_failure(report):
     stored = json.loads(judged.to_json())
     assert stored["passed"] and stored["knn"] == [None, None]
     assert stored["max_abs"] == 0.01 and stored["speed"] is None
+
+
+def test_a_report_on_no_image_says_why_and_shows_no_figures():
+    cause = "Expected a file for images (B, 28, 28, 1) but got (B, 32, 32, 3)"
+    report = Report(
+        failures=(cause,),
+        compared_with="its encoder",
+        precision="fp32",
+        sha256="0" * 64,
+        file_bytes=1,
+        parameter_bytes=1,
+    )
+    assert str(report) == f"parity FAILED: no image was compared\n  failed: {cause}"
+    assert report.figures == ()
+
+
+def test_a_failure_comes_before_the_figures(report):
+    failed = dataclasses.replace(report, max_norm_error=2e-6).judged()
+    assert str(failed).splitlines()[1].startswith("  failed: Expected max |norm - 1|")

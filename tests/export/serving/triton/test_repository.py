@@ -59,7 +59,23 @@ def test_gaps_and_other_folders_do_not_matter(write, tmp_path):
     for name in ("1", "7", "-9", "latest", "8.bak", "²"):
         (folder / name).mkdir(parents=True)
     assert write().folder == folder / "8"
-    assert write().folder == folder / "9"
+
+
+def test_a_file_that_is_the_newest_version_is_not_added_again(
+    write, make_small, tmp_path
+):
+    first = write()
+    before = tree(tmp_path / "models")
+    again = write(instances=2)
+    assert tree(tmp_path / "models") == before
+    assert (again.folder, again.added) == (first.folder, False)
+    assert str(again) == f"already there: {first.folder} is the same file; " + (
+        "nothing was added"
+    )
+    # To go back to an older file is a new version, as the newest one is served.
+    export_onnx(make_small(seed=1), tmp_path / "second.onnx")
+    assert write(tmp_path / "second.onnx").folder.name == "2"
+    assert write().folder.name == "3"
 
 
 def test_an_encoder_of_another_image_size_is_refused(write, make_small, tmp_path):
@@ -71,13 +87,15 @@ def test_an_encoder_of_another_image_size_is_refused(write, make_small, tmp_path
     assert tree(tmp_path / "models" / "encoder") == before
 
 
-def test_writers_at_once_get_a_version_each(write, tmp_path):
+def test_writers_at_once_get_a_version_each(write, make_small, tmp_path):
     start = threading.Barrier(8)
     written = []
+    for number in range(1, 9):
+        export_onnx(make_small(seed=number), tmp_path / f"{number}.onnx")
 
-    def work(instances):
+    def work(number):
         start.wait()
-        written.append(write(instances=instances))
+        written.append(write(tmp_path / f"{number}.onnx", instances=number))
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 9)]
     for thread in threads:
