@@ -35,5 +35,7 @@ def main(checkpoint, folder, output="."):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples/export_encoder.py CHECKPOINT FOLDER_OF_IMAGES")
     for image, neighbour in main(*sys.argv[1:]).items():
         print(f"{image} is nearest to {neighbour}")

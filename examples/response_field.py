@@ -7,6 +7,8 @@ are the nearest images by their pixels. The script trains on scikit-learn's digi
 prints the test accuracy of nearest neighbours and of a linear classifier.
 """
 
+import sys
+
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -64,4 +66,6 @@ def main(epochs=10):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 1:
+        sys.exit("usage: python examples/response_field.py (it trains on digits only)")
     print(main())

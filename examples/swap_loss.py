@@ -47,7 +47,7 @@ def main(folder, epochs=10, batch_size=256):
     """Train, and return the path of the checkpoint."""
     dataset = LightlyDataset(folder, transform=SimCLRTransform(input_size=32))
     dataloader = torch.utils.data.DataLoader(
-        dataset, batch_size=batch_size, shuffle=True, drop_last=True
+        dataset, min(batch_size, len(dataset)), shuffle=True, drop_last=True
     )
     swap = SwapLoss("rkdo", temperature=0.2)
     trainer = pl.Trainer(max_epochs=epochs, accelerator="auto", callbacks=[swap])  # +
@@ -56,4 +56,6 @@ def main(folder, epochs=10, batch_size=256):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/swap_loss.py FOLDER_OF_IMAGES")
     print(main(sys.argv[1]))

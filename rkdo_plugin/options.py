@@ -19,15 +19,15 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
     raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """Name the known name that is like another one; empty where none is.
+def did_you_mean(name: str, known: Collection[str], prefix: str = "") -> str:
+    """Name the known name that is like another one, after a prefix; or say nothing.
 
     Example:
         >>> did_you_mean("rkdoo", ["icon", "rkdo"])
         ' (did you mean rkdo?)'
     """
     close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

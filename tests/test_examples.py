@@ -1,6 +1,8 @@
 """The scripts of examples/ run as they stand, on tiny data."""
 
 import importlib.util
+import runpy
+import sys
 
 import pytest
 import torch
@@ -25,7 +27,8 @@ def test_a_lightly_script_trains_with_the_swapped_loss_and_its_encoder_is_export
     photographs, tmp_path
 ):
     torch.manual_seed(0)
-    checkpoint = script("swap_loss.py").main(photographs, epochs=1, batch_size=4)
+    # Fewer images than the script's batch: they are one batch.
+    checkpoint = script("swap_loss.py").main(photographs, epochs=1)
     neighbours = script("export_encoder.py").main(checkpoint, photographs, tmp_path)
     names = {f"{number}.jpg" for number in range(8)}
     assert neighbours.keys() == names
@@ -38,3 +41,17 @@ def test_a_script_of_ones_own_trains_with_a_response_field(tmp_path, monkeypatch
     scores = script("response_field.py").main(epochs=1)
     assert scores.keys() == {"knn", "linear"}
     assert scores["knn"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("swap_loss.py", []),
+        ("export_encoder.py", ["some.ckpt"]),
+        ("response_field.py", ["photographs"]),
+    ],
+)
+def test_other_arguments_than_a_script_takes_are_a_usage_line(name, words, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit, match=f"usage: python examples/{name}"):
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")

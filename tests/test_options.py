@@ -227,3 +227,20 @@ def test_flags_are_true_or_false(flag):
 def test_truth_is_no_number():
     with pytest.raises(TypeError, match="`seed` to be an integer but got True"):
         ResponseField(12, 4, neighbors=2, seed=True)
+
+
+@pytest.mark.parametrize("create", [create_loss, SwapLoss])
+def test_an_argument_that_a_loss_does_not_have_is_named_beside_the_known_ones(create):
+    message = (
+        r"an argument of loss 'rkdo' but got `temprature` \(did you mean temperature\?"
+        r"\); known: .*coupling"
+    )
+    with pytest.raises(TypeError, match=message):
+        create("rkdo", temprature=0.2)
+
+
+def test_an_argument_that_a_recipe_or_an_encoder_does_not_have_is_named():
+    with pytest.raises(TypeError, match=r"recipe 'simclr' but got `q`; known: encoder"):
+        create_recipe("simclr", q=1)
+    with pytest.raises(TypeError, match=r"encoder 'resnet18' but got `q`; known: in_"):
+        create_encoder("resnet18", q=1)

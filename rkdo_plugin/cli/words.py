@@ -113,11 +113,7 @@ def require_known(words: Sequence[str], parser: Parser) -> None:
         if option == "--" or not option.startswith("--"):
             continue
         if option not in parser._option_string_actions:
-            part = shown(option).partition(".")[0]
-            of_part = [each for each in options if each.startswith(f"{part}.")]
-            known = f"; known: {', '.join(of_part)}" if of_part else ""
-            meant = did_you_mean(shown(option), of_part or options)
-            parser.error(f"Expected an option but got {shown(option)}{meant}{known}")
+            _refuse(shown(option), options, parser)
 
 
 def with_lists(words: Sequence[str], parser: ArgumentParser) -> list[str]:
@@ -138,6 +134,17 @@ def with_lists(words: Sequence[str], parser: ArgumentParser) -> list[str]:
 def nested(parameter: inspect.Parameter) -> bool:
     """Whether an argument is a dataclass, whose fields are options."""
     return isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
+
+
+def _refuse(typed: str, options: Sequence[str], parser: Parser) -> NoReturn:
+    """Say which option is like one that there is not, or which its part has."""
+    part, dot, _ = typed.partition(".")
+    of_part = [each for each in options if each.startswith(part + dot)] if dot else []
+    prefix = part + dot if of_part else "--"
+    names = [each.removeprefix(prefix) for each in of_part or options]
+    meant = did_you_mean(typed.removeprefix(prefix), names, prefix)
+    known = f"; known: {', '.join(of_part)}" if of_part else ""
+    parser.error(f"Expected an option but got {typed}{meant}{known}")
 
 
 def _options(command: Command) -> Iterator[str]:
