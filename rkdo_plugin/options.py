@@ -1,6 +1,5 @@
 """Checks of options, for losses and fields alike."""
 
-import difflib
 from collections.abc import Collection
 from typing import Any
 
@@ -17,17 +16,6 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
                 return spelling
     known = ", ".join(repr(choice) for choice in choices)
     raise ValueError(f"Expected `{name}` to be one of {known} but got {value!r}")
-
-
-def did_you_mean(name: str, known: Collection[str], prefix: str = "") -> str:
-    """Name the known name that is like another one, after a prefix; or say nothing.
-
-    Example:
-        >>> did_you_mean("rkdoo", ["icon", "rkdo"])
-        ' (did you mean rkdo?)'
-    """
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

@@ -26,7 +26,7 @@ from rkdo_plugin.cli.words import (
     spelled,
     with_lists,
 )
-from rkdo_plugin.options import did_you_mean
+from rkdo_plugin.plugins.names import did_you_mean
 from rkdo_plugin.recipes.training.settings import RunSettings
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from rkdo_plugin.options import did_you_mean
+from rkdo_plugin.plugins.names import did_you_mean
 
 Command = Callable[..., None]
 Commands = Mapping[str, Command | Mapping[str, Command]]

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rkdo_plugin.options import did_you_mean
 from rkdo_plugin.plugins.host import host
+from rkdo_plugin.plugins.names import did_you_mean
 
 if TYPE_CHECKING:
     from pytorch_lightning import LightningModule

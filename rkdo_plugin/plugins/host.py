@@ -11,9 +11,9 @@ from typing import Any
 
 import pluggy
 
-from rkdo_plugin.options import did_you_mean
 from rkdo_plugin.plugins import hookspecs
 from rkdo_plugin.plugins.hookspecs import KINDS, Factories
+from rkdo_plugin.plugins.names import did_you_mean
 
 BUILTIN, OWN_DISTRIBUTION = "builtin", "rkdo-plugin"
 DISABLE_VARIABLE = "RKDO_DISABLE_PLUGINS"
