@@ -115,9 +115,6 @@ def write_triton_repository(
         serve_versions=serve_versions,
     )
     folder = Path(repository) / name
-    newest = folder / str(max(_numbers(folder), default=0))
-    if _holds(newest / MODEL_FILE, exported.content):
-        return TritonVersion(newest, new_model=False, added=False)
     # The temporary folder is inside the model's folder, where Triton ignores names that
     # are not numbers. Every folder in the repository itself would count as a model.
     staged = folder / f".{uuid4().hex}.tmp"
@@ -134,6 +131,9 @@ def write_triton_repository(
             weights, content = exported.weights
             _write(staged / weights, content)
         new_model = _settle_config(staged / CONFIG_FILE, HEADER + to_text(config))
+        newest = folder / str(max(_numbers(folder), default=0))
+        if not new_model and _holds(newest / MODEL_FILE, exported.content):
+            return TritonVersion(newest, new_model=False, added=False)
         return TritonVersion(_settle_version(staged), new_model)
     finally:
         shutil.rmtree(staged, ignore_errors=True)

@@ -171,8 +171,9 @@ def test_a_file_system_without_links(small_file, make_small, tmp_path, monkeypat
     with pytest.raises(FileExistsError):
         write_whole(tmp_path / "small.onnx", b"", overwrite=False)
     assert state(tmp_path) == before
-    for number in (1, 2):
-        version = write_triton_repository(tmp_path / "small.onnx", tmp_path / "models")
+    export_onnx(make_small(seed=1), tmp_path / "2.onnx")
+    for number, name in ((1, "small.onnx"), (2, "2.onnx")):
+        version = write_triton_repository(tmp_path / name, tmp_path / "models")
         assert version.folder == tmp_path / "models" / "encoder" / str(number)
 
 

@@ -49,6 +49,7 @@ def test_run_folder(uninterrupted):
         "std": list(digits.std),
         "data": "digits",
         "limit": 256,
+        "seed": 0,
     }
 
 

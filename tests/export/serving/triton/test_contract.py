@@ -42,12 +42,15 @@ def test_embeddings_that_stop_being_unit_vectors_are_refused(
         write(other)
 
 
-def test_nvidias_own_spelling_of_a_configuration_is_read(write, nvidia, parsed):
+def test_nvidias_own_spelling_of_a_configuration_is_read(
+    write, nvidia, parsed, make_small, tmp_path
+):
     config = write(tensorrt=True).folder.parent / "config.pbtxt"
     config.write_text(
         text_format.MessageToString(parsed(), use_short_repeated_primitives=True)
     )
-    assert write().folder.name == "2"
+    export_onnx(make_small(seed=1), tmp_path / "second.onnx")
+    assert write(tmp_path / "second.onnx").folder.name == "2"
 
 
 def test_what_a_configuration_does_not_mention_is_not_promised():
