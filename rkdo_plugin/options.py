@@ -1,6 +1,6 @@
 """Checks of options, for losses and fields alike."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 
@@ -66,7 +66,7 @@ def check_count(name: str, value: int, least: int = 1) -> None:
 def check_type(name: str, value: object, kinds: Any, words: str | None = None) -> None:
     """Raise a TypeError unless the value is an instance of a type, or of one of some.
 
-    A class is none, and True and False are no integers.
+    A class is none, unless it is called for, and True and False are no integers.
 
     Args:
         name: The argument's name.
@@ -75,7 +75,8 @@ def check_type(name: str, value: object, kinds: Any, words: str | None = None) -
         words: What they are called in the message; the type's name if not given.
     """
     boolean = isinstance(value, bool) and kinds is not bool
-    if boolean or isinstance(value, type) or not isinstance(value, kinds):
+    a_class = isinstance(value, type) and kinds is not Callable
+    if boolean or a_class or not isinstance(value, kinds):
         words = f"a {kinds.__name__}" if words is None else words
         raise TypeError(f"Expected `{name}` to be {words} but got {_described(value)}")
 

@@ -21,7 +21,6 @@ Picture = Image.Image | UInt8Array
 
 MODES = {1: "L", 3: "RGB"}  # of PIL, by the number of channels
 BACKGROUND = "white"  # behind transparent pixels
-SIXTEEN_BITS = 65535
 SHOWN = 3  # names that `listed` gives
 
 # Errors of Pillow's and numpy's decoders for damaged, unsupported and oversized files.
@@ -56,16 +55,19 @@ def open_picture(path: Path, channels: int) -> Picture:
     """
     with path.open("rb") as file:
         start = file.read(len(NPY))
-    if start == NPY:
-        return _of_array(np.load(path, allow_pickle=False), channels)
-    tiff = start.startswith(TIFF)
-    if channels in MODES:
-        try:
-            with Image.open(path, formats=list(_formats())) as image:
-                return as_picture(image, channels)
-        except UnidentifiedImageError:
-            if not tiff:  # there are TIFFs, such as those of floats, beyond Pillow
-                raise OSError(f"not a picture{_remedy(path)}") from None
+        file.seek(0)
+        if start == NPY:
+            return _of_array(np.load(file, allow_pickle=False), channels)
+        tiff = start.startswith(TIFF)
+        if channels in MODES:
+            try:
+                # Not by its path: Pillow maps grey TIFFs into memory by that, and turns
+                # those of some orientations into stripes.
+                with Image.open(file, formats=list(_formats())) as image:
+                    return as_picture(image, channels)
+            except UnidentifiedImageError:
+                if not tiff:  # there are TIFFs, such as those of floats, beyond Pillow
+                    raise OSError(f"not a picture{_remedy(path)}") from None
     if not tiff:
         raise ValueError(
             f"Expected a .npy file or a TIFF of {channels} channels but got another "
@@ -78,8 +80,8 @@ def as_picture(image: Image.Image, channels: int) -> Image.Image:
     """Turn a PIL image upright, and make it one of 8 bits without transparency.
 
     Args:
-        image: An image of any mode. Greys of 16 bits are divided by 257, floats from 0
-            to 1 are multiplied by 255, and transparent pixels show a white background.
+        image: An image of any mode. Deep greys are read as `eight_bits` says, and
+            transparent pixels show a white background.
         channels: 3 for RGB, 1 for grey.
 
     Raises:
@@ -91,22 +93,27 @@ def as_picture(image: Image.Image, channels: int) -> Image.Image:
     """
     if channels not in MODES:
         raise ValueError(f"Expected `channels` to be 1 or 3 but got {channels}")
+    png = image.format == "PNG"
     image = ImageOps.exif_transpose(image)
     # PIL clips 16-bit and float pixels to 255 when it converts them.
     if image.mode == "F" or image.mode.startswith("I"):
-        image = Image.fromarray(eight_bits(np.asarray(image)))
-    if image.has_transparency_data:
+        deep = np.asarray(image)
+        pixels = eight_bits(deep.astype(np.uint16) if png else deep)
+        clear = deep == image.info.get("transparency", -1)
+        image = Image.fromarray(np.where(clear, np.uint8(255), pixels))
+    elif image.has_transparency_data:
         backdrop = Image.new("RGBA", image.size, BACKGROUND)
         image = Image.alpha_composite(backdrop, image.convert("RGBA"))
-    return image.convert(MODES[channels])
+    # By way of RGB: PIL has no conversion from some modes, such as Lab, to grey.
+    return image if image.mode == MODES[channels] else _in(image, channels)
 
 
 def eight_bits(pixels: npt.NDArray[Any]) -> UInt8Array:
     """Intensities as integers from 0 to 255, rounded.
 
     Args:
-        pixels: uint8; other integers from 0 to 65535, which are divided by 257; or
-            floats from 0 to 1, which are multiplied by 255.
+        pixels: uint8; uint16, which is divided by 257; floats from 0 to 1, which are
+            multiplied by 255; or other integers from 0 to 255.
 
     Raises:
         ValueError: The numbers lie outside these ranges, or are not finite.
@@ -117,19 +124,20 @@ def eight_bits(pixels: npt.NDArray[Any]) -> UInt8Array:
     """
     if pixels.dtype == np.uint8:
         return pixels
-    highest = {"u": SIXTEEN_BITS, "i": SIXTEEN_BITS, "f": 1}.get(pixels.dtype.kind)
+    if pixels.dtype == np.uint16:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    highest = {"u": 255, "i": 255, "f": 1}.get(pixels.dtype.kind)
     measured = highest is not None and pixels.size > 0
     low, high = (pixels.min(), pixels.max()) if measured else (0, 0)
     if highest is None or not 0 <= low <= high <= highest:  # NaN fails, too
         raise ValueError(
-            "Expected pixels of 8 bits, integers of 16 bits from 0 to 65535, or floats "
-            f"from 0 to 1 but got {pixels.dtype}"
+            "Expected pixels as uint8, as uint16, as floats from 0 to 1 or as integers "
+            f"from 0 to 255 but got {pixels.dtype}"
             + (f" from {low} to {high}" if measured else "")
-            + "; save them as one of these"
         )
     if highest == 1:
-        return np.rint(255 * pixels.astype(np.float64)).astype(np.uint8)
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        pixels = np.rint(255 * pixels.astype(np.float64))
+    return pixels.astype(np.uint8)
 
 
 def is_picture(path: str | Path) -> bool:
@@ -183,7 +191,7 @@ def picture_shape(path: Path) -> tuple[int, int, int]:
         import tifffile
 
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages.first
+            page = _page(tiff)
             alpha = any(extra in (1, 2) for extra in page.extrasamples)
             channels = 3 if alpha else page.samplesperpixel
             return page.imagelength, page.imagewidth, max(channels, 3)
@@ -196,9 +204,15 @@ def _first_page(path: Path) -> npt.NDArray[Any]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        page = file.pages.first
+        page = _page(file)
         pixels: npt.NDArray[Any] = page.asarray()
         return np.moveaxis(pixels, 0, 2) if page.axes == "SYX" else pixels
+
+
+def _page(file: Any) -> Any:
+    if not file.pages:
+        raise OSError("a TIFF without a picture")
+    return file.pages.first
 
 
 def _of_array(pixels: npt.NDArray[Any], channels: int) -> Picture:
@@ -215,7 +229,11 @@ def _of_array(pixels: npt.NDArray[Any], channels: int) -> Picture:
     if channels not in MODES:
         return narrow
     image = Image.fromarray(narrow[:, :, 0] if narrow.shape[2] == 1 else narrow)
-    return image.convert(MODES[channels])
+    return _in(image, channels)
+
+
+def _in(image: Image.Image, channels: int) -> Image.Image:
+    return image.convert("RGB").convert(MODES[channels])
 
 
 @cache

@@ -1,5 +1,7 @@
 """A folder of images as data: classes are its subfolders, if it has any."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -74,9 +76,9 @@ def load_folder(folder: Path) -> ImageData:
         train, test = _split(everything)
     else:
         files = _images_in(folder, others)
-        channels = picture_shape(files[0])[2]
+        channels = _shape(files[0])[2]
         train, test = UnlabelledImages(files, channels), UnlabelledImages([], channels)
-    channels = picture_shape(files[0])[2]
+    channels = _shape(files[0])[2]
     mean, std = (IMAGENET_NORMALIZE[name] for name in ("mean", "std"))
     if channels != 3:
         mean, std = _measured(train)
@@ -94,10 +96,22 @@ def load_folder(folder: Path) -> ImageData:
 
 
 def _load(file: str | Path, channels: int) -> Picture:
-    try:
+    with _named(file):
         return open_picture(Path(file), channels)
-    except READ_ERRORS as error:  # PIL does not always name the file
-        raise OSError(f"Expected an image in {file} but {error}") from error
+
+
+def _shape(file: Path) -> tuple[int, int, int]:
+    with _named(file):
+        return picture_shape(file)
+
+
+@contextmanager
+def _named(file: str | Path) -> Iterator[None]:
+    """Name the file in errors: PIL does not always."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise OSError(f"Expected an image in {file} but got: {error}") from error
 
 
 def _classes(
@@ -113,7 +127,7 @@ def _classes(
 
     images = torchvision.datasets.ImageFolder(str(folder), is_valid_file=is_image)
     files = [Path(file) for file, _ in images.samples]
-    images.loader = partial(_load, channels=picture_shape(files[0])[2])
+    images.loader = partial(_load, channels=_shape(files[0])[2])
     return images, files, images.classes
 
 
@@ -155,5 +169,5 @@ def _images_in(folder: Path, others: list[str]) -> list[Path]:
 def _image_size(files: list[Path]) -> int:
     """The typical shorter side in pixels, read from a hundred files of all classes."""
     places = np.linspace(0, len(files) - 1, min(100, len(files))).astype(int)
-    sides = [min(picture_shape(files[place])[:2]) for place in places]
+    sides = [min(_shape(files[place])[:2]) for place in places]
     return min(int(median(sides)), MAX_IMAGE_SIZE)

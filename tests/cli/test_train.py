@@ -10,6 +10,7 @@ from runs import assert_equal, train, weights
 from torch import nn
 
 from rkdo_plugin.cli.main import main
+from rkdo_plugin.export import EmbeddingSession
 from rkdo_plugin.recipes.field.inspect import load_run_field
 
 
@@ -143,3 +144,37 @@ def test_a_field_from_a_pretrained_network_names_its_run_folder(
     name = "simclr-ntxent-field-torchvision-mobilenet_v3_small-digits-0"
     field = load_run_field(tmp_path / "runs" / name).field
     assert (field.weights > 0).all()
+
+
+def test_bands_of_satellites_that_are_not_square_go_the_whole_road(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for number in range(20):
+        folder = tmp_path / "bands" / f"class{number % 2}"
+        folder.mkdir(exist_ok=True, parents=True)
+        pixels = generator.integers(0, 65536, (20 + number, 30, 5))
+        np.save(folder / f"{number:02}.npy", pixels.astype(np.uint16))
+    (tmp_path / "bands" / "class0" / "notes.txt").write_text("not an image")
+    train = "train --data bands --encoder small-convnet --image-size 24x16 --out run"
+    few = "--epochs 1 --batch-size 8 --workers 0 --field pixels --field.neighbors 2"
+    assert main(f"{train} {few}".split()) == 0
+    assert "not images: bands/class0/notes.txt" in capsys.readouterr().out
+    assert main(["evaluate", "run"]) == 0
+    assert main(["export", "run", "bands.onnx"]) == 0
+    assert main(["verify", "bands.onnx", "--checkpoint", "run"]) == 0
+    assert main(["embed", "bands.onnx", "bands", "vectors.parquet"]) == 0
+    assert "20 images in vectors.parquet" in capsys.readouterr().out
+    session = EmbeddingSession("bands.onnx")
+    assert session.image_size == (24, 16) and session.channels == 5
+
+
+@pytest.mark.parametrize("recipe", ["dino", "byol", "cluster", "map2d"])
+@pytest.mark.parametrize("augment", ["images", "batches"])
+def test_recipes_take_images_that_are_not_square(recipe, augment, tmp_path, capsys):
+    if augment == "batches" and recipe in ("cluster", "map2d"):
+        pytest.skip("these recipes do not augment")
+    words = f"train --recipe {recipe} --image-size 40x28 --limit 64 --batch-size 32"
+    more = f"--epochs 1 --workers 0 --augment {augment} --out"
+    assert main([*f"{words} {more}".split(), str(tmp_path / "run")]) == 0

@@ -36,13 +36,20 @@ def opened(path, channels=3):
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
-def test_pictures_are_shown_upright(tmp_path, orientation, suffix):
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
+def test_pictures_are_shown_upright(tmp_path, orientation, suffix, mode):
+    if (suffix, mode) == (".webp", "I;16"):
+        pytest.skip("WebP has no greys of 16 bits")
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     path = tmp_path / f"phone{suffix}"
     options = {"lossless": True} if suffix == ".webp" else {}
-    Image.fromarray(RGB).save(path, exif=exif, **options)
-    np.testing.assert_array_equal(opened(path), TURNS[orientation](RGB))
+    pixels = RGB if mode == "RGB" else RGB[:, :, :1].repeat(3, axis=2)
+    stored = pixels if mode == "RGB" else pixels[:, :, 0]
+    if mode == "I;16":
+        stored = stored.astype(np.uint16) * 257
+    Image.fromarray(stored).save(path, exif=exif, **options)
+    np.testing.assert_array_equal(opened(path), TURNS[orientation](pixels))
 
 
 def test_a_damaged_orientation_leaves_the_picture_as_it_lies(tmp_path):
@@ -71,7 +78,8 @@ def test_floats_from_0_to_1_are_multiplied_by_255(value):
     "pixels",
     [
         np.array([-1], np.int16),
-        np.array([65536], np.int32),
+        np.array([0, 256], np.int32),
+        np.array([65535], np.uint32),
         np.array([1.01]),
         np.array([np.nan]),
         np.array([0.0, np.inf]),
@@ -81,7 +89,7 @@ def test_floats_from_0_to_1_are_multiplied_by_255(value):
     ],
 )
 def test_numbers_without_a_rule_are_refused(pixels):
-    with pytest.raises(ValueError, match="Expected pixels of 8 bits"):
+    with pytest.raises(ValueError, match="Expected pixels as uint8"):
         eight_bits(pixels)
 
 
@@ -124,12 +132,15 @@ def test_transparent_pixels_show_white(mode):
     assert off.max() <= (3 if mode == "RGBa" else 1)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "I;16"])
 def test_a_transparent_colour_shows_white(tmp_path, mode):
     grey = np.array([[0, 200], [200, 200]], np.uint8)
     path = tmp_path / "keyed.png"
     key = (0, 0, 0) if mode == "RGB" else 0
-    Image.fromarray(grey).convert(mode).save(path, transparency=key)
+    image = Image.fromarray(grey).convert(mode) if mode != "I;16" else None
+    if image is None:
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    image.save(path, transparency=key)
     np.testing.assert_array_equal(opened(path, 1), [[255, 200], [200, 200]])
 
 
@@ -221,6 +232,26 @@ def test_a_photograph_for_an_encoder_of_five_channels_is_refused(tmp_path):
     assert picture_shape(tmp_path / "photo.png") == (12, 9, 3)
     with pytest.raises(ValueError, match=r"\.npy file or a TIFF of 5 channels"):
         open_picture(tmp_path / "photo.png", 5)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int64, np.uint32])
+def test_plain_integers_up_to_255_are_read_as_they_are(tmp_path, kind):
+    np.save(tmp_path / "plain.npy", RGB.astype(kind))
+    np.testing.assert_array_equal(opened(tmp_path / "plain.npy"), RGB)
+
+
+@pytest.mark.parametrize("channels", [3, 5])
+def test_a_tiff_without_a_picture_is_an_error(tmp_path, channels):
+    (tmp_path / "header.tif").write_bytes(b"II*\0" + bytes(4))
+    for read in (picture_shape, lambda path: open_picture(path, channels)):
+        with pytest.raises(OSError, match="TIFF without a picture"):
+            read(tmp_path / "header.tif")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_in_lab_is_read_in_grey_and_colour(tmp_path, channels):
+    Image.new("LAB", (4, 4), (128, 128, 128)).save(tmp_path / "lab.tif")
+    assert abs(opened(tmp_path / "lab.tif", channels).astype(int) - 119).max() <= 2
 
 
 def test_pickled_arrays_are_not_opened(tmp_path):

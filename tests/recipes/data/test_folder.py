@@ -156,6 +156,12 @@ def test_class_folder_without_images(tmp_path):
         load_data(str(tmp_path))
 
 
+def test_a_pickle_is_named_before_training(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(OSError, match=r"Expected an image in .*a\.npy but got"):
+        load_data(str(tmp_path))
+
+
 def test_a_text_file_named_png(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(OSError, match=r"cannot identify image file .*a\.png"):

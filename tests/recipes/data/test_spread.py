@@ -66,5 +66,5 @@ def test_calibration_takes_what_is_trained_on(pictures):
 def test_an_unreadable_picture_is_named(pictures):
     broken = pictures / "class0" / "08.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    with pytest.raises(OSError, match=f"Expected an image in {broken} but"):
+    with pytest.raises(OSError, match=f"Expected an image in {broken} but got"):
         labelled_images(str(pictures), None, encoder(3), 4)
