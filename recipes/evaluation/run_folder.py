@@ -75,8 +75,8 @@ def check_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None
     if not resume:
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(
-                f"Expected {folder} to be new or empty but got a folder that holds "
-                "files: choose another one, or continue the run in it with `resume`"
+                f"Expected {folder} to be a new folder but it is not empty: choose "
+                "another one, or continue the run in it with `resume`"
             )
         return
     saved = read_config(folder / CONFIG)
@@ -84,9 +84,9 @@ def check_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None
     for key in {**saved, **config}:
         if saved.get(key) != config.get(key):
             raise ValueError(
-                f"Expected to resume {folder} with its '{key}', {saved.get(key)!r}, "
-                f"but got {config.get(key)!r}; for another one start a new run, from "
-                f"the encoder of this one with `weights` {folder}"
+                f"Expected to resume {folder} with its own settings: its '{key}' is "
+                f"{saved.get(key)!r} but got {config.get(key)!r}; for another one, "
+                f"start a new run from the encoder of this one: `weights` {folder}"
             )
 
 
@@ -122,8 +122,8 @@ def read_run(path: Path) -> dict[str, Any]:
         )
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"Expected {path} to be a whole checkpoint but got one that is truncated, "
-            f"or another file ({type(error).__name__})"
+            f"Expected a whole checkpoint but {path} is truncated or no checkpoint "
+            f"({type(error).__name__})"
         ) from error
     if not isinstance(checkpoint, dict) or "global_step" not in checkpoint:
         raise ValueError(

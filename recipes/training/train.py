@@ -1,6 +1,7 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
 import inspect
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -131,6 +132,8 @@ def train(
         # Before there was a field, checkpoints held the number of the step only.
         loader.load_state_dict(saved.get("loader", {"step": saved["global_step"]}))
     first_step = loader.batches.step
+    if first_step >= settings.epochs * len(loader):
+        warnings.warn(f"the run in {out} is finished already", stacklevel=2)
     _fit(trainer, recipe, loader, saver, resumed)
     if execution.projector and trainer.is_global_zero:
         project(recipe, images)

@@ -1,6 +1,7 @@
 """`rkdo demo`, `rkdo train` and `rkdo evaluate`."""
 
 import os
+import warnings
 from pathlib import Path
 
 from rkdo_plugin.recipes.training.settings import Execution, RunSettings
@@ -41,7 +42,9 @@ def train(
     from rkdo_plugin.export.encoder.pictures import listed
     from rkdo_plugin.recipes.training.train import train
 
-    run = train(settings, out or _folder(settings), execution, resume=resume)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* is finished already")  # said below
+        run = train(settings, out or _folder(settings), execution, resume=resume)
     if run.recipe.global_rank == 0:
         if run.data.others:
             print(f"not images: {listed(run.data.others)}")

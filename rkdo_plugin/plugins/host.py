@@ -137,8 +137,8 @@ class PluginHost:
         if name not in contributions:
             known = ", ".join(sorted(contributions)) or "none"
             raise ValueError(
-                f"Expected a registered {kind} but got '{name}'"
-                f"{did_you_mean(name, contributions)}; known: {known}"
+                f"Expected a registered {kind} but there is no {kind} named '{name}'; "
+                f"known: {known}{did_you_mean(name, contributions)}"
             )
         factories = contributions[name]
         if len(factories) > 1:

@@ -153,7 +153,7 @@ def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
         ("--branch head", "head"),
         ("--any-size --resize", "what size should"),
         ("--image-size 0", "--image-size to be at least 1 but got 0"),
-        ("--signer acme", "Expected a registered signer but got 'acme'; known: none"),
+        ("--signer acme", "there is no signer named 'acme'; known: none"),
     ],
 )
 def test_an_export_that_cannot_be(road, words, message, tmp_path, capsys):

@@ -10,17 +10,17 @@ from rkdo_plugin.cli.main import main
     [
         (
             "train --loss rkd",
-            "loss but got 'rkd' (did you mean rkdo?); known: barlowtwins, clip, ",
+            "no loss named 'rkd'; known: barlowtwins, clip, ",
         ),
         (
             "train --recipe simclear",
-            "recipe but got 'simclear' (did you mean simclr?); known: barlowtwins, ",
+            "supcon, temporal-ensembling, vicreg (did you mean simclr?)",
         ),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
         ("train --data cifar", "but got 'cifar'"),
         (
             "train --encoder resnet",
-            "encoder but got 'resnet' (did you mean resnet50?); known: masked-vit, ",
+            "no encoder named 'resnet'; known: masked-vit, ",
         ),
         ("train --batch-size 5000", "--batch-size to be at most 1437, the number of "),
         ("train --epochs -1", "Expected --epochs to be at least 1 but got -1"),

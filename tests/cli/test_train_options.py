@@ -46,7 +46,10 @@ def test_resuming_with_another_setting_names_it(road, typed, setting, capsys):
     words = ["train", "--resume", "--out", str(road / "run"), *typed.split()]
     assert main(words) == 1
     error = capsys.readouterr().err
-    assert f"Expected to resume {road / 'run'} with its '{setting}', " in error
+    assert (
+        f"Expected to resume {road / 'run'} with its own settings: its '{setting}'"
+        in error
+    )
 
 
 def test_resuming_may_repeat_the_settings(road, tmp_path, capsys):

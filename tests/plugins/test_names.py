@@ -22,6 +22,6 @@ def test_only_a_name_that_is_like_it_is_meant():
     ],
 )
 def test_an_unknown_name_of_any_kind_is_answered_with_the_one_meant(kind, name, meant):
-    message = rf"but got '{name}' \(did you mean {meant}\?\); known: "
+    message = rf"no {kind} named '{name}'; known: .* \(did you mean {meant}\?\)"
     with pytest.raises(ValueError, match=message):
         host().factory(kind, name)

@@ -150,5 +150,5 @@ def test_a_checkpoint_from_before_there_was_a_field_resumes(
 
 def test_a_run_with_another_field_is_not_resumed(whole, settings):
     folder, _ = whole("simclr", "pixels")
-    with pytest.raises(ValueError, match="with its 'field', 'pixels', but got 'hog'"):
+    with pytest.raises(ValueError, match="its 'field' is 'pixels' but got 'hog'"):
         train(out=str(folder), resume=True, field="hog", **settings)
