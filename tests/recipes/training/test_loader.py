@@ -3,7 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from runs import assert_equal, train
+from runs import assert_equal
 
 from rkdo_plugin.recipes.training.loader import StepLoader
 
