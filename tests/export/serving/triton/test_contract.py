@@ -4,6 +4,7 @@ import onnx
 import pytest
 from google.protobuf import text_format
 
+from rkdo_plugin.export import export_onnx
 from rkdo_plugin.export.file.seal import seal
 from rkdo_plugin.export.serving.triton.contract import contract
 
