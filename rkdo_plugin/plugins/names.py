@@ -11,5 +11,5 @@ def did_you_mean(name: str, known: Collection[str], prefix: str = "") -> str:
         >>> did_you_mean("rkdoo", ["icon", "rkdo"])
         ' (did you mean rkdo?)'
     """
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f" (did you mean {prefix}{close[0]}?)" if close else ""
