@@ -1,5 +1,6 @@
 """A training run that notes its field after every step; spawn imports it by name."""
 
+import atexit
 import copy
 
 import pytorch_lightning as pl
@@ -7,6 +8,7 @@ import torch
 from numbered_samples import Numbers, views
 from quiet_trainer import trainer
 from tiny_recipes import Recipe, byol, filled_field
+from torch import distributed as dist
 from torch.utils.data import DataLoader
 
 from rkdo_plugin import FieldCallback, FieldPairs, IConLoss
@@ -43,6 +45,9 @@ class Note(pl.Callback):
             },
             self.folder / f"{trainer.global_rank}-of-{trainer.world_size}.pt",
         )
+        if dist.is_initialized():
+            # Now and then a process that ends beside gloo's threads aborts.
+            atexit.register(dist.destroy_process_group)
 
 
 def run(folder, loader_options, **trainer_options):

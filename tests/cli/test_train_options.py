@@ -142,7 +142,7 @@ def test_recipe_options_on_the_command_line_are_recorded(tmp_path, capsys):
     assert load_trained(out).recipe.sizes.shape == (7,)
     resume = ["train", "--resume", "--out", str(out), "--workers", "0"]
     assert main([*resume, "--recipe.clusters", "8"]) == 1
-    assert "its 'recipe_options', {'clusters': 7}, but got" in capsys.readouterr().err
+    assert "its 'recipe_options' is {'clusters': 7} but got" in capsys.readouterr().err
 
 
 def test_a_file_of_settings_and_what_is_said_beside_it(tmp_path, capsys):
