@@ -260,8 +260,10 @@ def test_an_unknown_name_lists_the_known_ones(kind: str) -> None:
     known = ", ".join(sorted(found.contributions(kind))) or "none"
     with pytest.raises(ValueError) as caught:
         found.factory(kind, "no-such")
-    expected = f"Expected a registered {kind} but there is no {kind} named 'no-such'; known: {known}"
-    assert str(caught.value) == expected
+    assert str(caught.value) == (
+        f"Expected a registered {kind} but there is no {kind} named 'no-such'; "
+        f"known: {known}"
+    )
 
 
 USE = """
