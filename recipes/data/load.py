@@ -58,8 +58,8 @@ def load_data(
         data = folder.load_folder(Path(name))
     else:
         raise ValueError(
-            f"Expected `data` to be a folder or one of {', '.join(sorted(KNOWN))} but "
-            f"got '{name}', and there is no such folder"
+            f"Expected `data` to be a folder or a known name but there is no data named "
+            f"'{name}', and no folder there either; known: {', '.join(sorted(KNOWN))}"
         )
     if limit is not None:
         data = replace(data, train=draw(data.train, limit, seed))

@@ -17,7 +17,7 @@ from rkdo_plugin.cli.main import main
             "supcon, temporal-ensembling, vicreg (did you mean simclr?)",
         ),
         ("train --loss rkdo --loss.coupling 3", "`coupling` to be a number in [0, 1]"),
-        ("train --data cifar", "but got 'cifar'"),
+        ("train --data cifar", "no data named 'cifar'"),
         (
             "train --encoder resnet",
             "no encoder named 'resnet'; known: masked-vit, ",

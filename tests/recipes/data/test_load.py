@@ -30,5 +30,5 @@ def test_limit_below_one(limit):
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"one of cifar10,.*digits.* but got 'mnist'"):
+    with pytest.raises(ValueError, match=r"no data named 'mnist'.*cifar10.*digits"):
         load_data("mnist")
