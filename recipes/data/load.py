@@ -58,7 +58,7 @@ def load_data(
         data = folder.load_folder(Path(name))
     else:
         raise ValueError(
-            f"Expected `data` to be a folder or a known name but there is no data named "
+            "Expected `data` to be a folder or a known name but there is no data named "
             f"'{name}', and no folder there either; known: {', '.join(sorted(KNOWN))}"
         )
     if limit is not None:
