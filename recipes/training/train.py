@@ -1,6 +1,7 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
 import inspect
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -134,7 +135,12 @@ def train(
     first_step = loader.batches.step
     if first_step >= settings.epochs * len(loader):
         warnings.warn(f"the run in {out} is finished already", stacklevel=2)
-    _fit(trainer, recipe, loader, saver, resumed)
+    try:
+        _fit(trainer, recipe, loader, saver, resumed)
+    except Exception:
+        if first and not resume and trainer.global_step == 0:
+            shutil.rmtree(out)  # it was new or empty, and the next try may use it
+        raise
     if execution.projector and trainer.is_global_zero:
         project(recipe, images)
     steps = loader.batches.step - first_step

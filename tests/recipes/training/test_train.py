@@ -138,6 +138,14 @@ def test_a_batch_larger_than_the_data_says_which_images_and_which_size_fits(tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_first_step_that_fails_leaves_no_folder(tmp_path):
+    run = {"out": str(tmp_path / "run"), "limit": 4, "epochs": 1, "workers": 0}
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        train(batch_size=1, loss="negative-cosine", **run)
+    assert not (tmp_path / "run").exists()
+    assert train(batch_size=2, **run).checkpoint.is_file()
+
+
 @pytest.mark.parametrize("loss", sorted(host().contributions("loss")))
 def test_every_loss_trains_a_step_of_simclr_or_leaves_no_folder(loss, tmp_path):
     options = {"over": "supcon"} if loss == "rkdo-over" else None
