@@ -1,28 +1,23 @@
 """Train a recipe and leave a run folder: what `rkdo train` does."""
 
-import inspect
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from rkdo_plugin.export.encoder.image_size import optional_image_size
-from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.evaluation.run_folder import (
     CHECKPOINT,
-    Record,
     check_run_folder,
-    checkpoint_of,
     create_run_folder,
     read_run,
 )
@@ -38,6 +33,7 @@ from rkdo_plugin.recipes.training.loader import StepLoader, seed_generators
 from rkdo_plugin.recipes.training.logs import open_loggers, quiet_lightning
 from rkdo_plugin.recipes.training.progress import Progress
 from rkdo_plugin.recipes.training.projector import project
+from rkdo_plugin.recipes.training.recipe import recipe_of, record_of
 from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 
 
@@ -103,7 +99,7 @@ def train(
     resumed = resume and checkpoint.is_file()
     saved = read_run(checkpoint) if resumed else None
     seed_generators(settings.seed)
-    recipe = _create_recipe(settings, images, execution.processes, resumed=resumed)
+    recipe = recipe_of(settings, images, execution.processes, resumed=resumed)
     if saved is not None:
         record = saved["rkdo"]
         images = replace(images, mean=tuple(record["mean"]), std=tuple(record["std"]))
@@ -119,7 +115,7 @@ def train(
     callbacks.append(TrainingHealth())
     if execution.progress:
         callbacks.append(Progress(loader.batches, settings.epochs))
-    record = _record(settings, recipe, images)
+    record = record_of(settings, recipe, images)
     saver = RunCheckpoint(checkpoint, record, loader, execution.checkpoint_every)
     trainer = _create_trainer(settings, execution, [*callbacks, saver], len(loader))
     if first:
@@ -145,70 +141,6 @@ def train(
         project(recipe, images)
     steps = loader.batches.step - first_step
     return Run(Path(out), checkpoint, recipe, images, steps)
-
-
-def _create_recipe(
-    settings: RunSettings, images: ImageData, processes: int, *, resumed: bool
-) -> Recipe:
-    factory: Any = host().factory("recipe", settings.recipe)
-    if not (isinstance(factory, type) and issubclass(factory, Recipe)):
-        raise TypeError(
-            f"Expected recipe '{settings.recipe}' to be a subclass of "
-            f"rkdo_plugin.Recipe but got {factory!r}"
-        )
-    options = dict(settings.recipe_options or {})
-    if settings.encoder is not None:
-        options["encoder"] = settings.encoder
-    if settings.loss is not None:
-        options["loss"] = settings.loss
-    if not resumed:  # the checkpoint has the weights then
-        options |= _start(settings)
-    loss = options.get("loss", factory.default_loss)
-    loss_options = dict(settings.loss_options or {})
-    if processes > 1 and "gather_distributed" in _parameters("loss", loss):
-        loss_options["gather_distributed"] = True
-    return factory(
-        factory.Settings(
-            loss_options=loss_options or None,
-            in_channels=images.channels,
-            image_size=images.image_size,
-            num_classes=images.num_classes,
-            num_samples=len(images.train),
-            **options,
-        )
-    )
-
-
-def _start(settings: RunSettings) -> dict[str, Any]:
-    """The settings of a recipe that say where its encoder's first weights are."""
-    weights = settings.weights
-    return {
-        "weights": None if weights is None else checkpoint_of(Path(weights)),
-        "branch": settings.branch,
-        "pretrained": settings.pretrained,
-    }
-
-
-def _record(settings: RunSettings, recipe: Recipe, images: ImageData) -> Record:
-    """What exports and reports need to know of the run."""
-    return Record(
-        recipe=settings.recipe,
-        settings=recipe.settings.plain(),
-        encoder=recipe.encoder_name,
-        normalize=recipe.normalize,
-        in_channels=images.channels,
-        image_size=images.image_size,
-        mean=list(images.mean),
-        std=list(images.std),
-        data=settings.data,
-        limit=settings.limit,
-        seed=settings.seed,
-    )
-
-
-def _parameters(kind: str, name: str) -> set[str]:
-    """The names of a registered factory's arguments."""
-    return set(inspect.signature(host().factory(kind, name)).parameters)
 
 
 def _create_trainer(
