@@ -55,9 +55,11 @@ def checked_embeddings(embeddings: Tensor, rows: int, dim: int) -> Tensor:
     """
     check_type("embeddings", embeddings, Tensor)
     if embeddings.shape != (rows, dim):
+        wide = embeddings.ndim == 2 and len(embeddings) == rows
         raise ValueError(
             f"Expected `embeddings` to have shape ({rows}, {dim}), one row for each "
             f"index, but got {tuple(embeddings.shape)}"
+            + (f"; create the field with dim={embeddings.shape[1]}" if wide else "")
         )
     embeddings = embeddings.float()  # before the check: a wide value may overflow
     check_finite("embeddings", embeddings)

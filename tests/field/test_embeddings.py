@@ -73,3 +73,9 @@ def test_embeddings_in_a_file_outlive_the_field(tmp_path):
     torch.testing.assert_close(plain.embeddings, z)
     with pytest.raises(ValueError, match="to hold 336 bytes"):
         ResponseField(21, 4, **options)
+
+
+def test_embeddings_of_another_size_say_how_to_create_the_field():
+    field = small_field(3, 0.5)
+    with pytest.raises(ValueError, match=r"but got \(2, 7\); create .* with dim=7"):
+        field.update(torch.tensor([0, 1]), torch.randn(2, 7))
