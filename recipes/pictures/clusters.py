@@ -32,6 +32,8 @@ def draw_clusters(
         for axes in row:
             axes.set_axis_off()
         for axes, index in zip(row, chosen, strict=False):
-            axes.imshow(images[index][0], cmap="gray_r")
+            pixels = np.asarray(images[index][0])
+            bands = pixels.ndim == 3 and pixels.shape[2] != 3
+            axes.imshow(pixels[:, :, 0] if bands else pixels, cmap="gray_r")
         row[0].set_title(f"{len(members):,}", loc="left", fontsize=8)
     save(figure, path)

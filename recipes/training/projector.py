@@ -3,6 +3,7 @@
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import from_numpy
 
+from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.data.draw import draw
 from rkdo_plugin.recipes.data.images import ImageData, as_arrays
@@ -18,14 +19,18 @@ def project(recipe: Recipe, data: ImageData) -> None:
         data: Its data; training images are shown where there are no test images.
     """
     images = data.test if len(data.test) else data.train
-    pixels, labels = as_arrays(draw(images, SHOWN, seed=0), data.image_size)
+    few = draw(images, SHOWN, seed=0)
+    pixels, labels = as_arrays(few, data.image_size)
     features = recipe.frozen(data).embed(pixels)
+    # TensorBoard's pictures are square, in grey or colour.
+    square, _ = as_arrays(few, min(sides(data.image_size)))
+    shown = square if data.channels == 3 else square[..., :1]
     for logger in recipe.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_embedding(
                 features,
                 metadata=labels.tolist(),
-                label_img=from_numpy(pixels).permute(0, 3, 1, 2) / 255,
+                label_img=from_numpy(shown).permute(0, 3, 1, 2) / 255,
                 global_step=recipe.global_step,
                 tag="features",
             )

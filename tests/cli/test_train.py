@@ -158,14 +158,17 @@ def test_bands_of_satellites_that_are_not_square_go_the_whole_road(
         np.save(folder / f"{number:02}.npy", pixels.astype(np.uint16))
     (tmp_path / "bands" / "class0" / "notes.txt").write_text("not an image")
     train = "train --data bands --encoder small-convnet --image-size 24x16 --out run"
-    few = "--epochs 1 --batch-size 8 --workers 0 --field pixels --field.neighbors 2"
-    assert main(f"{train} {few}".split()) == 0
+    few = "--epochs 1 --batch-size 8 --workers 0 --field.neighbors 2"
+    assert main(f"{train} {few} --field pixels --projector".split()) == 0
     assert "not images: bands/class0/notes.txt" in capsys.readouterr().out
     assert main(["evaluate", "run"]) == 0
     assert main(["export", "run", "bands.onnx"]) == 0
     assert main(["verify", "bands.onnx", "--checkpoint", "run"]) == 0
     assert main(["embed", "bands.onnx", "bands", "vectors.parquet"]) == 0
     assert "20 images in vectors.parquet" in capsys.readouterr().out
+    cluster = f"{train} {few} --recipe cluster --field pixels --recipe.clusters 2"
+    assert main(cluster.replace("--out run", "--out clusters").split()) == 0
+    assert main(["evaluate", "clusters"]) == 0
     session = EmbeddingSession("bands.onnx")
     assert session.image_size == (24, 16) and session.channels == 5
 
