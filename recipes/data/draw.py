@@ -1,5 +1,6 @@
 """Draw a part of a data set: the same images for the same seed, from all classes."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,18 @@ def labels_of(images: LabelledImages) -> NDArray[np.int64]:
             return np.asarray(held, dtype=np.int64)
     every = range(len(images))
     return np.asarray([images[index][1] for index in every], dtype=np.int64)
+
+
+def files_of(images: LabelledImages) -> list[Path] | None:
+    """The files of a data set's images, in its order; None where they have none."""
+    if isinstance(images, Subset):
+        whole: Any = images.dataset
+        files = files_of(whole)
+        return None if files is None else [files[index] for index in images.indices]
+    if hasattr(images, "samples"):  # torchvision's folders
+        return [Path(file) for file, _ in images.samples]
+    held: list[Path] | None = getattr(images, "files", None)
+    return held
 
 
 def draw(images: LabelledImages, count: int, seed: int) -> LabelledImages:

@@ -15,6 +15,7 @@ from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
 from rkdo_plugin.recipes.encoders.start import published_encoder
 from rkdo_plugin.recipes.evaluation.trained import load_trained
+from rkdo_plugin.recipes.field.vectors import vectors_of
 
 SMALL = 32  # pixels: larger images are reduced to this size before they are described
 CELL = 4  # pixels of a cell, each a histogram of nine orientations
@@ -33,8 +34,8 @@ def features_by_name(name: str, data: ImageData) -> Features:
         name: "pixels"; "pca", the whitened principal components of the pixels; "hog",
             histograms of oriented gradients; "timm:NAME" or "torchvision:NAME", a
             network with the weights that its authors publish; a run folder, a
-            checkpoint or an ONNX file; or a .npy file of features (N, F), in the order
-            of the images.
+            checkpoint or an ONNX file; a .parquet file of `rkdo embed`; or a .npy file
+            of features (N, F), in the order of the images.
         data: The images.
 
     Returns:
@@ -82,12 +83,15 @@ def _uncentred(name: str, data: ImageData) -> tuple[Features, Describe | None]:
         return _of_encoder(_published(name), data.train, colour=True)
     if Path(name).suffix == ".npy" and Path(name).is_file():
         return _of_file(Path(name), len(data.train)), None
+    if Path(name).suffix == ".parquet" and Path(name).is_file():
+        return _finite(Path(name), vectors_of(Path(name), data)), None
     if Path(name).exists():
         return _of_encoder(load_trained(Path(name)).encoder, data.train)
     raise ValueError(
         "Expected the start of a field to be one-hot, pixels, pca, hog, timm:NAME, "
-        "torchvision:NAME, a run folder, a checkpoint, an .onnx encoder or a .npy file "
-        f"of features but got '{name}', and there is no such file"
+        "torchvision:NAME, a run folder, a checkpoint, an .onnx encoder, a .parquet "
+        f"file of rkdo embed or a .npy file of features but got '{name}', and there is "
+        "no such file"
     )
 
 
@@ -141,10 +145,13 @@ def _of_file(path: Path, num_images: int) -> Features:
         )
     if features.dtype.kind not in "fiub":
         raise ValueError(f"Expected {path} to hold numbers but got {features.dtype}")
+    return _finite(path, features.astype(np.float32))
+
+
+def _finite(path: Path, features: Features) -> Features:
     for row in (~np.isfinite(features).all(axis=1)).nonzero()[0][:1]:
         raise ValueError(f"Expected {path} to be finite but row {row} is not")
-    numbers: Features = features.astype(np.float32)
-    return numbers
+    return features
 
 
 def _published(name: str) -> Encoder:

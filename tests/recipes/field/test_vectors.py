@@ -1,0 +1,94 @@
+"""Vectors of a file find their images by path."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.draw import files_of
+from rkdo_plugin.recipes.field.features import features_by_name
+from rkdo_plugin.recipes.field.vectors import vectors_of
+
+VECTORS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twenty images of two classes, whose grey levels are their numbers."""
+    for number in range(20):
+        path = tmp_path / "images" / f"class{number % 2}" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number,) * 3).save(path)
+    return tmp_path / "images"
+
+
+def write(path, names, vectors):
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 3)
+    pq.write_table(pa.table({"path": names, "vector": column}), path)
+
+
+def written(path, root, folder):
+    """Vectors of all images in another order, with their paths below a root."""
+    files = sorted(folder.rglob("*.png"), key=lambda file: file.name)[::-1]
+    names = [file.relative_to(root).as_posix() for file in files]
+    write(path, names, VECTORS[::-1])
+
+
+@pytest.mark.parametrize("limit", [None, 7])
+def test_vectors_are_found_by_path_in_any_order(folder, tmp_path, limit):
+    written(tmp_path / "v.parquet", folder, folder)
+    data = load_data(str(folder), limit=limit)
+    numbers = [image.getpixel((0, 0))[0] for image, _ in data.train]
+    expected = VECTORS[numbers]
+    np.testing.assert_array_equal(vectors_of(tmp_path / "v.parquet", data), expected)
+    features = features_by_name(str(tmp_path / "v.parquet"), data)
+    np.testing.assert_allclose(features, expected - expected.mean(axis=0), atol=1e-6)
+
+
+def test_the_training_folder_may_have_been_embedded_alone(folder, tmp_path):
+    root = tmp_path / "split"
+    for part in ("train", "test"):
+        (root / part).parent.mkdir(exist_ok=True)
+        (root / part).symlink_to(folder)
+    written(tmp_path / "v.parquet", folder, folder)
+    data = load_data(str(root))
+    numbers = [image.getpixel((0, 0))[0] for image, _ in data.train]
+    found = vectors_of(tmp_path / "v.parquet", data)
+    np.testing.assert_array_equal(found, VECTORS[numbers])
+
+
+def test_a_file_that_lacks_an_image_is_refused(folder, tmp_path):
+    written(tmp_path / "v.parquet", folder, folder)
+    Image.new("RGB", (8, 8)).save(folder / "class0" / "0new.png")
+    with pytest.raises(ValueError, match=r"lacks 1: class0/0new\.png"):
+        vectors_of(tmp_path / "v.parquet", load_data(str(folder)))
+
+
+def test_a_file_of_something_else_is_refused(folder, tmp_path):
+    data = load_data(str(folder))
+    pq.write_table(pa.table({"name": ["a"]}), tmp_path / "other.parquet")
+    (tmp_path / "text.parquet").write_text("no table")
+    for name in ("other", "text"):
+        with pytest.raises(ValueError, match="the columns path and vector"):
+            vectors_of(tmp_path / f"{name}.parquet", data)
+
+
+def test_data_without_files_is_refused(tmp_path):
+    write(tmp_path / "v.parquet", ["a"], VECTORS[:1])
+    with pytest.raises(ValueError, match=r"Expected a folder of images .* got digits"):
+        vectors_of(tmp_path / "v.parquet", load_data("digits"))
+
+
+def test_vectors_that_are_not_finite_are_refused(folder, tmp_path):
+    names = [f"class{n % 2}/{n:02}.png" for n in range(20)]
+    broken = VECTORS.copy()
+    broken[:, 0] = np.nan
+    write(tmp_path / "v.parquet", names, broken)
+    with pytest.raises(ValueError, match="to be finite but row 0 is not"):
+        features_by_name(str(tmp_path / "v.parquet"), load_data(str(folder)))
+
+
+def test_images_in_memory_have_no_files():
+    assert files_of(load_data("digits").train) is None
