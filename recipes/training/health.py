@@ -52,7 +52,7 @@ class TrainingHealth(pl.Callback):
         if not torch.isfinite(loss):
             step = trainer.global_step + 1
             raise TrainingLostError(
-                f"the loss became {float(loss)} at step {step}; a lower "
+                f"the loss became {float(loss.detach())} at step {step}; a lower "
                 "learning rate, or --precision 32-true, may help; the last checkpoint "
                 "is unchanged"
             )
