@@ -230,3 +230,14 @@ def knn_classifier() -> KNeighborsClassifier:
         algorithm="brute",
         weights=lambda distance: np.exp((1 - distance) / 0.1),
     )
+
+
+def agreement(anchors, neighbors):
+    """How often each anchor's neighbour is nearer than others', less how often not."""
+    products = [[np.dot(f, n) for n in neighbors] for f in anchors]
+    found = []
+    for i, row in enumerate(products):
+        others = [s for j, s in enumerate(row) if j != i]
+        score = sum(int(row[i] > s) - int(row[i] < s) for s in others)
+        found.append(score / len(others) if others else 0.0)
+    return found

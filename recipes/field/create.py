@@ -1,10 +1,13 @@
 """A response field for a training run: its start, and its Lightning callback."""
 
+import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from rkdo_plugin.field import FieldCallback, ResponseField
+from rkdo_plugin.field.trust import AUTO
 from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.field.features import features_by_name
@@ -24,8 +27,10 @@ class FieldSettings:
             from a one-hot start, and 0 with given neighbours.
         final_coupling: The coupling goes along a cosine to this value; constant by
             default.
-        field_weight: How far partners follow the field, from 0 to 1. With 0.5 half of
-            the partners are the image itself, so impure neighbours do little harm.
+        field_weight: How far partners follow the field, from 0 to 1: with 0.5 half of
+            the partners are the image itself. auto follows given neighbours as far as
+            the encoder and their own graph support them. It is the default, but for
+            recipes that give the field no embeddings to judge by: there it is 0.5.
         teacher_temperature: Temperature of the softmax over neighbours.
         search: exact, or sampled where there are many images.
         warmup_epochs: Number of epochs without partners; by default a fifth from a
@@ -36,7 +41,7 @@ class FieldSettings:
     neighbors: int = 8
     coupling: float | None = None
     final_coupling: float | None = None
-    field_weight: float = 0.5
+    field_weight: float | Literal["auto"] | None = None
     teacher_temperature: float = 0.05
     search: str = "exact"
     warmup_epochs: int | None = None
@@ -70,6 +75,14 @@ def create_field_callback(
     """
     one_hot = start == ONE_HOT
     coupling, warmup = settings.coupling, settings.warmup_epochs
+    weight = AUTO if settings.field_weight is None else settings.field_weight
+    if one_hot and weight == AUTO:
+        warnings.warn(
+            "A one-hot start gives no neighbours, and the weight auto follows none but "
+            "given ones: this run draws no partners. To follow those that the encoder "
+            "finds, set --field.field-weight 0.5",
+            stacklevel=2,
+        )
     if coupling is None:
         coupling = ONE_HOT_COUPLING if one_hot else 0.0
     if warmup is None:
@@ -80,7 +93,7 @@ def create_field_callback(
         neighbors=settings.neighbors,
         coupling=coupling,
         teacher_temperature=settings.teacher_temperature,
-        field_weight=settings.field_weight,
+        field_weight=weight,
         search=settings.search,
     )
     if not isinstance(field, ResponseField):

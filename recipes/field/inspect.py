@@ -40,6 +40,10 @@ class FieldReport:
         valid: Share of the samples that have an embedding.
         row_entropy: Mean entropy of the rows, in nats, their self mass included.
         self_mass: Mean self mass of the rows.
+        trust: How far the given neighbours deserve to be followed, from 0 to 1.
+        agreement: The encoder's mean agreement with them; None before any evidence.
+        returned: Share of their edges that are returned.
+        doubted: Share of the edges that no evidence supports.
         moved: Mean total variation distance of a row from p_0; None if not computed.
         chance: Purity of random rows; None without labels.
         field: Purity of the rows; None without labels.
@@ -55,6 +59,10 @@ class FieldReport:
     valid: float
     row_entropy: float
     self_mass: float
+    trust: float
+    agreement: float | None
+    returned: float
+    doubted: float
     moved: float | None
     chance: float | None
     field: FieldPurity | None
@@ -95,6 +103,10 @@ class FieldReport:
             f"  row entropy   {self.row_entropy:.3f} nats, as of "
             f"{self.spread:.1f} equal neighbours",
             f"  self mass     {self.self_mass:.3f}",
+            f"  trust         {self.trust:.3f}, from an agreement of "
+            + ("- (no evidence)" if self.agreement is None else f"{self.agreement:.3f}")
+            + f" and {self.returned:.3f} of the edges returned; "
+            f"{self.doubted:.3f} of the edges doubted",
         ]
         if self.moved is not None:
             lines.append(f"  moved         {self.moved:.3f} of the mass since p_0")
@@ -197,6 +209,10 @@ def inspect_field(loaded: RunField, start: bool = True) -> FieldReport:
         valid=float(field.valid.float().mean()),
         row_entropy=float(field.row_entropy().mean()),
         self_mass=float(field.self_mass.mean()),
+        trust=field.trust,
+        agreement=field.evidence.agreement,
+        returned=float(field.evidence.returned),
+        doubted=float(field.doubted.float().mean()),
         moved=None if first is None else float(moved_mass(field, first).mean()),
         chance=None if labels is None else chance_purity(labels),
         field=None if labels is None else FieldPurity.of(field, labels),

@@ -1,5 +1,6 @@
 """The batches that a recipe's step reads, and the response field that pairs them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,6 +9,7 @@ from lightly.transforms.multi_view_transform import MultiViewTransform
 
 from rkdo_plugin.export.encoder.pictures import MODES
 from rkdo_plugin.field import FieldPairs
+from rkdo_plugin.field.trust import AUTO
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages
 from rkdo_plugin.recipes.data.labels import PartlyLabelled
@@ -20,6 +22,8 @@ from rkdo_plugin.recipes.field.create import (
 from rkdo_plugin.recipes.training.loader import StepLoader
 from rkdo_plugin.recipes.training.settings import RunSettings
 from rkdo_plugin.recipes.views.transforms import Views, one_by_one, raw_image
+
+FIXED_WEIGHT = 0.5  # of a field that nothing can judge
 
 
 class TwoViews(torch.utils.data.Dataset[tuple[Any, int, int]]):
@@ -63,6 +67,8 @@ def open_loader(
     if not recipe.updates_field:
         _check_fixed_rows(type(recipe).__name__, start, options)
         start = start or recipe.default_field
+        if options.field_weight is None:
+            options = replace(options, field_weight=FIXED_WEIGHT)
     if settings.augment == "batches":
         recipe.augment = recipe.batched_views(images)
         views = raw_image(images, copies=1 if start is None else 2)
@@ -98,4 +104,9 @@ def _check_fixed_rows(recipe: str, start: str | None, options: FieldSettings) ->
         raise ValueError(
             "Expected a field of given neighbours, whose rows stay as they start, with "
             f"{recipe} but got {got}"
+        )
+    if options.field_weight == AUTO:
+        raise ValueError(
+            f"Expected a field weight from 0 to 1 with {recipe}, which gives the field "
+            f"no embeddings to judge it by, but got {AUTO}"
         )

@@ -11,6 +11,7 @@ from rkdo_plugin.criterion import find_criterion
 from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
 from rkdo_plugin.field.response_field import ResponseField
+from rkdo_plugin.field.rows import Rows
 from rkdo_plugin.options import check_count, check_range, check_type
 
 
@@ -138,7 +139,9 @@ class FieldCallback(Callback):
             "sampled": self._sampled / max(1, self._samples),
         }
         pl_module.log_dict(
-            {f"field/{name}": v for name, v in values.items()}, sync_dist=True
+            {f"field/{name}": v for name, v in values.items()}
+            | {"field_trust": self.field.trust},
+            sync_dist=True,
         )
         self._samples = self._sampled = 0
         # Now: workers draw the next epoch's first partners before it starts.
@@ -198,9 +201,8 @@ class FieldCallback(Callback):
         return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
     def _set_active_weight(self, epoch: int) -> None:
-        """The field weight of an epoch: 0 during the warm-up."""
-        warming_up = epoch < self.warmup_epochs
-        self.field.active_weight.fill_(0 if warming_up else self.field.field_weight)
+        """Follow the rows as an epoch does: not during the warm-up."""
+        self.field.follow(warming_up=epoch < self.warmup_epochs)
 
     def _leave_shared_memory(self) -> None:
         """Update rows of this process's own where it was forked or spawned.
@@ -208,7 +210,7 @@ class FieldCallback(Callback):
         The first process of the machine keeps those of the parent. In place, since
         `FieldPairs` holds the same tensors.
         """
-        for name in ("ids", "weights", "self_mass", "active_weight", "updates"):
+        for name in (*Rows.__dataclass_fields__, "updates"):
             rows = getattr(self.field, name)
             own = rows.clone()
             rows.set_(own.share_memory_() if rows.is_shared() else own)

@@ -1,7 +1,7 @@
 """The EMA response-field memory bank."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from rkdo_plugin.field.search import (
     neighbors_of_all,
     sampled_neighbors,
 )
+from rkdo_plugin.field.trust import AUTO, UNKNOWN, Evidence, judge
 from rkdo_plugin.options import (
     check_count,
     check_range,
@@ -40,8 +41,8 @@ class ResponseField(nn.Module):
     without i itself. A row keeps its `neighbors` heaviest entries, and the mass on i.
     The start is one-hot, all mass on i, which is plain contrastive learning.
 
-    The rows are in shared memory, where a data loader's workers read them: (8 k + 4) N
-    bytes, 87 MB at N = 1.28 million. Docker gives a container 64 MB of shared memory
+    The rows are in shared memory, where a data loader's workers read them: (9 k + 4) N
+    bytes, 97 MB at N = 1.28 million. Docker gives a container 64 MB of shared memory
     unless `--shm-size` says otherwise. The embeddings, 2 D N bytes, are in ordinary
     memory.
 
@@ -51,7 +52,8 @@ class ResponseField(nn.Module):
         neighbors: k, the number of neighbours kept in a row.
         coupling: a, in [0, 1]. With 0 the rows stay as they were initialised.
         teacher_temperature: Temperature of the softmax q.
-        field_weight: w, in [0, 1]: how far `sample` follows the rows.
+        field_weight: w, in [0, 1]: how far `sample` follows the rows. "auto" follows
+            them as far as they deserve it: see `trust`.
         search: "exact" looks for neighbours among all samples. "sampled" looks among
             `search_samples` random ones, those of the step and those of the row so far;
             its cost hardly grows with N. With N or more `search_samples` it is exact.
@@ -84,6 +86,8 @@ class ResponseField(nn.Module):
     embeddings: Tensor
     valid: Tensor
     updates: Tensor
+    doubted: Tensor
+    prior_share: Tensor
 
     def __init__(
         self,
@@ -92,7 +96,7 @@ class ResponseField(nn.Module):
         neighbors: int = 8,
         coupling: float = 0.5,
         teacher_temperature: float = 0.05,
-        field_weight: float = 0.5,
+        field_weight: float | Literal["auto"] = AUTO,
         search: str = "exact",
         embedding_dtype: torch.dtype = torch.float16,
         *,
@@ -113,7 +117,8 @@ class ResponseField(nn.Module):
             )
         check_range("coupling", coupling, 0, 1)
         check_temperature(teacher_temperature, "teacher_temperature")
-        check_range("field_weight", field_weight, 0, 1)
+        if field_weight != AUTO:
+            check_range("field_weight", field_weight, 0, 1)
         self.num_samples = num_samples
         self.dim = dim
         self.neighbors = neighbors
@@ -125,7 +130,8 @@ class ResponseField(nn.Module):
         self.seed = seed
         self.embeddings_file = embeddings_file
         self.fingerprint: str | None = None
-        rows = Rows.one_hot(num_samples, neighbors, field_weight)
+        self.warming_up = False
+        rows = Rows.one_hot(num_samples, neighbors, UNKNOWN)
         for name, row in vars(rows).items():
             self.register_buffer(name, row)
         shape = (num_samples, dim)
@@ -133,11 +139,45 @@ class ResponseField(nn.Module):
         self.register_buffer("embeddings", stored)
         self.register_buffer("valid", torch.zeros(num_samples, dtype=torch.bool))
         self.register_buffer("updates", torch.tensor(0))
+        self.register_buffer("prior_share", torch.zeros(num_samples))
+        self.evidence = Evidence()
+        self.follow()
 
     @property
     def rows(self) -> Rows:
         """The rows alone: the part that a loader's worker reads."""
-        return Rows(self.ids, self.weights, self.self_mass, self.active_weight)
+        names = Rows.__dataclass_fields__
+        return Rows(**{name: getattr(self, name) for name in names})
+
+    @property
+    def trust(self) -> float:
+        """T in [0, 1], how far the given neighbours deserve to be followed.
+
+            T = max(0, A) min(1, max(0, (M - 0.15) / 0.15))
+
+        A is how much nearer the encoder finds the neighbours of a sample than those of
+        others, from 0 for random ones to 1: a mean over the last pass of the data, 0.5
+        before the first update. It counts with the share that the given neighbours
+        still have in the row: the encoder agrees with those that it found itself, which
+        proves nothing. M is the share of the given edges i -> j for which there is
+        j -> i. In a graph that has few of them most edges lead to hubs.
+
+        With `field_weight="auto"` the weight is T. An edge that is not returned, and
+        leads further away than those of other samples, is not followed.
+        """
+        return self.evidence.trust
+
+    def follow(self, *, warming_up: bool | None = None) -> None:
+        """Set how far `sample` follows the rows from now on.
+
+        Args:
+            warming_up: Follow nothing until this is set to False again.
+        """
+        if warming_up is not None:
+            self.warming_up = warming_up
+        auto = self.field_weight == AUTO
+        weight = self.trust if auto else self.field_weight
+        self.active_weight.fill_(0 if self.warming_up else weight)
 
     @torch.no_grad()
     def initialize(self, features: Any) -> None:
@@ -162,6 +202,10 @@ class ResponseField(nn.Module):
         self.ids.copy_(ids.masked_fill(alone[:, None], UNFILLED))
         self.weights.copy_(weights.masked_fill(alone[:, None], 0))
         self.self_mass.copy_(alone)
+        self.prior_share.copy_(~alone)
+        self.doubted.fill_(False)
+        self.evidence.restart(self.ids)
+        self.follow()
 
     def sample(self, index: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw a partner for each sample from its row, mixed by `field_weight`.
@@ -228,6 +272,7 @@ class ResponseField(nn.Module):
         self.updates += 1
         self.embeddings[samples] = latest.to(self.embeddings.dtype)
         self.valid[samples] = True
+        judge(self, samples, latest)
         if coupling > 0 and len(samples) > 0:
             self._move_rows(samples, latest, coupling)
 
@@ -245,6 +290,8 @@ class ResponseField(nn.Module):
         self.ids[samples] = ids.int()
         self.weights[samples] = weights
         self.self_mass[samples] = self_mass
+        self.doubted[samples] = False
+        self.prior_share[samples] *= 1 - coupling
 
     def _neighbors(
         self, samples: Tensor, latest: Tensor, current: Tensor

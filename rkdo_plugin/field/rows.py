@@ -22,12 +22,14 @@ class Rows:
         ids: (N, k) int32, the neighbours; unique in a row and never the sample itself.
         weights: (N, k) float32, their probabilities, heaviest first.
         self_mass: (N,) float32; with the weights of its row it sums to 1.
+        doubted: (N, k) bool, the neighbours that no evidence supports; not followed.
         active_weight: () float32, the field weight in force; 0 during a warm-up.
     """
 
     ids: Tensor
     weights: Tensor
     self_mass: Tensor
+    doubted: Tensor
     active_weight: Tensor
 
     @classmethod
@@ -37,6 +39,7 @@ class Rows:
             ids=torch.full((num_samples, neighbors), UNFILLED, dtype=torch.int32),
             weights=torch.zeros(num_samples, neighbors),
             self_mass=torch.ones(num_samples),
+            doubted=torch.zeros(num_samples, neighbors, dtype=torch.bool),
             active_weight=torch.tensor(float(weight)),
         )
         for part in vars(rows).values():
@@ -51,6 +54,8 @@ class Rows:
 
     def sample(self, index: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw j ~ (1 - w (1 - m)) onehot(i) + w (1 - m) row / |row| for each i.
+
+        A doubted neighbour that is drawn gives way to i itself.
 
         Args:
             index: (B,) int64.
@@ -68,7 +73,7 @@ class Rows:
         partner = self.ids[index, slot].long()
         moves = leaves < self.active_weight * (1 - self.self_mass[index])
         # Another process may be writing the row: an unfilled slot is never followed.
-        moves &= partner != UNFILLED
+        moves &= (partner != UNFILLED) & ~self.doubted[index, slot]
         return torch.where(moves, partner, index)
 
 

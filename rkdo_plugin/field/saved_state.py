@@ -2,7 +2,7 @@
 
 from typing import Any
 
-FORMAT = 1  # a newer one is refused
+FORMAT = 2  # any other is refused
 EXTRA = "_extra_state"  # torch's name for what is saved beside the buffers
 
 
@@ -25,14 +25,16 @@ def check_saved(
     missing = [name for name in names if name not in state]
     if len(missing) == len(names):
         return  # no field at all: torch says so, if that is an error
+    saved = state.get(prefix + EXTRA, {})
+    version = saved.get("format", FORMAT)
+    if version != FORMAT:
+        other = "a newer" if version > FORMAT else "an older"
+        raise ValueError(
+            f"Expected a field of format {FORMAT} but got format {version}: it was "
+            f"saved by {other} version of rkdo-plugin, which can go on with it"
+        )
     if missing:
         raise ValueError(f"Expected a whole saved field but it lacks {missing}")
-    saved = state[prefix + EXTRA]
-    if saved["format"] > FORMAT:
-        raise ValueError(
-            f"Expected a field of format {FORMAT} or older but got format "
-            f"{saved['format']}: it was saved by a newer version of rkdo-plugin"
-        )
     for name, value in own.items():
         other = saved[name]
         # Without a data set wrapped so far, there is no fingerprint to compare.

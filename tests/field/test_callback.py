@@ -148,6 +148,7 @@ def test_warmup_fills_the_rows_in_its_last_epoch_and_draws_partners_after(worker
     assert history.values["field/sampled"] == partners.sampled
     assert history.values["field/self_mass"] == partners.self_mass
     assert history.values["field/coupling"] == [0, 1, 1, 1]
+    assert history.values["field_trust"][-1] == field.trust
     assert history.values["field/row_entropy"][0] == 0
     assert history.values["field/row_entropy"][-1] == pytest.approx(
         field.row_entropy().mean().item()

@@ -109,9 +109,10 @@ def test_one_cluster_is_refused():
     [
         ("one-hot", None, "stay as they start, with Cluster but got --field one-hot"),
         (None, {"coupling": 0.5}, "but got a coupling of 0.5"),
+        (None, {"field_weight": "auto"}, "from 0 to 1 with Cluster, .* but got auto"),
     ],
 )
-def test_a_field_that_moves_is_refused(field, options, message, tmp_path):
+def test_a_field_that_moves_or_is_judged_is_refused(field, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         train(
             "cluster",

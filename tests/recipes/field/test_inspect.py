@@ -10,6 +10,7 @@ from PIL import Image
 from runs import saved
 from sklearn.neighbors import NearestNeighbors
 
+from rkdo_plugin.field.trust import trust_of
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.field.inspect import inspect_field, load_run_field
 
@@ -49,6 +50,10 @@ def test_figures_of_a_given_graph_are_scikit_learns(pixels):
     assert report.row_entropy == pytest.approx(entropy, abs=1e-4)
     assert report.spread == pytest.approx(math.exp(entropy), abs=1e-3)
     assert report.self_mass == 0
+    back = [[i in ids[j] for j in row] for i, row in enumerate(ids)]
+    assert report.returned == pytest.approx(np.mean(back))
+    assert report.trust == trust_of(report.agreement, report.returned)
+    assert f"trust         {report.trust:.3f}, from an agreement of" in str(report)
     classifier = knn_classifier().fit(features, labels)
     expected = classifier.score(*digits("test", 360))
     assert report.p0_knn == pytest.approx(expected, abs=1 / 360)
@@ -68,6 +73,7 @@ def test_figures_of_a_field_from_one_hot(one_hot):
     assert report.moved == pytest.approx(1 - report.self_mass, abs=1e-5)
     assert report.p0 is None
     assert report.p0_knn is None
+    assert report.trust == 0
     text = str(report)
     assert "digits: field of 200 training images, p_0 from one-hot" in text
     assert f"self mass     {report.self_mass:.3f}" in text

@@ -1,0 +1,190 @@
+"""What a field's partners are worth, estimated without labels."""
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from rkdo_plugin import ResponseField
+from rkdo_plugin.field.trust import (
+    agreement,
+    returned,
+    returned_share,
+    trust_of,
+)
+
+SEEDS = st.integers(0, 2**31)
+
+
+def unit(rows: int, dim: int, seed: int) -> torch.Tensor:
+    return normalize(
+        torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed))
+    )
+
+
+def clusters(samples: int = 240, count: int = 12, dim: int = 16) -> torch.Tensor:
+    """Unit vectors around `count` centres, in turn."""
+    centres = unit(count, dim, 0).repeat(samples // count, 1)
+    return normalize(centres + 0.1 * unit(samples, dim, 1))
+
+
+def trained(field: ResponseField, embeddings: torch.Tensor, passes: int = 3) -> float:
+    """The trust after passes over the data in batches of 40."""
+    for number in range(passes):
+        order = torch.randperm(
+            len(embeddings), generator=torch.Generator().manual_seed(number)
+        )
+        for batch in order.split(40):
+            field.update(batch, embeddings[batch])
+    return field.trust
+
+
+def auto(samples: int, dim: int, **options) -> ResponseField:
+    return ResponseField(samples, dim, coupling=options.pop("coupling", 0.0), **options)
+
+
+@given(SEEDS, st.integers(1, 12))
+def test_agreement_equals_counting(seed, rows):
+    anchors, neighbors = unit(rows, 3, seed), unit(rows, 3, seed + 1)
+    # Halves have exact products, among which some are equal.
+    anchors, neighbors = (anchors * 2).round() / 2, (neighbors * 2).round() / 2
+    expected = oracles.agreement(anchors.tolist(), neighbors.tolist())
+    np.testing.assert_allclose(agreement(anchors, neighbors), expected, atol=1e-6)
+
+
+@given(SEEDS)
+def test_returned_equals_looking_up_every_edge(seed):
+    random = np.random.default_rng(seed)
+    ids = np.stack([random.permutation(9)[:3] for _ in range(9)])
+    ids[random.random((9, 3)) < 0.3] = -1
+    expected = [
+        [j >= 0 and i in ids[j].tolist() for j in row] for i, row in enumerate(ids)
+    ]
+    graph = torch.from_numpy(ids)
+    assert returned(graph, torch.arange(9)).tolist() == expected
+    edges = int((ids >= 0).sum())
+    assert returned_share(graph) == pytest.approx(np.sum(expected) / max(1, edges))
+
+
+@given(st.floats(-1, 1), st.floats(0, 1))
+def test_trust_is_a_weight_that_grows_with_both_kinds_of_evidence(agreed, share):
+    trust = trust_of(agreed, share)
+    assert 0 <= trust <= max(0, agreed)
+    assert trust <= trust_of(min(1, agreed + 0.1), share)
+    assert trust <= trust_of(agreed, min(1, share + 0.1))
+
+
+def test_neighbours_that_the_encoder_finds_near_are_trusted():
+    features = clusters()
+    field = auto(len(features), 16)
+    field.initialize(features)
+    assert trained(field, features) > 0.9
+    assert field.active_weight == pytest.approx(field.trust)
+
+
+def test_random_neighbours_are_not_trusted():
+    embeddings = clusters()
+    field = auto(len(embeddings), 16)
+    field.initialize(unit(len(embeddings), 64, seed=5))
+    assert trained(field, embeddings) < 0.05
+    index = torch.arange(len(embeddings))
+    assert (field.sample(index) == index).float().mean() > 0.9
+
+
+def test_a_graph_of_hubs_is_not_trusted_although_the_encoder_agrees():
+    features = clusters()
+    field = auto(len(features), 16, neighbors=2)
+    field.initialize(features)
+    hubs = torch.arange(24)  # two in each cluster are everyone's neighbours
+    field.ids.copy_((torch.arange(240) % 12)[:, None] + torch.tensor([0, 12]))
+    field.ids[hubs] = torch.stack([(hubs + 12) % 24, hubs + 25], dim=1).int()
+    field.evidence.restart(field.ids)
+    assert trained(field, features) == 0
+
+
+def test_the_encoders_own_neighbours_are_no_evidence():
+    embeddings = clusters()
+    field = auto(len(embeddings), 16, coupling=0.5)
+    assert field.trust == 0
+    assert trained(field, embeddings) == 0
+    assert field.self_mass.max() < 1
+
+
+def test_trust_falls_as_the_encoders_neighbours_replace_the_given_ones():
+    features = clusters()
+    fixed, moving = (auto(len(features), 16, coupling=a) for a in (0.0, 0.3))
+    for field in (fixed, moving):
+        field.initialize(features)
+    assert trained(moving, features, 6) < 0.4 * trained(fixed, features, 6)
+    torch.testing.assert_close(moving.prior_share, torch.full((len(features),), 0.7**6))
+
+
+def test_constant_features_have_no_trust():
+    field = auto(30, 4)
+    field.initialize(torch.zeros(30, 8))
+    assert trained(field, unit(30, 4, 0)) == 0
+
+
+def test_edges_that_nothing_supports_are_not_followed():
+    features = clusters()
+    field = auto(len(features), 16, neighbors=1)
+    field.initialize(features)
+    # Sample 0 gets the furthest neighbour, which has another itself.
+    field.ids[0] = int((features @ features[0]).argmin())
+    trained(field, features)
+    assert field.doubted[0, 0]
+    assert not field.doubted[12:].any()
+    field.active_weight.fill_(1)
+    assert (field.sample(torch.zeros(50, dtype=torch.int64)) == 0).all()
+
+
+def test_a_weight_that_is_given_doubts_nothing():
+    field = auto(240, 16, field_weight=1.0)
+    field.initialize(unit(240, 64, seed=5))
+    trained(field, clusters())
+    assert field.trust < 0.05
+    assert not field.doubted.any()
+    assert field.active_weight == 1
+    index = torch.arange(240)
+    assert (field.sample(index) != index).all()
+
+
+def test_evidence_is_a_mean_over_about_one_pass():
+    field = auto(240, 16)
+    field.initialize(clusters())
+    trained(field, unit(240, 16, seed=3), passes=4)
+    disagreed = field.trust
+    trained(field, clusters(), passes=4)
+    assert disagreed < 0.1
+    assert field.trust > 0.8
+
+
+def test_without_evidence_half_of_the_partners_come_from_the_rows():
+    field = auto(240, 16)
+    field.initialize(clusters())
+    index = torch.arange(240)
+    moved = (field.sample(index, torch.Generator().manual_seed(0)) != index).float()
+    assert moved.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_loaded_field_goes_on_with_its_evidence():
+    first, second = (auto(240, 16) for _ in range(2))
+    first.initialize(unit(240, 8, seed=2))
+    trained(first, clusters())
+    second.load_state_dict(first.state_dict())
+    assert second.trust == first.trust
+    assert trained(second, clusters()) == trained(first, clusters())
+    assert torch.equal(second.doubted, first.doubted)
+
+
+def test_nothing_is_followed_while_warming_up():
+    field = auto(240, 16)
+    field.initialize(clusters())
+    field.follow(warming_up=True)
+    trained(field, clusters())
+    assert field.active_weight == 0
+    field.follow(warming_up=False)
+    assert field.active_weight == pytest.approx(field.trust)
