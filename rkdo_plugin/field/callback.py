@@ -12,6 +12,7 @@ from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import Rows
+from rkdo_plugin.field.trust import AUTO
 from rkdo_plugin.options import check_count, check_range, check_type
 
 
@@ -29,12 +30,14 @@ class FieldCallback(Callback):
 
     It logs at the end of an epoch: field/row_entropy (nats) and field/self_mass, means
     over the samples; field/coupling, the value of the last step; field/sampled, the
-    share of samples whose partner was another sample.
+    share of samples whose partner was another sample; field_trust, how far the
+    given neighbours deserve to be followed.
 
     Args:
         field: The response field. It is saved in the checkpoint and restored from it.
         warmup_epochs: Number of epochs in which every sample is its own partner. The
-            rows are filled in the last of them, when embeddings mean something.
+            rows are filled in the last of them, when embeddings mean something. A field
+            whose weight is "auto" draws no partners in the first epoch in any case.
         final_coupling: The coupling goes along a cosine from `field.coupling`, which
             keeps its value, to this one. It is constant when not given. The paper
             advises to go from large to small.
@@ -93,6 +96,7 @@ class FieldCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count from the step that a checkpoint was saved at."""
         self._steps_done = trainer.global_step
+        self._set_active_weight(trainer.current_epoch)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -202,7 +206,9 @@ class FieldCallback(Callback):
 
     def _set_active_weight(self, epoch: int) -> None:
         """Follow the rows as an epoch does: not during the warm-up."""
-        self.field.follow(warming_up=epoch < self.warmup_epochs)
+        # Whether the neighbours are worth anything shows in the first epoch.
+        unseen = self.field.field_weight == AUTO and epoch == 0
+        self.field.follow(warming_up=unseen or epoch < self.warmup_epochs)
 
     def _leave_shared_memory(self) -> None:
         """Update rows of this process's own where it was forked or spawned.

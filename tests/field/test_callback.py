@@ -310,3 +310,28 @@ def test_a_resumed_run_is_where_its_warmup_was(tmp_path, workers):
         run.save_checkpoint(tmp_path / "last.ckpt")
         shares += partners.sampled
     assert shares == [0, 0, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_weight_of_auto_begins_with_the_evidence_and_goes_on_when_resumed(
+    tmp_path, workers
+):
+    shares, weights = [], []
+    for epochs in (1, 2, 3):
+        field = tiny_recipes.ResponseField(12, DIM, neighbors=2, field_weight="auto")
+        field.coupling = 0.0
+        field.initialize(torch.eye(12)[torch.arange(12) // 3 * 3] + 0.1 * torch.eye(12))
+        partners = Partners(field)
+        run = trainer(FieldCallback(field), partners, max_epochs=epochs)
+        run.fit(
+            Recipe(NTXentLoss()),
+            loader_of(field, num_workers=workers),
+            ckpt_path=None if epochs == 1 else tmp_path / "last.ckpt",
+        )
+        run.save_checkpoint(tmp_path / "last.ckpt")
+        shares += partners.sampled
+        weights.append(float(field.active_weight))
+        assert weights[-1] == pytest.approx(field.trust)
+    assert shares[0] == 0
+    assert weights[0] > 0.3
+    assert shares[1] + shares[2] > 0
