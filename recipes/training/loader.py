@@ -127,7 +127,7 @@ class ShuffledBatches(Sampler[list[Key]]):
             if self.labelled_share:
                 np.random.default_rng((self.seed, 2, number)).shuffle(keys)
             own = len(keys) // world
-            yield [self._with_partner(k) for k in keys[rank * own : (rank + 1) * own]]
+            yield self._with_partners(keys[rank * own : (rank + 1) * own])
 
     def _labelled_keys(self, step: int) -> list[tuple[int, int]]:
         """The labelled samples of a step: they recur more often than the others.
@@ -145,11 +145,14 @@ class ShuffledBatches(Sampler[list[Key]]):
             keys.append((turn, int(order[position])))
         return keys
 
-    def _with_partner(self, key: tuple[int, int]) -> Key:
+    def _with_partners(self, keys: list[tuple[int, int]]) -> list[Key]:
         if self.partners is None:
-            return key
-        epoch, index = key
-        return epoch, (index, int(self.partners[index]))
+            return [*keys]
+        partners = self.partners[[index for _, index in keys]].tolist()
+        return [
+            (epoch, (index, partner))
+            for (epoch, index), partner in zip(keys, partners, strict=True)
+        ]
 
 
 class StepLoader(DataLoader[Any]):
