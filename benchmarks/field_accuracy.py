@@ -10,18 +10,17 @@ images takes about nine seconds on one core.
 """
 
 import argparse
-import fcntl
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
+from results import Row, Rows, append, difference, read, scores_of, spread
 from torch.nn import functional
 
 from rkdo_plugin.export import freeze
@@ -30,10 +29,8 @@ from rkdo_plugin.recipes.evaluation.accuracy import NEIGHBORS, TEMPERATURE, eval
 from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import train
 
-CONFIDENCE = 0.95
 SCORES = ("knn", "linear", "leave-one-out")
 COUPLINGS = (0.0, 0.1, 0.5, 1.0)
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -253,31 +250,9 @@ def leave_one_out(embed: Callable[[Any], Any], data: ImageData) -> float:
     return float((votes.argmax(dim=1).numpy() == labels).mean())
 
 
-def read(results: Path) -> dict[tuple[str, int, int], Row]:
-    """Finished runs by (name, epochs, seed)."""
-    lines = results.read_text().splitlines() if results.exists() else []
-    rows = map(json.loads, lines)
-    return {(row["name"], row["epochs"], row["seed"]): row for row in rows}
-
-
-def append(results: Path, row: Row) -> None:
-    """Add a line, whole even where several processes write."""
-    print(row, flush=True)
-    with results.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(row) + "\n")
-
-
-def report(rows: dict[tuple[str, int, int], Row]) -> None:
+def report(rows: Rows) -> None:
     """Print every table as Markdown, with what is there."""
-
-    def scores(name: str, epochs: int, score: str) -> dict[int, float]:
-        return {
-            seed: row[score]
-            for (n, e, seed), row in sorted(rows.items())
-            if (n, e) == (name, epochs) and score in row
-        }
-
+    scores = partial(scores_of, rows)
     for table, arms in TABLES.items():
         print(f"\n{table}: accuracy in %, mean ± standard deviation over seeds\n")
         print("| arm | epochs | seeds | kNN | linear | kNN, leave one out |")
@@ -302,25 +277,6 @@ def report(rows: dict[tuple[str, int, int], Row]) -> None:
                             f"| {arm.name}, {epochs} - {rival}, {rival_epochs} "
                             f"| {difference(own, other)} |"
                         )
-
-
-def spread(scores: dict[int, float]) -> str:
-    """Mean and standard deviation, in per cent."""
-    values = 100 * np.array(list(scores.values()))
-    if len(values) == 0:
-        return ""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
-
-
-def difference(own: dict[int, float], other: dict[int, float]) -> str:
-    """Mean paired difference and its Student-t interval, in points."""
-    seeds = sorted(own.keys() & other.keys())
-    points = 100 * np.array([own[seed] - other[seed] for seed in seeds])
-    half = stats.sem(points) * stats.t.ppf((1 + CONFIDENCE) / 2, len(points) - 1)
-    mean = points.mean()
-    return f"{mean:+.2f} | {mean - half:+.2f} to {mean + half:+.2f}"
 
 
 if __name__ == "__main__":

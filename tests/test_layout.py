@@ -111,6 +111,9 @@ ACROSS = {
 }
 
 
+# Tested, but no part of the package.
+BESIDE = {"rkdo_plugin.benchmarks": ROOT / "benchmarks"}
+
 TESTS = {
     path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")
 }
@@ -120,7 +123,7 @@ TESTS = {
 def test_tests_lie_where_the_module_lies_and_have_its_name(test: str) -> None:
     top, *inside = Path(test).relative_to("tests").parts
     package = f"rkdo_plugin.{top}"
-    folder = FOLDERS.get(package, FOLDERS["rkdo_plugin"] / top)
+    folder = (FOLDERS | BESIDE).get(package, FOLDERS["rkdo_plugin"] / top)
     module = folder.joinpath(*inside)
     assert module.with_name(module.name.removeprefix("test_")).is_file(), test
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from rkdo_plugin.field import ResponseField
+from rkdo_plugin.field import FieldPairs, ResponseField
 
 LABELLED = 0.25  # share of a batch that is drawn from few labelled samples
 
@@ -54,8 +54,22 @@ class SeededSamples(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> Any:
         epoch, item = key
-        _seed_cpu(self.seed, epoch, item if isinstance(item, int) else item[0])
+        self._seed_sample(epoch, item if isinstance(item, int) else item[0])
         return self.samples[item]
+
+    def __getitems__(self, keys: list[Key]) -> list[Any]:
+        """The items of a batch; `FieldPairs` load each sample of it once."""
+        drawn = [item for _, item in keys if not isinstance(item, int)]
+        if not isinstance(self.samples, FieldPairs) or len(drawn) < len(keys):
+            return [self[key] for key in keys]
+        batch, pairs = [], self.samples.in_turn(drawn)
+        for (epoch, _), (index, _) in zip(keys, drawn, strict=True):
+            self._seed_sample(epoch, index)
+            batch.append(next(pairs))
+        return batch
+
+    def _seed_sample(self, epoch: int, index: int) -> None:
+        _seed_cpu(self.seed, epoch, index)
 
 
 class ShuffledBatches(Sampler[list[Key]]):
@@ -113,7 +127,7 @@ class ShuffledBatches(Sampler[list[Key]]):
             if self.labelled_share:
                 np.random.default_rng((self.seed, 2, number)).shuffle(keys)
             own = len(keys) // world
-            yield [self._with_partner(k) for k in keys[rank * own : (rank + 1) * own]]
+            yield self._with_partners(keys[rank * own : (rank + 1) * own])
 
     def _labelled_keys(self, step: int) -> list[tuple[int, int]]:
         """The labelled samples of a step: they recur more often than the others.
@@ -131,11 +145,14 @@ class ShuffledBatches(Sampler[list[Key]]):
             keys.append((turn, int(order[position])))
         return keys
 
-    def _with_partner(self, key: tuple[int, int]) -> Key:
+    def _with_partners(self, keys: list[tuple[int, int]]) -> list[Key]:
         if self.partners is None:
-            return key
-        epoch, index = key
-        return epoch, (index, int(self.partners[index]))
+            return [*keys]
+        partners = self.partners[[index for _, index in keys]].tolist()
+        return [
+            (epoch, (index, partner))
+            for (epoch, index), partner in zip(keys, partners, strict=True)
+        ]
 
 
 class StepLoader(DataLoader[Any]):

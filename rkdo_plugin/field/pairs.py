@@ -2,7 +2,8 @@
 
 import hashlib
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -24,13 +25,17 @@ Part = str | int | Callable[[Any], Any]
 """Where an item has its image or its target: a key, an index, or a function of it."""
 
 
-class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
+Pair = tuple[list[Any], Any, int, int]
+"""Views, target, sample i, partner j."""
+
+
+class FieldPairs(Dataset[Pair]):
     """Views of a sample and of the partner that the field draws for it.
 
     Item i is `([view0(x_i), view1(x_j)], target, i, j)`. Lightly's recipes read the
     views and the target as usual; `FieldCallback` reads i and j. Item (i, j) takes the
     partner j as given. A transform of more than two views makes all but the first of
-    x_j. A partner that is another sample is loaded, too.
+    x_j. A partner that is another sample is loaded, too, once for a whole batch.
 
     The field's rows are in shared memory: loader workers, forked or spawned, persistent
     or not, draw from them as they are at that moment.
@@ -39,7 +44,8 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
         dataset: Map-style, without a transform: torchvision's, a `LightlyDataset`, a
             `Subset`, one of Hugging Face. Wrap the training part only, or partners come
             from outside it.
-        transform: Maps an image to a list of views, as Lightly's transforms do.
+        transform: Maps an image to a list of views, as Lightly's transforms do. It must
+            not change the image itself, which several views may be made of.
         field: A response field with as many samples as the data set.
         image: Where an item has its image: a key of a dict, an index of a tuple, or a
             function of the item, which loader workers that are spawned must be able to
@@ -115,23 +121,10 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(
-        self, item: int | tuple[int, int], /
-    ) -> tuple[list[Any], Any, int, int]:
-        if isinstance(item, tuple):
-            index, partner = (self._checked(number) for number in item)
-        else:
-            index = self._checked(item)
-            partner = int(self.rows.sample(torch.tensor([index])))
-        image, target = self._image_and_target(index)
-        if partner == index:
-            return list(self.transform(image)), target, index, partner
-        other, _ = self._image_and_target(partner)
-        return self._views(image, other), target, index, partner
+    def __getitem__(self, item: int | tuple[int, int], /) -> Pair:
+        return self.__getitems__([item])[0]
 
-    def __getitems__(
-        self, items: Sequence[int | tuple[int, int]], /
-    ) -> list[tuple[list[Any], Any, int, int]]:
+    def __getitems__(self, items: Sequence[int | tuple[int, int]], /) -> list[Pair]:
         """The items of a batch; torch's loader asks for them all at once.
 
         Partners drawn one by one would cost as much as the rest of the field.
@@ -139,9 +132,42 @@ class FieldPairs(Dataset[tuple[list[Any], Any, int, int]]):
         index = [self._checked(item) for item in items if not isinstance(item, tuple)]
         partners = self.rows.sample(torch.tensor(index, dtype=torch.int64))
         drawn = zip(index, partners.tolist(), strict=True)
-        return [
-            self[item if isinstance(item, tuple) else next(drawn)] for item in items
-        ]
+        return list(
+            self.in_turn([i if isinstance(i, tuple) else next(drawn) for i in items])
+        )
+
+    def in_turn(self, items: Sequence[tuple[int, int]]) -> Iterator[Pair]:
+        """The items (i, j) of a batch, each made when the iterator is asked for it.
+
+        So a caller can seed the generators of each item's views. A sample that occurs
+        several times in the batch is loaded once, and let go after its last use. No
+        other sample is held: photographs are large.
+
+        Raises:
+            IndexError: A sample is outside [0, N).
+        """
+        checked = [(self._checked(i), self._checked(j)) for i, j in items]
+        uses = Counter(sample for pair in checked for sample in set(pair))
+        held: dict[int, tuple[Any, Any]] = {}
+
+        def load(sample: int) -> tuple[Any, Any]:
+            loaded = held.pop(sample, None) or self._image_and_target(sample)
+            uses[sample] -= 1
+            if uses[sample]:
+                held[sample] = loaded
+            return loaded
+
+        for index, partner in checked:
+            yield self._item(index, partner, load)
+
+    def _item(
+        self, index: int, partner: int, load: Callable[[int], tuple[Any, Any]]
+    ) -> Pair:
+        image, target = load(index)
+        if partner == index:
+            return list(self.transform(image)), target, index, partner
+        other, _ = load(partner)
+        return self._views(image, other), target, index, partner
 
     def _checked(self, item: SupportsIndex) -> int:
         index = operator.index(item)

@@ -1,4 +1,6 @@
 import pickle
+import weakref
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from lightly.data import LightlyDataset
 from lightly.transforms import FastSiamTransform
 from numbered_samples import Numbers, index_of, views
 from PIL import Image
+from runs import assert_equal
 from tiny_recipes import filled_field
 from torch.utils.data import (
     DataLoader,
@@ -112,6 +115,62 @@ def test_a_batch_is_drawn_at_once_by_the_same_law():
         (4, 9),
         (1, 1),
     ]
+
+
+class Loads:
+    """Images that are made when asked for; it counts them, and knows which live."""
+
+    def __init__(self, length):
+        self.length = length
+        self.counts = Counter()
+        self.living = weakref.WeakValueDictionary()
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        self.counts[index] += 1
+        self.living[index] = image = np.array([index])
+        return image, index
+
+
+REPEATS = [(3, 4), (5, 3), (3, 3), (0, 1), (4, 2), (1, 5), (3, 6), (7, 7)]
+
+
+def test_a_batch_loads_each_of_its_samples_once():
+    data = Loads(8)
+    pairs = FieldPairs(data, views(3), next_sample_field(8))
+    for draw in (lambda: REPEATS, lambda: [2, (3, 2), 3, np.int64(2), 0]):
+        torch.manual_seed(0)
+        data.counts.clear()
+        batch = pairs.__getitems__(draw())
+        shown = [{i, j} for *_, i, j in batch]
+        assert data.counts == dict.fromkeys(set().union(*shown), 1)
+    data.counts.clear()
+    loader = DataLoader(pairs, batch_size=4, sampler=[2, 3, 4, 5, 6, 7, 0, 1])
+    list(loader)  # the partner is the next sample: five in a batch of four
+    assert data.counts == {2: 2, 6: 2} | dict.fromkeys((0, 1, 3, 4, 5, 7), 1)
+
+
+def test_a_batch_has_the_items_that_are_made_one_by_one():
+    pairs = FieldPairs(Numbers(8), views(3), next_sample_field(8))
+    torch.manual_seed(0)
+    expected = [pairs[item] for item in REPEATS]
+    torch.manual_seed(0)
+    assert_equal(expected, pairs.__getitems__(REPEATS))
+
+
+def test_a_batch_holds_the_samples_that_it_will_need_again_and_no_others():
+    data = Loads(8)
+    pairs = FieldPairs(data, views(), next_sample_field(8))
+    data.living.clear()
+    items = pairs.in_turn(REPEATS)
+    for number, _ in enumerate(items, start=1):
+        before, after = (
+            {sample for pair in part for sample in pair}
+            for part in (REPEATS[:number], REPEATS[number:])
+        )
+        assert set(data.living) == before & after
 
 
 class Images:

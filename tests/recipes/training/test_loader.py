@@ -1,10 +1,15 @@
+import multiprocessing
 import random
 
 import numpy as np
 import pytest
 import torch
+from numbered_samples import Numbers, views
 from runs import assert_equal
+from tiny_recipes import filled_field
+from torch.utils.data import default_collate
 
+from rkdo_plugin import FieldPairs
 from rkdo_plugin.recipes.training.loader import StepLoader
 
 
@@ -47,6 +52,57 @@ def test_continues_after_any_step(step, workers):
     while len(rest) < 9 - step:
         rest += list(resumed)
     assert_equal(whole[step:], rest)
+
+
+class CountedNumbers(Numbers):
+    """Counts how often an item was loaded, in all processes."""
+
+    def __init__(self, length):
+        super().__init__(length)
+        self.loads = multiprocessing.Value("i", 0)
+
+    def __getitem__(self, index):
+        with self.loads.get_lock():
+            self.loads.value += 1
+        return super().__getitem__(index)
+
+    def count(self):
+        """The number of loads since the last count."""
+        loads, self.loads.value = self.loads.value, 0
+        return loads
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pairs_of_a_batch_are_those_that_are_loaded_one_by_one(workers):
+    """And each of their samples is loaded once."""
+    field = filled_field(12)
+    data = CountedNumbers(12)
+    pairs = FieldPairs(data, views(), field)
+    loader = StepLoader(pairs, 6, seed=5, workers=workers, field=field)
+    one_by_one = StepLoader(pairs, 6, seed=5, field=field)
+    data.count()
+    for _ in range(3):
+        found = list(loader)
+        shown = [{*i.tolist(), *j.tolist()} for *_, i, j in found]
+        once = data.count()
+        assert once == sum(map(len, shown))
+        expected = [
+            default_collate([one_by_one.dataset[key] for key in keys])
+            for keys in one_by_one.batches
+        ]
+        assert_equal(found, expected)
+        assert once < data.count()
+        one_by_one.batches.step += len(found)
+
+
+def test_pairs_that_the_loader_does_not_draw_depend_on_the_seed_only():
+    field = filled_field(12)
+    pairs = FieldPairs(Numbers(12), views(), field)
+    whole = batches(StepLoader(pairs, 6, seed=5), epochs=2)
+    resumed = StepLoader(pairs, 6, seed=5, workers=2)
+    resumed.batches.step = 3
+    assert_equal(whole[3:], list(resumed))
+    assert any((i != j).any() for *_, i, j in whole)
 
 
 def test_every_epoch_is_another_permutation():
