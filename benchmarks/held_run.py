@@ -94,14 +94,14 @@ class FittedArm:
     def scores(self) -> dict[str, Any]:
         """All that a table of runs may want to say; the keys are those of `run_arm`."""
         step = self.clock.seconds / self.clock.steps
-        trust = trust_of(self.callback)
+        field = {} if self.callback is None else {"trust": self.callback.field.trust}
         return {
             **evaluate(self.recipe.frozen(self.data).embed, self.data),
             "step": step,
             "rate": self.batch_size / step,
             "cpu": self.clock.cpu_seconds,
             "device": name_of(self.recipe.device),
-            **({} if trust is None else {"trust": trust}),
+            **field,
         }
 
 
@@ -119,7 +119,7 @@ def run_arm(
         "knn" and "linear", accuracies on the test images; "step", seconds a step, by
         the clock; "rate", training images a second, of which a step makes two views;
         "cpu", processor seconds of the whole training; "device", its name; "trust" in
-        the start of the field, where the library measures it.
+        the given neighbours, where there is a field.
     """
     return fit_arm(
         settings, data, features=features, device=device, callbacks=callbacks
@@ -235,15 +235,6 @@ def _start(
         file = Path(folder, "features.npy")
         np.save(file, features)
         yield str(file)
-
-
-def trust_of(callback: FieldCallback | None) -> float | None:
-    """How far the library trusts the start of a field; None where it does not say."""
-    for owner in () if callback is None else (callback, callback.field):
-        trust = getattr(owner, "trust", None)
-        if trust is not None:
-            return float(trust)
-    return None
 
 
 def name_of(device: torch.device) -> str:
