@@ -208,7 +208,9 @@ class FieldCallback(Callback):
         The first process of the machine keeps those of the parent. In place, since
         `FieldPairs` holds the same tensors.
         """
-        for name in ("ids", "weights", "self_mass", "active_weight", "updates"):
+        names = ("ids", "weights", "self_mass", "active_weight", "updates")
+        log_linear = self.field._buffers.keys() & {"prior_share"}
+        for name in (*names, *log_linear):
             rows = getattr(self.field, name)
             own = rows.clone()
             rows.set_(own.share_memory_() if rows.is_shared() else own)

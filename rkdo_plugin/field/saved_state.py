@@ -4,6 +4,16 @@ from typing import Any
 
 FORMAT = 1  # a newer one is refused
 EXTRA = "_extra_state"  # torch's name for what is saved beside the buffers
+REASONS = {
+    "fingerprint": ": the data set is another",
+    "mixture": ": its rows go on by another recursion; create it with mixture='{}'",
+}
+
+
+def extra_state(state: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What a saved field must agree with; older files have none but linear fields."""
+    saved: dict[str, Any] = {"mixture": "linear"} | state[prefix + EXTRA]
+    return saved
 
 
 def check_saved(
@@ -18,16 +28,16 @@ def check_saved(
         buffers: Names of the field's tensors.
 
     Raises:
-        ValueError: The saved field is not whole, of a newer version, of another size
-            or of other data.
+        ValueError: The saved field is not whole, of a newer version, of another size,
+            of another mixture or of other data.
     """
     names = [prefix + name for name in (*buffers, EXTRA)]
     missing = [name for name in names if name not in state]
     if len(missing) == len(names):
         return  # no field at all: torch says so, if that is an error
-    if missing:
+    if prefix + EXTRA in missing:
         raise ValueError(f"Expected a whole saved field but it lacks {missing}")
-    saved = state[prefix + EXTRA]
+    saved = extra_state(state, prefix)
     if saved["format"] > FORMAT:
         raise ValueError(
             f"Expected a field of format {FORMAT} or older but got format "
@@ -40,5 +50,7 @@ def check_saved(
             continue
         raise ValueError(
             f"Expected a saved field with {name} {value} but it has {other}"
-            + (": the data set is another" if name == "fingerprint" else "")
+            + REASONS.get(name, "").format(other)
         )
+    if missing:
+        raise ValueError(f"Expected a whole saved field but it lacks {missing}")
