@@ -50,9 +50,12 @@ class Note(pl.Callback):
             atexit.register(dist.destroy_process_group)
 
 
-def run(folder, loader_options, **trainer_options):
+def run(folder, loader_options, mixture, **trainer_options):
     """Train, and return the field that it leaves in this process."""
-    field = filled_field(LENGTH)
+    field = filled_field(LENGTH, mixture=mixture)
+    if mixture == "log-linear":
+        features = torch.randn(LENGTH, 5, generator=torch.Generator().manual_seed(0))
+        field.initialize(features)
     callbacks = FieldCallback(field), Note(field, folder)
     trainer(*callbacks, **trainer_options).fit(
         Recipe(IConLoss(gather_distributed=True), byol),

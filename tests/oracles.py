@@ -157,6 +157,34 @@ class DenseField:
                 self.p[sample] += self.coupling * q
 
 
+def dense_log_linear(
+    features: np.ndarray,
+    embeddings: np.ndarray,
+    couplings: list[float],
+    temperature: float,
+    neighbors: int,
+) -> np.ndarray:
+    """p <- p^(1 - a) q^a / Z on a dense N x N matrix, then the k largest of each row.
+
+    Both p_0, of the features, and q, of the embeddings, are softmaxes of cosines.
+    """
+    rows = []
+    for i in range(len(features)):
+        others = [j for j in range(len(features)) if j != i]
+        p, q = (
+            softmax([cosine(vectors[i], vectors[j]) / temperature for j in others])
+            for vectors in (features, embeddings)
+        )
+        for a in couplings:
+            products = [x ** (1 - a) * y**a for x, y in zip(p, q, strict=True)]
+            p = [x / sum(products) for x in products]
+        row = np.zeros(len(features))
+        row[others] = p
+        row[np.argsort(-row)[neighbors:]] = 0
+        rows.append(row / row.sum())
+    return np.array(rows)
+
+
 def field_target_loss(
     z0: Tensor,
     z1: Tensor,

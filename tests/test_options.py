@@ -104,6 +104,7 @@ CALLABLES = {
         "search_samples": (4, set()),
         "seed": (0, set()),
         "embeddings_file": (None, PATH),
+        "mixture": ("linear", set()),
     },
     FieldPairs: {
         "dataset": (Numbers(12), set()),

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from rkdo_plugin.field import FieldCallback, ResponseField
+from rkdo_plugin.field.mixtures import LOG_LINEAR
 from rkdo_plugin.field.trust import AUTO
 from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.data.images import ImageData
@@ -36,6 +37,8 @@ class FieldSettings:
         warmup_epochs: Number of epochs without partners; by default a fifth from a
             one-hot start, and none with given neighbours.
         bank: A registered memory bank that keeps the rows.
+        mixture: linear, or log-linear, with given neighbours alone: a coupling above 0
+            then multiplies powers of old and new probabilities instead of adding them.
     """
 
     neighbors: int = 8
@@ -46,6 +49,7 @@ class FieldSettings:
     search: str = "exact"
     warmup_epochs: int | None = None
     bank: str = "response-field"
+    mixture: str = "linear"
 
 
 def create_field_callback(
@@ -71,7 +75,8 @@ def create_field_callback(
 
     Raises:
         TypeError: The bank is no `ResponseField`.
-        ValueError: An option is outside its range, or the start is unknown.
+        ValueError: An option is outside its range, the start is unknown, or it is
+            one-hot and the mixture log-linear.
     """
     one_hot = start == ONE_HOT
     coupling, warmup = settings.coupling, settings.warmup_epochs
@@ -95,11 +100,17 @@ def create_field_callback(
         teacher_temperature=settings.teacher_temperature,
         field_weight=weight,
         search=settings.search,
+        mixture=settings.mixture,
     )
     if not isinstance(field, ResponseField):
         raise TypeError(
             f"Expected bank '{settings.bank}' to be a ResponseField but got "
             f"{type(field).__name__}"
+        )
+    if one_hot and field.mixture == LOG_LINEAR:
+        raise ValueError(
+            "Expected given neighbours with the log-linear mixture, for example "
+            f"--field hog, but got --field {ONE_HOT}, which p^(1 - a) q^a never leaves"
         )
     if initialize and not one_hot:
         field.initialize(torch.from_numpy(features_by_name(start, data)))

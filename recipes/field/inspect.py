@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rkdo_plugin.export.encoder.image_size import optional_image_size
 from rkdo_plugin.field import FieldCallback, FieldPairs, ResponseField
+from rkdo_plugin.field.saved_state import EXTRA
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.draw import labels_of
 from rkdo_plugin.recipes.data.images import ImageData
@@ -165,7 +166,8 @@ def load_run_field(run: Path, root: str | None = None) -> RunField:
             "--field one-hot, pixels, pca or hog"
         )
     (num_samples, neighbors), dim = state["ids"].shape, state["embeddings"].shape[1]
-    field = ResponseField(num_samples, dim, neighbors=neighbors)
+    mixture = state[EXTRA].get("mixture", "linear")  # an older field is refused below
+    field = ResponseField(num_samples, dim, neighbors=neighbors, mixture=mixture)
     field.load_state_dict(state)
     data = load_data(
         config["data"],

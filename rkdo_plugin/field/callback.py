@@ -216,7 +216,8 @@ class FieldCallback(Callback):
         The first process of the machine keeps those of the parent. In place, since
         `FieldPairs` holds the same tensors.
         """
-        for name in (*Rows.__dataclass_fields__, "updates"):
-            rows = getattr(self.field, name)
+        names = (*Rows.__dataclass_fields__, "updates", "prior_share")
+        tensors = [getattr(self.field, name) for name in names]
+        for rows in (*tensors, *self.field.evidence.buffers()):
             own = rows.clone()
             rows.set_(own.share_memory_() if rows.is_shared() else own)

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
 from torch.nn import functional
 
+from rkdo_plugin.field.mixtures import LOG_LINEAR
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
 from rkdo_plugin.options import check_below_one, check_count, check_type
@@ -87,6 +88,16 @@ def convergence_bound(
     The assumption is that each q_t is fitted to its p_t at least as well as q_{t-1}
     was. An encoder that is trained on something else does not guarantee that.
 
+    L is the divergence that the mixture contracts. For the linear one that is
+    KL(p_t || q_t), which is convex in p_t. For the log-linear one it is the reversed
+    KL(q_t || p_t), in which q_t is then fitted, too: on p_s = p^(1-s) q^s / Z_s
+
+        KL(q || p_s) = (1 - s) KL(q || p) + log Z_s,    log Z_s <= 0 (Hölder)
+
+    is convex in s, and 0 at s = 1. KL(p_s || q), whose derivative is
+    -(1 - s) (log Z_s)'', never rises there, but need not contract by 1 - a: where p is
+    nearly one-hot it hardly falls.
+
     Args:
         initial: L(0), in nats.
         coupling: a, in (0, 1]; with 0 nothing converges, and the bound is L(0) + t e.
@@ -111,9 +122,13 @@ class ConvergenceMonitor(Callback):
     """Logs L(t) of a response field after every epoch, and its bound.
 
     It logs field/divergence, the mean over a fixed random choice of samples, in nats,
-    and field/divergence_bound, (1 - a)^t L(0). t is the number of epochs since the
-    first value; each epoch updates a row at least once. A value above the bound says
-    that q moves away from p faster than p follows. Put it behind `FieldCallback`.
+    and, of a linear mixture, field/divergence_bound, (1 - a)^t L(0). t is the number of
+    epochs since the first value; each epoch updates a row at least once. A value above
+    the bound says that q moves away from p faster than p follows. Put it behind
+    `FieldCallback`.
+
+    A log-linear mixture has no such bound. Its own is on KL(q || p), which is infinite
+    where a row leaves out what q does not.
 
     Do not compare values of fields whose coupling or temperature differs.
 
@@ -146,8 +161,12 @@ class ConvergenceMonitor(Callback):
             self.initial = value
         else:
             self.epochs += 1
-        bound = convergence_bound(self.initial, self.field.coupling, self.epochs)
-        pl_module.log_dict({DIVERGENCE: value, f"{DIVERGENCE}_bound": bound})
+        values = {DIVERGENCE: value}
+        if self.field.mixture != LOG_LINEAR:
+            values[f"{DIVERGENCE}_bound"] = convergence_bound(
+                self.initial, self.field.coupling, self.epochs
+            )
+        pl_module.log_dict(values)
 
     def state_dict(self) -> dict[str, Any]:
         """L(0) and the epochs since, for the checkpoint."""

@@ -7,7 +7,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rkdo_plugin.options import check_type
+from rkdo_plugin.options import check_count, check_type
+
+
+def check_sizes(
+    num_samples: int, dim: int, neighbors: int, search_samples: int, seed: int
+) -> None:
+    """Check the sizes of a field, and its seed.
+
+    Raises:
+        TypeError: One is no integer.
+        ValueError: One is outside its range.
+    """
+    check_count("num_samples", num_samples)
+    check_count("dim", dim)
+    check_count("neighbors", neighbors)
+    check_count("search_samples", search_samples)
+    check_type("seed", seed, int, "an integer")
+    if neighbors >= num_samples:
+        raise ValueError(
+            f"Expected `neighbors` to be less than `num_samples`, {num_samples}, "
+            f"but got {neighbors}"
+        )
 
 
 def check_finite(name: str, values: Tensor) -> None:

@@ -4,35 +4,31 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.embeddings import (
+    check_sizes,
     checked_embeddings,
     checked_features,
     checked_index,
     mean_of_samples,
     stored_embeddings,
 )
-from rkdo_plugin.field.rows import UNFILLED, Rows, mix_rows, response
-from rkdo_plugin.field.saved_state import FORMAT, check_saved
-from rkdo_plugin.field.search import (
-    SEARCHES,
-    exact_neighbors,
-    neighbors_of_all,
-    sampled_neighbors,
-)
-from rkdo_plugin.field.trust import AUTO, UNKNOWN, Evidence, judge
-from rkdo_plugin.options import (
-    check_count,
-    check_range,
-    check_temperature,
-    check_type,
-    choose,
+from rkdo_plugin.field.mixtures import LOG_LINEAR, MIXTURES, check_start
+from rkdo_plugin.field.prior import RANK, gram_factors
+from rkdo_plugin.field.rows import UNFILLED, Rows, response
+from rkdo_plugin.field.saved_state import Saved
+from rkdo_plugin.field.search import SEARCHES, neighbors_of_all
+from rkdo_plugin.field.trust import AUTO, UNKNOWN, Evidence, check_weight, judge
+from rkdo_plugin.options import check_range, check_temperature, choose
+
+SHOWN = (
+    "num_samples dim neighbors coupling teacher_temperature field_weight search mixture"
 )
 
 
-class ResponseField(nn.Module):
+class ResponseField(Saved):
     r"""p(.|i) for every sample i of a data set, updated through the whole training.
 
         p_t(.|i) = (1 - a) p_{t-1}(.|i) + a q_{t-1}(.|i)
@@ -62,6 +58,9 @@ class ResponseField(nn.Module):
         seed: Seed of the sampled search.
         embeddings_file: Keep the embeddings in this file, memory-mapped, where they
             are larger than memory. They stay on the CPU.
+        mixture: "linear" is the equation above. "log-linear" is p^(1 - a) q^a / Z, for
+            rows that `initialize` has filled: docs/response-field.md tells them apart.
+            It also keeps 32 numbers of each sample's features, 87 MB at 1.28 million.
 
     Raises:
         ValueError: An option is outside its range, or the file is of another size.
@@ -87,6 +86,7 @@ class ResponseField(nn.Module):
     valid: Tensor
     updates: Tensor
     doubted: Tensor
+    prior: Tensor  # of a log-linear field alone
     prior_share: Tensor
 
     def __init__(
@@ -103,22 +103,13 @@ class ResponseField(nn.Module):
         search_samples: int = 2048,
         seed: int = 0,
         embeddings_file: str | Path | None = None,
+        mixture: str = "linear",
     ) -> None:
         super().__init__()
-        check_count("num_samples", num_samples)
-        check_count("dim", dim)
-        check_count("neighbors", neighbors)
-        check_count("search_samples", search_samples)
-        check_type("seed", seed, int, "an integer")
-        if neighbors >= num_samples:
-            raise ValueError(
-                f"Expected `neighbors` to be less than `num_samples`, {num_samples}, "
-                f"but got {neighbors}"
-            )
+        check_sizes(num_samples, dim, neighbors, search_samples, seed)
         check_range("coupling", coupling, 0, 1)
         check_temperature(teacher_temperature, "teacher_temperature")
-        if field_weight != AUTO:
-            check_range("field_weight", field_weight, 0, 1)
+        check_weight(field_weight)
         self.num_samples = num_samples
         self.dim = dim
         self.neighbors = neighbors
@@ -129,7 +120,7 @@ class ResponseField(nn.Module):
         self.search_samples = search_samples
         self.seed = seed
         self.embeddings_file = embeddings_file
-        self.fingerprint: str | None = None
+        self.mixture = choose("mixture", mixture, MIXTURES)
         self.warming_up = False
         rows = Rows.one_hot(num_samples, neighbors, UNKNOWN)
         for name, row in vars(rows).items():
@@ -140,6 +131,9 @@ class ResponseField(nn.Module):
         self.register_buffer("valid", torch.zeros(num_samples, dtype=torch.bool))
         self.register_buffer("updates", torch.tensor(0))
         self.register_buffer("prior_share", torch.zeros(num_samples))
+        if self.mixture == LOG_LINEAR:
+            prior = torch.zeros(num_samples, RANK, dtype=torch.float16)
+            self.register_buffer("prior", prior)
         self.evidence = Evidence()
         self.follow()
 
@@ -155,15 +149,11 @@ class ResponseField(nn.Module):
 
             T = max(0, A) min(1, max(0, (M - 0.15) / 0.15))
 
-        A is how much nearer the encoder finds the neighbours of a sample than those of
-        others, from 0 for random ones to 1: a mean over the last pass of the data, 0.5
-        before the first update. It counts with the share that the given neighbours
-        still have in the row: the encoder agrees with those that it found itself, which
-        proves nothing. M is the share of the given edges i -> j for which there is
-        j -> i. In a graph that has few of them most edges lead to hubs.
-
-        With `field_weight="auto"` the weight is T. An edge that is not returned, and
-        leads further away than those of other samples, is not followed.
+        A is how much nearer the encoder finds a sample's given neighbours than those of
+        others: 0 for random ones, and 0.5 before the first update. M is the share of
+        the given edges i -> j for which there is j -> i: where it is low, most edges
+        lead to hubs. With "auto" the weight is T, and an edge is not followed that is
+        not returned and leads further away than those of others.
         """
         return self.evidence.trust
 
@@ -173,10 +163,9 @@ class ResponseField(nn.Module):
         Args:
             warming_up: Follow nothing until this is set to False again.
         """
-        if warming_up is not None:
-            self.warming_up = warming_up
-        auto = self.field_weight == AUTO
-        weight = self.trust if auto else self.field_weight
+        self.warming_up = self.warming_up if warming_up is None else warming_up
+        given = self.field_weight
+        weight = self.trust if isinstance(given, str) else given
         self.active_weight.fill_(0 if self.warming_up else weight)
 
     @torch.no_grad()
@@ -198,11 +187,13 @@ class ResponseField(nn.Module):
         directed = unit.any(dim=1)
         ids, similarities = neighbors_of_all(unit, directed, self.neighbors)
         weights = response(similarities, self.teacher_temperature)
+        if self.mixture == LOG_LINEAR:
+            self.prior.copy_(gram_factors(unit))
         alone = ~directed | (ids[:, 0] == UNFILLED)
         self.ids.copy_(ids.masked_fill(alone[:, None], UNFILLED))
         self.weights.copy_(weights.masked_fill(alone[:, None], 0))
         self.self_mass.copy_(alone)
-        self.prior_share.copy_(~alone)
+        self.prior_share.fill_(1)
         self.doubted.fill_(False)
         self.evidence.restart(self.ids)
         self.follow()
@@ -246,7 +237,7 @@ class ResponseField(nn.Module):
     def update(
         self, index: Tensor, embeddings: Tensor, coupling: float | None = None
     ) -> None:
-        """Store embeddings, and move the rows of their samples: equation (3), one step.
+        """Store embeddings, and move the rows of their samples by one step of p.
 
         Call it once every optimizer step, after `backward`. A sample that occurs
         several times gets the normalised mean of its normalised embeddings, and one
@@ -259,12 +250,15 @@ class ResponseField(nn.Module):
 
         Raises:
             ValueError: The index holds no integers, or one outside [0, N), a shape is
-                wrong or an embedding is not finite; the field is left as it was.
+                wrong, an embedding is not finite, or a log-linear field was never
+                initialised and the coupling is above 0; the field is left as it was.
         """
         coupling = self.coupling if coupling is None else coupling
         check_range("coupling", coupling, 0, 1)
         index = checked_index(index, self.num_samples)
         embeddings = checked_embeddings(embeddings, len(index), self.dim)
+        if coupling > 0:
+            check_start(self, index)
         device = self.embeddings.device
         samples, latest = mean_of_samples(
             index.to(device), unit_rows(embeddings.to(device))
@@ -274,62 +268,11 @@ class ResponseField(nn.Module):
         self.valid[samples] = True
         judge(self, samples, latest)
         if coupling > 0 and len(samples) > 0:
-            self._move_rows(samples, latest, coupling)
-
-    def _move_rows(self, samples: Tensor, latest: Tensor, coupling: float) -> None:
-        """p <- (1 - a) p + a q for the rows of unique samples (B,)."""
-        ids, weights, self_mass = self.target(samples)
-        new_ids, similarities = self._neighbors(samples, latest, ids)
-        # Without any neighbour there is no q, and the row waits for one.
-        found = (new_ids[:, 0] != UNFILLED).cpu()
-        samples = samples.cpu()[found]
-        new_weights = response(similarities, self.teacher_temperature).cpu()[found]
-        row = ids[found], weights[found], self_mass[found]
-        new_row = new_ids.cpu()[found], new_weights
-        ids, weights, self_mass = mix_rows(*row, *new_row, coupling)
-        self.ids[samples] = ids.int()
-        self.weights[samples] = weights
-        self.self_mass[samples] = self_mass
-        self.doubted[samples] = False
-        self.prior_share[samples] *= 1 - coupling
-
-    def _neighbors(
-        self, samples: Tensor, latest: Tensor, current: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Ids and similarities (B, k) of the nearest samples that the search finds."""
-        known = (latest, self.embeddings, self.valid, samples, self.neighbors)
-        if self.search == "exact" or self.search_samples >= self.num_samples:
-            return exact_neighbors(*known)
-        # The update's number is in the seed: a resumed run, and every process of a
-        # distributed run, draw the same candidates.
-        generator = torch.Generator().manual_seed(self.seed * 2**32 + int(self.updates))
-        size = (self.search_samples,)
-        sampled = torch.randint(self.num_samples, size, generator=generator)
-        return sampled_neighbors(*known, sampled.to(latest.device), current)
+            MIXTURES[self.mixture](self, samples, latest, coupling)
 
     def row_entropy(self) -> Tensor:
         """Entropy (N,) of each row in nats, its self mass included."""
         return self.rows.entropy()
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """What a saved field must agree with when it is loaded."""
-        return {
-            "format": FORMAT,
-            "num_samples": self.num_samples,
-            "dim": self.dim,
-            "neighbors": self.neighbors,
-            "fingerprint": self.fingerprint,
-        }
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take over the fingerprint; `check_saved` has compared the rest."""
-        self.fingerprint = self.fingerprint or state["fingerprint"]
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any
-    ) -> None:
-        check_saved(state_dict, prefix, self.get_extra_state(), list(self._buffers))
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "ResponseField":
         """Move the embeddings between devices; rows stay where workers read them."""
@@ -337,10 +280,10 @@ class ResponseField(nn.Module):
         if self.embeddings_file is not None:
             self.valid = self.valid.cpu()
         self.embeddings = self.embeddings.to(self.valid.device)
+        if self.mixture == LOG_LINEAR:
+            self.prior = self.prior.to(self.valid.device)
         return self
 
     def extra_repr(self) -> str:
         """The options, as `print(field)` shows them."""
-        options = "num_samples dim neighbors coupling teacher_temperature field_weight"
-        names = [*options.split(), "search"]
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in SHOWN.split())

@@ -1,5 +1,7 @@
 """Nearest neighbours by cosine similarity, in chunks: never N x N."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -11,14 +13,25 @@ QUERIES = 1024  # samples of all that are searched at a time
 GROUP = 16  # similarities in a group, whose largest is ranked first
 
 
+class Bank(Protocol):
+    """Rows (N, D) that are read in parts; a tensor is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
+
+    def index_select(self, dim: int, index: Tensor, /) -> Tensor:
+        """The rows of an index (B,), along dimension 0."""
+
+
 def exact_neighbors(
-    queries: Tensor, bank: Tensor, valid: Tensor, own: Tensor, neighbors: int
+    queries: Tensor, bank: Bank, valid: Tensor, own: Tensor, neighbors: int
 ) -> tuple[Tensor, Tensor]:
     """The most similar bank rows of each query.
 
     Args:
-        queries: (B, D) float32 unit vectors.
-        bank: (N, D) unit vectors, any floating dtype.
+        queries: (B, D) float32; unit vectors, if the products are to be cosines.
+        bank: (N, D) likewise, any floating dtype.
         valid: (N,) bool, the rows that count.
         own: (B,) int64, each query's own row, which is no neighbour of itself.
         neighbors: k, less than N.
@@ -40,7 +53,9 @@ def exact_neighbors(
         best, column = _largest(products, neighbors)
         similarities.append(best)
         ids.append(column + start)
-    return _merge(torch.cat(ids, dim=1), torch.cat(similarities, dim=1), neighbors)
+    return most_similar(
+        torch.cat(ids, dim=1), torch.cat(similarities, dim=1), neighbors
+    )
 
 
 def neighbors_of_all(
@@ -65,7 +80,7 @@ def neighbors_of_all(
 
 def sampled_neighbors(
     queries: Tensor,
-    bank: Tensor,
+    bank: Bank,
     valid: Tensor,
     own: Tensor,
     neighbors: int,
@@ -75,8 +90,8 @@ def sampled_neighbors(
     """The most similar among sampled rows, the queries and each query's current row.
 
     Args:
-        queries: (B, D) float32 unit vectors.
-        bank: (N, D) unit vectors, any floating dtype.
+        queries: (B, D) float32; unit vectors, if the products are to be cosines.
+        bank: (N, D) likewise, any floating dtype.
         valid: (N,) bool, the rows that count.
         own: (B,) int64, each query's own row, which is no neighbour of itself.
         neighbors: k, less than N.
@@ -100,7 +115,7 @@ def sampled_neighbors(
     stored = bank.index_select(0, rows.flatten()).view(*rows.shape, -1)
     of_row = torch.einsum("bd,bkd->bk", queries, stored.to(queries.dtype))
     of_row.masked_fill_(~counts, -torch.inf)
-    return _merge(
+    return most_similar(
         torch.cat([shared[column], rows], dim=1),
         torch.cat([similarities, of_row], dim=1),
         neighbors,
@@ -133,7 +148,10 @@ def _largest(products: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return best, candidates.gather(1, which)
 
 
-def _merge(ids: Tensor, similarities: Tensor, neighbors: int) -> tuple[Tensor, Tensor]:
+def most_similar(
+    ids: Tensor, similarities: Tensor, neighbors: int
+) -> tuple[Tensor, Tensor]:
+    """The most similar of candidates (B, C), as `exact_neighbors` gives them."""
     similarities, order = similarities.topk(neighbors, dim=1)
     ids = ids.gather(1, order)
     return ids.masked_fill(similarities == -torch.inf, UNFILLED), similarities

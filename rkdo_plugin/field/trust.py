@@ -5,18 +5,26 @@ was given to it: is the neighbour nearer than those of other samples? And the gr
 one of itself: an edge that is not returned leads to a hub, which is near to everyone.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
+from rkdo_plugin.options import check_range
+
 if TYPE_CHECKING:
     from rkdo_plugin.field.response_field import ResponseField
 
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 UNKNOWN = 0.5  # agreement before there is any evidence
 HUBS = 0.15  # share of returned edges where trust begins; it is whole at twice as many
 CHUNK = 2**16  # samples whose neighbours' rows are in memory at a time
+
+
+def check_weight(weight: float | Literal["auto"]) -> None:
+    """Raise an error if a field's weight is neither in [0, 1] nor "auto"."""
+    if weight != AUTO:
+        check_range("field_weight", weight, 0, 1)
 
 
 def agreement(anchors: Tensor, neighbors: Tensor) -> Tensor:
@@ -67,7 +75,7 @@ def returned(ids: Tensor, index: Tensor) -> Tensor:
 
 def returned_share(ids: Tensor) -> float:
     """The share of a graph's edges (N, k) that are returned; 0 without edges."""
-    every = torch.arange(len(ids)).split(CHUNK)
+    every = torch.split(torch.arange(len(ids)), CHUNK)
     count = sum(int(returned(ids, index).sum()) for index in every)
     return count / max(1, int((ids >= 0).sum()))
 

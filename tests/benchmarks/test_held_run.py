@@ -57,7 +57,12 @@ def test_the_layout_changes_no_more_than_rounding_does(monkeypatch):
 
 def test_features_start_the_field_as_their_name_does():
     data = held.hold(load_data("digits", limit=150))
-    settings = RunSettings(loss="icon", field="hog", **OPTIONS | {"epochs": 1})
+    settings = RunSettings(
+        loss="icon",
+        field="hog",
+        field_options={"field_weight": 1.0},
+        **OPTIONS | {"epochs": 1},
+    )
     features = features_by_name("hog", data)
     by_name, given, other = (
         held_run.fit_arm(settings, data, features=each)
@@ -84,10 +89,8 @@ def test_what_cannot_run_is_refused(monkeypatch, settings, device, message):
         held_run.run_arm(RunSettings(**settings), device=device)
 
 
-def test_trust_is_told_where_the_library_has_it():
+def test_trust_is_told_where_there_is_a_field():
     arm = held_run.fit_arm(
         RunSettings(loss="icon", field="pixels", **OPTIONS | {"epochs": 1})
     )
-    assert held_run.trust_of(None) is None
-    arm.callback.trust = torch.tensor(0.25)
-    assert held_run.trust_of(arm.callback) == arm.scores()["trust"] == 0.25
+    assert arm.scores()["trust"] == arm.callback.field.trust

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles import cosine
 from quiet_trainer import trainer
 from scipy.special import rel_entr, softmax
@@ -83,6 +85,80 @@ def test_bound_with_an_error_of_the_fit(coupling):
         assert kl(p, q) <= bound + 1e-12
 
 
+def log_linear(p, q, share):
+    """p^(1 - s) q^s / Z."""
+    with np.errstate(divide="ignore"):
+        return softmax((1 - share) * np.log(p) + share * np.log(q), axis=-1)
+
+
+@st.composite
+def distributions(draw):
+    """p and q (C,) of any peakedness, without zeros."""
+    generator = np.random.default_rng(draw(st.integers(0, 2**31)))
+    size = draw(st.integers(2, 9))
+    scales = draw(st.tuples(st.floats(0.01, 30), st.floats(0.01, 30)))
+    return [softmax(scale * generator.normal(size=size)) for scale in scales]
+
+
+@settings(deadline=None)
+@given(distributions(), st.floats(0, 1))
+def test_the_log_linear_mixture_contracts_the_reversed_divergence(drawn, coupling):
+    p, q = drawn
+    path = np.array([log_linear(p, q, s) for s in np.linspace(0, 1, 33)])
+    reverse = rel_entr(q, path).sum(axis=1)
+    slack = 1e-12 * max(1, reverse[0])
+    assert (reverse[:-2] + reverse[2:] - 2 * reverse[1:-1] >= -slack).all()  # convex
+    assert abs(reverse[-1]) <= slack
+    moved = rel_entr(q, log_linear(p, q, coupling)).sum()
+    assert moved <= (1 - coupling) * reverse[0] + slack
+    forward = rel_entr(path, q).sum(axis=1)
+    assert (np.diff(forward) <= 1e-12 * max(1, forward[0])).all()
+
+
+def test_the_log_linear_mixture_need_not_contract_kl_of_p_and_q():
+    p, q = np.array([1 - 1e-12, 1e-12]), np.array([0.5, 0.5])
+    moved = log_linear(p, q, 0.5)
+    assert rel_entr(moved, q).sum() > 0.99 * rel_entr(p, q).sum()
+    assert rel_entr(q, moved).sum() <= 0.5 * rel_entr(q, p).sum()
+    # The linear mixture contracts that one.
+    assert rel_entr((p + q) / 2, q).sum() <= 0.5 * rel_entr(p, q).sum()
+    one_hot = np.array([1.0, 0.0])
+    np.testing.assert_array_equal(log_linear(one_hot, q, 0.9), one_hot)
+
+
+@pytest.mark.parametrize("coupling", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("fit", ["exact", "gradient", "none"])
+def test_bound_of_the_log_linear_mixture_is_on_the_reversed_divergence(coupling, fit):
+    p, logits = table(0), np.log(table(1))
+    initial = kl(softmax(logits, axis=1), p)
+    for step in range(1, 15):
+        q = softmax(logits, axis=1)
+        p = log_linear(p, q, coupling)
+        if fit == "exact":
+            logits = np.log(p)
+        elif fit == "gradient":  # of KL(q || p), small enough to descend
+            surprise = np.log(q / p)
+            mean = (q * surprise).sum(axis=1, keepdims=True)
+            logits = logits - 0.3 * q * (surprise - mean)
+        value = kl(softmax(logits, axis=1), p)
+        assert value <= convergence_bound(initial, coupling, step) + 1e-12
+        if fit == "exact":
+            assert value < 1e-12
+
+
+@pytest.mark.parametrize("coupling", [0.1, 0.5])
+def test_bound_of_the_log_linear_mixture_with_an_error_of_the_fit(coupling):
+    generator = np.random.default_rng(2)
+    p, q = table(0), table(1)
+    initial, errors = kl(q, p), []
+    for step in range(1, 15):
+        p, before = log_linear(p, q, coupling), q
+        q = softmax(np.log(q) + generator.normal(scale=0.2, size=q.shape), axis=1)
+        errors.append(max(0.0, kl(q, p) - kl(before, p)))
+        bound = convergence_bound(initial, coupling, step, error=max(errors))
+        assert kl(q, p) <= bound + 1e-12
+
+
 def test_bound_is_the_unrolled_recursion():
     value = 3.0
     for step in range(1, 8):
@@ -103,6 +179,19 @@ def test_monitor_logs_the_value_and_its_bound():
     expected = float(field_divergence(field, torch.arange(12)).nanmean())
     np.testing.assert_allclose(values[-1], expected, rtol=1e-5)
     np.testing.assert_allclose(bounds, [values[0] * 0.5**t for t in range(3)])
+
+
+def test_monitor_logs_no_bound_of_a_log_linear_field():
+    field = ResponseField(12, 4, neighbors=2, mixture="log-linear")
+    field.initialize(torch.randn(12, 5))
+    log = History()
+    callbacks = FieldCallback(field), ConvergenceMonitor(field)
+    trainer(*callbacks, logger=log, max_epochs=2).fit(
+        Recipe(IConLoss()), loader_of(field)
+    )
+    expected = float(field_divergence(field, torch.arange(12)).nanmean())
+    np.testing.assert_allclose(log.values["field/divergence"][-1], expected, rtol=1e-5)
+    assert "field/divergence_bound" not in log.values
 
 
 def test_monitor_waits_for_rows():

@@ -5,12 +5,12 @@ import torch
 from field_processes import LENGTH, run
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+@pytest.fixture(scope="module", params=["linear", "log-linear"])
+def runs(tmp_path_factory, request):
+    mixture = request.param
     folder = tmp_path_factory.mktemp("processes")
-    field = run(
-        folder, {"batch_size": 6}, strategy="ddp_spawn", devices=2, max_epochs=3
-    )
+    processes = {"strategy": "ddp_spawn", "devices": 2, "max_epochs": 3}
+    field = run(folder, {"batch_size": 6}, mixture, **processes)
     one, two = (
         torch.load(folder / f"{rank}-of-2.pt", weights_only=True) for rank in range(2)
     )
@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
     for batch in joint:
         assert len(batch) == 12  # Lightning's DistributedSampler repeats a sample
         assert set(batch) == set(range(LENGTH))
-    run(folder, {"batch_sampler": joint}, max_epochs=1)
+    run(folder, {"batch_sampler": joint}, mixture, max_epochs=1)
     whole = torch.load(folder / "0-of-1.pt", weights_only=True)
     return field, one, two, whole
 
@@ -43,7 +43,7 @@ def test_the_field_is_that_of_one_process_with_the_joint_batch(runs):
         zip(one["states"], whole["states"], strict=True), start=1
     ):
         assert state["updates"] == step
-        for name in ("ids", "valid", "self_mass"):
+        for name in ("ids", "valid", "self_mass", "prior_share", "evidence.agreed"):
             torch.testing.assert_close(state[name], expected[name])
         for name in ("weights", "embeddings"):
             torch.testing.assert_close(

@@ -143,6 +143,7 @@ def test_state_survives_a_file(tmp_path):
         ({"field_weight": -0.1}, "`field_weight`"),
         ({"teacher_temperature": 0.0}, "`teacher_temperature`"),
         ({"search": "fast"}, "`search`"),
+        ({"mixture": "cubic"}, "`mixture` to be one of 'linear', 'log_linear'"),
         ({"search_samples": 0}, "`search_samples`"),
         ({"embedding_dtype": torch.int8}, "`embedding_dtype`"),
         ({"dim": 0}, "`dim`"),
@@ -153,7 +154,8 @@ def test_options_outside_their_range(options, message):
         ResponseField(**{"num_samples": 8, "dim": 4, "neighbors": 3, **options})
 
 
-def test_a_million_samples_fit_in_700_mebibytes():
-    field = ResponseField(1_280_000, 128, neighbors=8)
+@pytest.mark.parametrize("mixture", ["linear", "log-linear"])
+def test_a_million_samples_fit_in_700_mebibytes(mixture):
+    field = ResponseField(1_280_000, 128, neighbors=8, mixture=mixture)
     size = sum(value.numel() * value.element_size() for value in field.buffers())
     assert size < 700 * 2**20

@@ -7,6 +7,8 @@ import pytest
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.field.create import FieldSettings, create_field_callback
 
+LOG_LINEAR = FieldSettings(mixture="log-linear")
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -34,3 +36,14 @@ def test_a_weight_that_is_given_is_kept(data):
         warnings.simplefilter("error")
         callback = create_field_callback("one-hot", settings, data, 8, epochs=1)
     assert callback.field.field_weight == 0.25
+
+
+def test_the_mixture_reaches_the_field(data):
+    field = create_field_callback("pixels", LOG_LINEAR, data, dim=8, epochs=1).field
+    assert field.mixture == "log_linear"
+    assert field.prior.any(dim=1).all()
+
+
+def test_a_log_linear_field_needs_given_neighbours(data):
+    with pytest.raises(ValueError, match=r"given neighbours .* but got --field one-"):
+        create_field_callback("one-hot", LOG_LINEAR, data, dim=8, epochs=1)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from oracles import knn_classifier
 from PIL import Image
 from runs import saved
@@ -85,6 +86,16 @@ def test_the_start_is_left_out_when_asked(pixels):
     assert (report.moved, report.p0, report.p0_knn) == (None, None, None)
     assert "p_0  " not in str(report)
     assert report.field == inspect_field(load_run_field(pixels)).field
+
+
+def test_the_rows_of_a_log_linear_run_are_read(run_with_field):
+    run = run_with_field("pixels", epochs=1, mixture="log-linear", coupling=0.5)
+    field = load_run_field(run).field
+    (state,) = [s for s in saved(run)["callbacks"].values() if "field" in s]
+    assert field.mixture == "log_linear"
+    for name in ("ids", "weights", "prior", "prior_share"):
+        assert torch.equal(getattr(field, name), state["field"][name]), name
+    assert 0 < field.prior_share.min() < 1
 
 
 def copied(folder, target, **settings):

@@ -14,6 +14,10 @@ FIELDS = {
         "field": "pixels",
         "field_options": {"coupling": 0.3, "final_coupling": 0.05},
     },
+    "log-linear": {
+        "field": "pixels",
+        "field_options": {"coupling": 0.3, "mixture": "log-linear"},
+    },
     "sampled": {
         "field": "one-hot",
         "field_options": {"warmup_epochs": 2, "search": "sampled", "field_weight": 1.0},
@@ -84,6 +88,7 @@ def assert_same_run(folder, other):
         ("simclr", "one-hot", [5], [2, 2]),  # within an epoch
         ("simclr", "pixels", [6], [2, 0]),
         ("simclr", "pixels", [2, 7, 9], [0, 0, 0, 2]),  # thrice
+        ("simclr", "log-linear", [5], [0, 0]),
         ("simclr", "sampled", [5], [0, 0]),  # between filling and following the rows
         ("simclr", "sampled", [11], [0, 0]),  # in the last step of the run
         ("byol", "pixels", [9], [2, 2]),
