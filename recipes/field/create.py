@@ -1,6 +1,5 @@
 """A response field for a training run: its start, and its Lightning callback."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,13 +80,6 @@ def create_field_callback(
     one_hot = start == ONE_HOT
     coupling, warmup = settings.coupling, settings.warmup_epochs
     weight = AUTO if settings.field_weight is None else settings.field_weight
-    if one_hot and weight == AUTO:
-        warnings.warn(
-            "A one-hot start gives no neighbours, and the weight auto follows none but "
-            "given ones: this run draws no partners. To follow those that the encoder "
-            "finds, set --field.field-weight 0.5",
-            stacklevel=2,
-        )
     if coupling is None:
         coupling = ONE_HOT_COUPLING if one_hot else 0.0
     if warmup is None:

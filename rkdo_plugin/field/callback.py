@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from rkdo_plugin.criterion import find_criterion
@@ -12,7 +13,7 @@ from rkdo_plugin.field.batch import read_batch
 from rkdo_plugin.field.criterion_calls import CriterionCalls
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import Rows
-from rkdo_plugin.field.trust import AUTO
+from rkdo_plugin.field.trust import AUTO, HUBS
 from rkdo_plugin.options import check_count, check_range, check_type
 
 
@@ -97,6 +98,15 @@ class FieldCallback(Callback):
         """Count from the step that a checkpoint was saved at."""
         self._steps_done = trainer.global_step
         self._set_active_weight(trainer.current_epoch)
+        share = float(self.field.evidence.returned)
+        if self.field.field_weight == AUTO and share <= HUBS:
+            few = f"only {share:.0%} of its given edges are returned"
+            rank_zero_warn(
+                "The field's weight is auto, and "
+                f"{few if share else 'it was given no neighbours'}: no partners are "
+                "drawn. Set field_weight (--field.field-weight) to 0.5 to draw them in "
+                "any case"
+            )
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import re
+import warnings
 
 import pytest
 import pytorch_lightning as pl
@@ -332,3 +334,28 @@ def test_a_weight_of_auto_begins_with_the_evidence_and_goes_on_when_resumed(
         shares += partners.sampled
         assert 0 < field.active_weight == pytest.approx(field.trust)
     assert shares[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("features", "weight", "message"),
+    [
+        (None, "auto", "it was given no neighbours: no partners are drawn"),
+        (torch.zeros(12, 3), "auto", "it was given no neighbours"),
+        ("hubs", "auto", r"only 10% of its given edges are returned"),
+        (None, 0.5, None),
+    ],
+)
+def test_a_weight_of_auto_that_follows_nothing_says_so(features, weight, message):
+    field = tiny_recipes.ResponseField(12, DIM, neighbors=2, field_weight=weight)
+    if isinstance(features, torch.Tensor):
+        field.initialize(features)
+    elif features == "hubs":
+        field.evidence.returned.fill_(0.1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer(FieldCallback(field), max_epochs=1).fit(
+            Recipe(NTXentLoss()), loader_of(field)
+        )
+    said = [str(w.message) for w in caught if "weight is auto" in str(w.message)]
+    assert len(said) == (message is not None)
+    assert message is None or re.search(message, said[0])
