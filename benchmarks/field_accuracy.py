@@ -71,8 +71,8 @@ def simclr(temperature: float, data: str = "fashion-mnist", **more: Any) -> Row:
 
 
 def start(name: str, **options: Any) -> Row:
-    """A response field; what is not said is the command's own default."""
-    return {"field": name, "field_options": options or None}
+    """A response field of a fixed weight; else, the command's own defaults."""
+    return {"field": name, "field_options": {"field_weight": 0.5} | options}
 
 
 FASHION = simclr(0.1, limit=10_000)

@@ -95,7 +95,11 @@ def open_arm(data: ImageData, coupling: float | None, features: Any) -> Arm:
     if coupling is None:
         loader = StepLoader(TwoViews(data.train, views), BATCH_SIZE, seed=0)
         return Arm(recipe, loader, [])
-    bank = ResponseField(len(data.train), SimCLR.output_dim, coupling=coupling)
+    # "auto" would draw no partners in the first epoch, which every round is. The
+    # evidence for it is gathered with a fixed weight, too.
+    bank = ResponseField(
+        len(data.train), SimCLR.output_dim, coupling=coupling, field_weight=0.5
+    )
     bank.initialize(features)
     pairs = FieldPairs(data.train, views, bank)
     loader = StepLoader(pairs, BATCH_SIZE, seed=0, field=bank)

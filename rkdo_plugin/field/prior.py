@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.search import Bank
 
 RANK = 32
@@ -16,9 +17,9 @@ def gram_factors(unit: Tensor) -> Tensor:
 
         U = sum_r s_r a_r v_r^T,    found = U (v_1 ... v_32)
 
-    v are the right singular vectors of the unit rows U, as they are: not centred, and
-    the rows found are not normalised again. Their Gram matrix is the best
-    approximation of U U^T of rank 32, and exact for F <= 32.
+    v are the right singular vectors of the unit rows U, which are not centred. The rows
+    found are divided by their norms: otherwise those that lie well in the subspace
+    would be near to all others. Their products are exact for F <= 32.
 
     Args:
         unit: (N, F) float32 unit vectors, or zeros.
@@ -33,7 +34,7 @@ def gram_factors(unit: Tensor) -> Tensor:
     largest = torch.linalg.eigh(moment).eigenvectors[:, -RANK:]
     found = unit.new_zeros(len(unit), RANK, dtype=torch.float16)
     for chunk, rows in zip(chunks, torch.split(found, len(chunks[0])), strict=True):
-        rows[:, : largest.shape[1]] = chunk.double() @ largest
+        rows[:, : largest.shape[1]] = unit_rows(chunk.double() @ largest)
     return found
 
 
