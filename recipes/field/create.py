@@ -64,8 +64,8 @@ def create_field_callback(
 
     Args:
         start: "one-hot", or what finds the first neighbours: "pixels", "pca", "hog", a
-            run folder, a checkpoint, an encoder's ONNX file, or a .npy file of
-            features.
+            run folder, a checkpoint, an encoder's ONNX file, or a file of features, as
+            `features_by_name` takes them.
         settings: Options of the field.
         data: The images.
         dim: D, of the embeddings that the criterion reads.

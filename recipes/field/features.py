@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.feature import hog
 from sklearn.decomposition import PCA
 
 from rkdo_plugin.export import Encoder, ImageEmbedder
@@ -15,12 +14,13 @@ from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
 from rkdo_plugin.recipes.encoders.start import published_encoder
 from rkdo_plugin.recipes.evaluation.trained import load_trained
-from rkdo_plugin.recipes.field.vectors import vectors_of
+from rkdo_plugin.recipes.field.hog import fit_hog
+from rkdo_plugin.recipes.field.vectors import SUFFIXES, vectors_of
 
 SMALL = 32  # pixels: larger images are reduced to this size before they are described
-CELL = 4  # pixels of a cell, each a histogram of nine orientations
 COMPONENTS = 64  # of the whitened pixels
 PUBLISHED = ("timm:", "torchvision:")  # networks that come with their weights
+ROUNDING = 1e-6  # of a row's largest feature: what float32 rounds away
 BATCH = 32  # images that are in memory at a time at the size that a network reads
 
 Features = NDArray[np.float32]
@@ -32,14 +32,15 @@ def features_by_name(name: str, data: ImageData) -> Features:
 
     Args:
         name: "pixels"; "pca", the whitened principal components of the pixels; "hog",
-            histograms of oriented gradients; "timm:NAME" or "torchvision:NAME", a
-            network with the weights that its authors publish; a run folder, a
-            checkpoint or an ONNX file; a .parquet file of `rkdo embed`; or a .npy file
-            of features (N, F), in the order of the images.
+            histograms of oriented gradients, and of colour; "timm:NAME" or
+            "torchvision:NAME", a network with the weights that its authors publish; a
+            run folder, a checkpoint or an ONNX file; a .parquet file of `rkdo embed`
+            or a .npz file of `paths` and `vectors`, whose images are found by path; or
+            a .npy file of features (N, F), in the order of the images.
         data: The images.
 
     Returns:
-        (N, F), centred.
+        (N, F), centred. A row that differs from the mean by rounding errors is zero.
 
     Raises:
         FileNotFoundError: A run folder has no checkpoint.
@@ -50,7 +51,7 @@ def features_by_name(name: str, data: ImageData) -> Features:
     Example:
         >>> from rkdo_plugin.recipes.data import load_data
         >>> features_by_name("hog", load_data("digits")).shape  # 7 x 7 cells
-        (1437, 441)
+        (1437, 1323)
     """
     features, _ = fit_features(name, data)
     return features
@@ -60,15 +61,28 @@ def fit_features(name: str, data: ImageData) -> tuple[Features, Describe | None]
     """Features of the training images, and a function that describes other images.
 
     The centre and the principal components are those of the training images. There is
-    no such function where the features come from a .npy file. The arguments and errors
-    are those of `features_by_name`.
+    no such function where the features come from a .npy, .npz or .parquet file. The
+    arguments and errors are those of `features_by_name`.
     """
     train, describe = _uncentred(name, data)
     # The part that all samples share says nothing about neighbours.
-    center = train.mean(axis=0)
+    center = train.mean(axis=0, dtype=np.float64).astype(np.float32)
     if describe is None:
-        return train - center, None
-    return train - center, lambda images: describe(images) - center
+        return _centred(train, center), None
+    return _centred(train, center), lambda images: _centred(describe(images), center)
+
+
+def _centred(features: Features, center: Features) -> Features:
+    """Deviations from the centre; zero in the rows where they are rounding errors."""
+    deviations = features - center
+    rounding = _peak(deviations) <= ROUNDING * _peak(features)
+    deviations[rounding] = 0
+    return deviations
+
+
+def _peak(rows: Features) -> Features:
+    highest: Features = np.maximum(rows.max(axis=1), -rows.min(axis=1))
+    return highest
 
 
 def _uncentred(name: str, data: ImageData) -> tuple[Features, Describe | None]:
@@ -78,20 +92,20 @@ def _uncentred(name: str, data: ImageData) -> tuple[Features, Describe | None]:
     if name == "pca":
         return _whitened_pixels(data.train, side)
     if name == "hog":
-        return _hog(data.train, side), lambda images: _hog(images, side)
+        return _hog(data.train, side)
     if name.startswith(PUBLISHED):
         return _of_encoder(_published(name), data.train, colour=True)
     if Path(name).suffix == ".npy" and Path(name).is_file():
         return _of_file(Path(name), len(data.train)), None
-    if Path(name).suffix == ".parquet" and Path(name).is_file():
+    if Path(name).suffix in SUFFIXES and Path(name).is_file():
         return _finite(Path(name), vectors_of(Path(name), data)), None
     if Path(name).exists():
         return _of_encoder(load_trained(Path(name)).encoder, data.train)
     raise ValueError(
         "Expected the start of a field to be one-hot, pixels, pca, hog, timm:NAME, "
         "torchvision:NAME, a run folder, a checkpoint, an .onnx encoder, a .parquet "
-        f"file of rkdo embed or a .npy file of features but got '{name}', and there is "
-        "no such file"
+        "file of rkdo embed, a .npz file of paths and vectors or a .npy file of "
+        f"features but got '{name}', and there is no such file"
     )
 
 
@@ -102,6 +116,9 @@ def _pixels(images: LabelledImages, side: int) -> Features:
 
 def _whitened_pixels(train: LabelledImages, side: int) -> tuple[Features, Describe]:
     pixels = _pixels(train, side)
+    if not np.ptp(pixels, axis=0).any():
+        # Images that are all the same have no components, and zeros once centred.
+        return pixels, lambda images: _pixels(images, side)
     pca = PCA(min(COMPONENTS, *pixels.shape), random_state=0).fit(pixels)
     variance = pca.explained_variance_
     # The other components are rounding errors, which whitening would blow up.
@@ -115,30 +132,14 @@ def _whitened_pixels(train: LabelledImages, side: int) -> tuple[Features, Descri
     return whiten(pixels), lambda images: whiten(_pixels(images, side))
 
 
-def _hog(images: LabelledImages, side: int) -> Features:
-    cells = side // CELL
-    if cells == 0:
-        raise ValueError(
-            f"Expected images of at least {CELL} pixels for hog but got {side}"
-        )
-    arrays, _ = as_arrays(images, side)
-    return np.stack(
-        [
-            # One block, the whole image: local contrast tells clothes apart.
-            hog(
-                image.mean(axis=2),
-                pixels_per_cell=(CELL, CELL),
-                cells_per_block=(cells, cells),
-                block_norm="L1-sqrt",
-            )
-            for image in arrays
-        ]
-    ).astype(np.float32)
+def _hog(train: LabelledImages, side: int) -> tuple[Features, Describe]:
+    features, describe = fit_hog(as_arrays(train, side)[0])
+    return features, lambda images: describe(as_arrays(images, side)[0])
 
 
 def _of_file(path: Path, num_images: int) -> Features:
     features = np.load(path, allow_pickle=False)
-    if features.ndim != 2 or len(features) != num_images:
+    if features.ndim != 2 or len(features) != num_images or features.size == 0:
         raise ValueError(
             f"Expected {path} to hold features ({num_images}, F), one row for each "
             f"training image, but got {features.shape}"

@@ -1,5 +1,7 @@
-"""Vectors of a file that `rkdo embed` wrote, for the images of a data set."""
+"""Vectors of a file, found by the paths of the images of a data set."""
 
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +13,24 @@ from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.recipes.data.draw import files_of
 from rkdo_plugin.recipes.data.images import ImageData
 
+SUFFIXES = (".parquet", ".npz")
+
 
 def vectors_of(path: Path, data: ImageData) -> NDArray[np.float32]:
-    """The vectors (N, D) of the training images, found by their files' paths.
+    """The vectors (N, F) of the training images, found by their files' paths.
 
     The file may hold them in any order, and those of other images, too.
 
     Args:
-        path: A .parquet file that `rkdo embed` wrote of the same folder, or of its
-            subfolder `train`.
+        path: A .parquet file with the columns `path` and `vector`, as `rkdo embed`
+            writes it; or a .npz file with the arrays `paths` (M,), strings, and
+            `vectors` (M, F). The paths are relative to the folder, or to its subfolder
+            `train`.
         data: The data; it has to be a folder.
 
     Raises:
-        ValueError: The data is no folder, the file has no such columns, or it lacks
-            some of the images.
+        ValueError: The data is no folder; the file has no such columns or arrays, or
+            two vectors of one path; or it lacks some of the images.
     """
     files = files_of(data.train)
     if files is None:
@@ -32,15 +38,15 @@ def vectors_of(path: Path, data: ImageData) -> NDArray[np.float32]:
             f"Expected a folder of images with {path}, whose vectors are found by the "
             f"paths of files, but got {data.name}"
         )
-    try:
-        table = pq.read_table(path, columns=["path", "vector"])
-        vectors = np.stack(table["vector"].to_numpy())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
+    read = _of_arrays if path.suffix == ".npz" else _of_table
+    paths, vectors = read(path)
+    rows = {name: row for row, name in enumerate(paths)}
+    twice = [name for row, name in enumerate(paths) if rows[name] != row]
+    if twice:
         raise ValueError(
-            f"Expected {path} to have the columns path and vector, which rkdo embed "
-            f"writes, but got: {error}"
-        ) from error
-    rows = {name: row for row, name in enumerate(table["path"].to_pylist())}
+            f"Expected {path} to hold one vector for each path but it repeats "
+            f"{listed(list(dict.fromkeys(twice)))}"
+        )
     lacking: list[str] = []
     for folder in (Path(data.name), Path(data.name, "train")):
         if not all(file.is_relative_to(folder) for file in files):
@@ -54,3 +60,33 @@ def vectors_of(path: Path, data: ImageData) -> NDArray[np.float32]:
         f"Expected {path} to hold a vector for each of {len(files)} training images in "
         f"{data.name} but it lacks {len(lacking)}: {listed(lacking)}"
     )
+
+
+def _of_table(path: Path) -> tuple[Sequence[str], NDArray[np.generic]]:
+    try:
+        table = pq.read_table(path, columns=["path", "vector"])
+        return table["path"].to_pylist(), np.stack(table["vector"].to_numpy())
+    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"Expected {path} to have the columns path and vector, which rkdo embed "
+            f"writes, but got: {error}"
+        ) from error
+
+
+def _of_arrays(path: Path) -> tuple[Sequence[str], NDArray[np.generic]]:
+    expected = f"Expected {path} to have the arrays paths (M,) and vectors (M, F)"
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{expected} but it is no .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            paths, vectors = arrays["paths"], arrays["vectors"]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{expected} but got: {error}") from error
+    if vectors.ndim != 2 or paths.shape != vectors.shape[:1]:
+        raise ValueError(f"{expected} but got {paths.shape} and {vectors.shape}")
+    if paths.dtype.kind != "U" or vectors.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{expected}, strings and numbers, but got {paths.dtype} and "
+            f"{vectors.dtype}"
+        )
+    return paths.tolist(), vectors

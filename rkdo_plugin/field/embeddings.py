@@ -1,5 +1,6 @@
 """Embeddings as the response field keeps them: unit vectors, one a sample."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.options import check_count, check_type
+
+SAME = 1e-6  # 1 - cosine: what float32 makes of equal directions
 
 
 def check_sizes(
@@ -65,6 +69,32 @@ def checked_features(features: Any, num_samples: int) -> Tensor:
     numbers: Tensor = features.float()
     check_finite("features", numbers)
     return numbers
+
+
+def directions_of(features: Any, num_samples: int) -> Tensor:
+    """Features (N, F) as float32 unit vectors, zero where they tell no neighbours.
+
+    They tell none where they are zero, or where all samples have the same direction, up
+    to rounding. A warning says so.
+
+    Raises:
+        TypeError: The features are no numbers.
+        ValueError: The shape is not (N, F), or a value is not finite.
+    """
+    unit = unit_rows(checked_features(features, num_samples))
+    directed = unit.any(dim=1)
+    if (1 - unit @ unit[0] <= SAME).all() or not directed.any():
+        alone, reason = torch.ones_like(directed), "the same"
+    else:
+        alone, reason = ~directed, "zero"
+    if alone.any():
+        which = "all" if alone.all() else f"{int(alone.sum())} of"
+        warnings.warn(
+            f"The features of {which} {num_samples} samples are {reason}: they tell no "
+            "neighbours, and the rows of these samples stay one-hot",
+            stacklevel=4,  # the caller of `initialize`, which has a decorator
+        )
+    return unit.masked_fill_(alone[:, None], 0)
 
 
 def checked_embeddings(embeddings: Tensor, rows: int, dim: int) -> Tensor:

@@ -10,8 +10,8 @@ from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.embeddings import (
     check_sizes,
     checked_embeddings,
-    checked_features,
     checked_index,
+    directions_of,
     mean_of_samples,
     stored_embeddings,
 )
@@ -172,7 +172,8 @@ class ResponseField(Saved):
     def initialize(self, features: Any) -> None:
         """Start from the nearest neighbours by cosine similarity of given features.
 
-        A sample whose features are all zero has no neighbours, and stays one-hot.
+        A sample whose features are zero has no neighbours, and stays one-hot. So do all
+        samples where all features have the same direction. A warning says so.
 
         Args:
             features: (N, F) tensor or array: pixels, descriptors, another encoder's
@@ -183,7 +184,7 @@ class ResponseField(Saved):
             ValueError: The shape is not (N, F), or a value is not finite; the field is
                 left as it was.
         """
-        unit = unit_rows(checked_features(features, self.num_samples))
+        unit = directions_of(features, self.num_samples)
         directed = unit.any(dim=1)
         ids, similarities = neighbors_of_all(unit, directed, self.neighbors)
         weights = response(similarities, self.teacher_temperature)

@@ -1,5 +1,8 @@
 """Embeddings and features that a field is given, and where it stores them."""
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
 from fields_by_hand import assert_untouched, small_field, snapshot
@@ -59,6 +62,82 @@ def test_bad_features_leave_the_field_as_it_was(features):
     with pytest.raises(ValueError, match="Expected `features`"):
         field.initialize(features)
     assert_untouched(field, before)
+
+
+def assert_rows_hold(field, copies):
+    """Ids are unique and never the sample, and the rows of `copies` are copies."""
+    total = field.weights.sum(dim=1) + field.self_mass
+    torch.testing.assert_close(total, torch.ones(len(total)))
+    for sample, row in enumerate(field.ids.tolist()):
+        filled = [i for i in row if i >= 0]
+        assert len(set(filled)) == len(filled)
+        assert sample not in filled
+        assert sample not in copies or set(filled) <= set(copies)
+
+
+@pytest.mark.parametrize("count", [2, 9, 50])
+def test_copies_of_one_image_are_each_others_neighbours(count):
+    random = np.random.default_rng(0)
+    features = random.normal(size=(200, 16)).astype(np.float32)
+    copies = random.choice(200, count, replace=False).tolist()
+    features[copies] = features[copies[0]]
+    field = ResponseField(200, 4, neighbors=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        field.initialize(features)
+    assert (field.ids >= 0).all()
+    assert (field.self_mass == 0).all()
+    assert_rows_hold(field, copies if count > 8 else [])
+    if count == 2:
+        assert field.ids[copies, 0].tolist() == copies[::-1]
+    else:
+        torch.testing.assert_close(field.weights[copies], torch.full((count, 8), 1 / 8))
+    # Steps of the whole clique keep the rows distributions.
+    field.update(torch.tensor(copies), torch.ones(count, 4))
+    assert_rows_hold(field, copies if count > 8 else [])
+
+
+@pytest.mark.parametrize("count", [9, 50])
+def test_a_field_of_copies_alone_steps_on(count):
+    field = ResponseField(count, 4, neighbors=8)
+    for _ in range(3):
+        field.update(torch.arange(count), torch.ones(count, 4))
+    assert_rows_hold(field, range(count))
+    assert (field.ids >= 0).all()
+
+
+SAME = np.float32([[0.3, -7.1, 1e-3]])
+
+
+@pytest.mark.parametrize(
+    ("features", "which"),
+    [
+        (np.zeros((50, 3)), "all 50 samples are the same"),
+        (np.repeat(SAME, 50, axis=0), "all 50 samples are the same"),
+        (SAME * np.arange(1, 51)[:, None], "all 50 samples are the same"),  # lengths
+        (np.nextafter(SAME, np.eye(50, 3)), "all 50 samples are the same"),
+        (np.eye(50, 3), "47 of 50 samples are zero"),
+    ],
+)
+def test_features_that_tell_no_neighbours_leave_rows_one_hot(features, which):
+    field = ResponseField(50, 4, neighbors=8)
+    with pytest.warns(UserWarning, match=f"features of {which}: .* one-hot"):
+        field.initialize(features.astype(np.float32))
+    alone = [True] * 50 if "all" in which else [i >= 3 for i in range(50)]
+    assert field.self_mass.tolist() == [float(one) for one in alone]
+    assert (field.ids[alone] == -1).all()
+    assert_rows_hold(field, [])
+
+
+def test_features_that_differ_by_little_more_than_rounding_have_neighbours():
+    angle = (
+        torch.arange(20) * 1e-3
+    )  # 1 - cosine of the nearest: 5e-7; of the last: 2e-4
+    field = ResponseField(20, 4, neighbors=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        field.initialize(torch.stack([angle.cos(), angle.sin()], dim=1))
+    assert (field.ids >= 0).all()
 
 
 def test_embeddings_in_a_file_outlive_the_field(tmp_path):

@@ -117,7 +117,8 @@ def test_a_sample_without_features_stays_one_hot():
     features = torch.randn(10, 3)
     features[4] = 0
     field = ResponseField(10, 4, neighbors=3)
-    field.initialize(features)
+    with pytest.warns(UserWarning, match="features of 1 of 10 samples are zero"):
+        field.initialize(features)
     assert field.self_mass.tolist() == [float(i == 4) for i in range(10)]
     assert 4 not in field.ids
 

@@ -10,7 +10,6 @@ import torch
 from photographs import crops
 from PIL import Image
 from published_weights import publish_timm, publish_torchvision, without_network
-from skimage.feature import hog
 from sklearn.decomposition import PCA
 
 from rkdo_plugin.export import EmbeddingSession, export_onnx, freeze
@@ -18,6 +17,7 @@ from rkdo_plugin.field import ResponseField
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import as_arrays
 from rkdo_plugin.recipes.field.features import BATCH, features_by_name, fit_features
+from rkdo_plugin.recipes.field.hog import fit_hog
 from rkdo_plugin.recipes.field.purity import purity
 
 
@@ -71,40 +71,36 @@ def test_pca_leaves_out_components_that_are_rounding():
     np.testing.assert_allclose(features.std(axis=0, ddof=1), 1, rtol=1e-3)
 
 
-def test_hog_is_scikit_images_with_one_block_of_the_whole_image(digits):
-    expected = centred(
-        [
-            hog(
-                image,
-                orientations=9,
-                pixels_per_cell=(4, 4),
-                cells_per_block=(7, 7),
-                block_norm="L1-sqrt",
-            )
-            for image in gray(digits)
-        ]
-    )
-    features = features_by_name("hog", digits)
-    np.testing.assert_allclose(features, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(("size", "cells"), [(32, 8), (96, 8), (4, 1), (30, 7)])
-def test_hog_of_colour_images_is_of_their_mean_at_32_pixels_at_most(size, cells):
+@pytest.mark.parametrize("size", [32, 96, 4, 30])
+def test_hog_is_of_images_at_32_pixels_at_most(size):
     data = colored(5, size)
-    expected = []
-    for image, _ in data.train:
-        small = image.resize((min(size, 32),) * 2, Image.Resampling.BILINEAR)
-        expected.append(
-            hog(
-                np.asarray(small).mean(axis=2),
-                pixels_per_cell=(4, 4),
-                cells_per_block=(cells, cells),
-                block_norm="L1-sqrt",
-            )
-        )
+    small = min(size, 32)
+    images = [
+        np.asarray(image.resize((small, small), Image.Resampling.BILINEAR))
+        for image, _ in data.train
+    ]
+    expected, _ = fit_hog(np.stack(images))
     features = features_by_name("hog", data)
-    assert features.shape == (5, cells * cells * 9)
-    np.testing.assert_allclose(features, centred(expected), atol=1e-5)
+    assert features.shape == (5, (small // 4) ** 2 * 27 + 48)
+    np.testing.assert_allclose(features, centred(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("bands", [2, 5])
+@pytest.mark.parametrize("name", ["pixels", "pca", "hog"])
+def test_images_of_several_bands_have_features(name, bands):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (40, 24, 24, bands), dtype=np.uint8)
+    data = replace(
+        load_data("digits"),
+        train=[(image, 0) for image in pixels],
+        test=[],
+        image_size=24,
+        channels=bands,
+    )
+    features, describe = fit_features(name, data)
+    assert len(features) == 40
+    again = describe([data.train[i] for i in (3, 1)])
+    np.testing.assert_allclose(again, features[[3, 1]], atol=1e-4)
 
 
 def test_hog_needs_a_cell():
@@ -118,7 +114,7 @@ def test_large_images_give_as_many_pixels_as_small_ones():
 
 
 @pytest.mark.parametrize(
-    ("name", "measured"), [("pixels", 0.974), ("pca", 0.930), ("hog", 0.989)]
+    ("name", "measured"), [("pixels", 0.974), ("pca", 0.930), ("hog", 0.990)]
 )
 def test_neighbours_by_features_share_the_class_far_above_chance(name, measured):
     data = load_data("digits")
@@ -174,6 +170,7 @@ def with_nan():
     ("content", "message"),
     [
         (np.zeros((299, 4)), r"features \(300, F\), .* but got \(299, 4\)"),
+        (np.zeros((300, 0)), r"features \(300, F\), .* but got \(300, 0\)"),
         (np.zeros(300), r"features \(300, F\), .* but got \(300,\)"),
         (np.full((300, 2), "a"), "to hold numbers but got <U1"),
         (np.zeros((300, 2), complex), "to hold numbers but got complex128"),
@@ -185,6 +182,40 @@ def test_a_file_of_other_features_is_refused(content, message, digits, tmp_path)
     np.save(tmp_path / "features.npy", content)
     with pytest.raises(ValueError, match=message):
         features_by_name(str(tmp_path / "features.npy"), digits)
+
+
+def same_images(level):
+    """Data of 40 images of one level each, in colour."""
+    image = Image.new("RGB", (16, 16), (level,) * 3)
+    return replace(
+        load_data("digits"), train=[(image, 0)] * 40, test=[], image_size=16, channels=3
+    )
+
+
+@pytest.mark.parametrize("name", ["pixels", "pca", "hog"])
+@pytest.mark.parametrize("level", [0, 77])
+def test_images_that_are_all_the_same_stay_one_hot(name, level):
+    features, describe = fit_features(name, same_images(level))
+    assert not features.any()
+    assert np.isfinite(describe([(Image.new("RGB", (16, 16), "red"), 0)])).all()
+    field = ResponseField(40, dim=1)
+    with pytest.warns(UserWarning, match="features of all 40 samples are the same"):
+        field.initialize(features)
+    assert (field.self_mass == 1).all()
+    assert (field.ids == -1).all()
+
+
+@pytest.mark.parametrize("constant", [0, 1, 1 / 3, 1e6 / 3])
+def test_features_that_differ_by_rounding_are_the_same(constant, digits, tmp_path):
+    rows = np.full((300, 4), constant, dtype=np.float32)
+    rows[7:9] = np.nextafter(rows[7:9], 2 * rows[7:9])
+    np.save(tmp_path / "features.npy", rows)
+    features = features_by_name(str(tmp_path / "features.npy"), digits)
+    assert not features.any()
+    rows[5, 1] = constant * 1.001 + 1e-9
+    np.save(tmp_path / "features.npy", rows)
+    features = features_by_name(str(tmp_path / "features.npy"), digits)
+    assert features[5].any()
 
 
 def test_what_is_no_features_is_refused(digits, tmp_path):

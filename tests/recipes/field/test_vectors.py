@@ -8,7 +8,7 @@ from PIL import Image
 
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.draw import files_of
-from rkdo_plugin.recipes.field.features import features_by_name
+from rkdo_plugin.recipes.field.features import features_by_name, fit_features
 from rkdo_plugin.recipes.field.vectors import vectors_of
 
 VECTORS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
@@ -25,6 +25,9 @@ def folder(tmp_path):
 
 
 def write(path, names, vectors):
+    if path.suffix == ".npz":
+        np.savez(path, paths=np.asarray(names), vectors=vectors)
+        return
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 3)
     pq.write_table(pa.table({"path": names, "vector": column}), path)
 
@@ -36,15 +39,21 @@ def written(path, root, folder):
     write(path, names, VECTORS[::-1])
 
 
+KINDS = pytest.mark.parametrize("name", ["v.parquet", "v.npz"])
+
+
+@KINDS
 @pytest.mark.parametrize("limit", [None, 7])
-def test_vectors_are_found_by_path_in_any_order(folder, tmp_path, limit):
-    written(tmp_path / "v.parquet", folder, folder)
+def test_vectors_are_found_by_path_in_any_order(folder, tmp_path, limit, name):
+    path = tmp_path / name
+    written(path, folder, folder)
     data = load_data(str(folder), limit=limit)
     numbers = [image.getpixel((0, 0))[0] for image, _ in data.train]
     expected = VECTORS[numbers]
-    np.testing.assert_array_equal(vectors_of(tmp_path / "v.parquet", data), expected)
-    features = features_by_name(str(tmp_path / "v.parquet"), data)
+    np.testing.assert_array_equal(vectors_of(path, data), expected)
+    features, describe = fit_features(str(path), data)
     np.testing.assert_allclose(features, expected - expected.mean(axis=0), atol=1e-6)
+    assert describe is None
 
 
 def test_the_training_folder_may_have_been_embedded_alone(folder, tmp_path):
@@ -59,11 +68,42 @@ def test_the_training_folder_may_have_been_embedded_alone(folder, tmp_path):
     np.testing.assert_array_equal(found, VECTORS[numbers])
 
 
-def test_a_file_that_lacks_an_image_is_refused(folder, tmp_path):
-    written(tmp_path / "v.parquet", folder, folder)
+@KINDS
+def test_a_file_that_lacks_an_image_is_refused(folder, tmp_path, name):
+    written(tmp_path / name, folder, folder)
     Image.new("RGB", (8, 8)).save(folder / "class0" / "0new.png")
     with pytest.raises(ValueError, match=r"lacks 1: class0/0new\.png"):
-        vectors_of(tmp_path / "v.parquet", load_data(str(folder)))
+        vectors_of(tmp_path / name, load_data(str(folder)))
+
+
+@KINDS
+def test_two_vectors_of_one_image_are_refused(folder, tmp_path, name):
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*.png")]
+    names = sorted(names)
+    write(tmp_path / name, [*names[:10], *names[:10]], VECTORS)
+    with pytest.raises(
+        ValueError,
+        match=r"one vector for each path but .* repeats class0/00\.png, .*10 in all",
+    ):
+        vectors_of(tmp_path / name, load_data(str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"paths": np.array(["a"])}, "but got: .*vectors"),
+        ({"vectors": VECTORS}, "but got: .*paths"),
+        ({"paths": np.array(["a"]), "vectors": VECTORS}, r"\(1,\) and \(20, 3\)"),
+        ({"paths": np.array(["a"] * 3), "vectors": VECTORS[0]}, r"\(3,\) and \(3,\)"),
+        ({"paths": np.arange(20), "vectors": VECTORS}, "int64 and float32"),
+        ({"paths": np.array(["a"]), "vectors": np.array([["b"]])}, "<U1 and <U1"),
+        ({"paths": np.array(["a"], object), "vectors": VECTORS[:1]}, "allow_pickle"),
+    ],
+)
+def test_a_npz_of_other_arrays_is_refused(arrays, message, folder, tmp_path):
+    np.savez(tmp_path / "v.npz", **arrays)
+    with pytest.raises(ValueError, match=r"paths \(M,\) and vectors.*" + message):
+        vectors_of(tmp_path / "v.npz", load_data(str(folder)))
 
 
 def test_a_file_of_something_else_is_refused(folder, tmp_path):
@@ -73,21 +113,27 @@ def test_a_file_of_something_else_is_refused(folder, tmp_path):
     for name in ("other", "text"):
         with pytest.raises(ValueError, match="the columns path and vector"):
             vectors_of(tmp_path / f"{name}.parquet", data)
+    (tmp_path / "text.npz").write_text("no arrays")
+    with pytest.raises(ValueError, match=r"it is no \.npz file"):
+        vectors_of(tmp_path / "text.npz", data)
 
 
-def test_data_without_files_is_refused(tmp_path):
-    write(tmp_path / "v.parquet", ["a"], VECTORS[:1])
+@KINDS
+def test_data_without_files_is_refused(tmp_path, name):
+    write(tmp_path / name, ["a"], VECTORS[:1])
     with pytest.raises(ValueError, match=r"Expected a folder of images .* got digits"):
-        vectors_of(tmp_path / "v.parquet", load_data("digits"))
+        vectors_of(tmp_path / name, load_data("digits"))
 
 
-def test_vectors_that_are_not_finite_are_refused(folder, tmp_path):
+@KINDS
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_refused(folder, tmp_path, name, value):
     names = [f"class{n % 2}/{n:02}.png" for n in range(20)]
     broken = VECTORS.copy()
-    broken[:, 0] = np.nan
-    write(tmp_path / "v.parquet", names, broken)
+    broken[:, 0] = value
+    write(tmp_path / name, names, broken)
     with pytest.raises(ValueError, match="to be finite but row 0 is not"):
-        features_by_name(str(tmp_path / "v.parquet"), load_data(str(folder)))
+        features_by_name(str(tmp_path / name), load_data(str(folder)))
 
 
 def test_images_in_memory_have_no_files():
