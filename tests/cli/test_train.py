@@ -138,10 +138,10 @@ def test_a_field_from_a_pretrained_network_names_its_run_folder(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    publish_torchvision(tmp_path / "cache", monkeypatch, "mobilenet_v3_small")
+    publish_torchvision(tmp_path / "cache", monkeypatch, "resnet18")
     words = "train --limit 64 --batch-size 32 --epochs 1 --workers 0 --field"
-    assert main([*words.split(), "torchvision:mobilenet_v3_small"]) == 0
-    name = "simclr-ntxent-field-torchvision-mobilenet_v3_small-digits-0"
+    assert main([*words.split(), "torchvision:resnet18"]) == 0
+    name = "simclr-ntxent-field-torchvision-resnet18-digits-0"
     field = load_run_field(tmp_path / "runs" / name).field
     assert (field.weights > 0).all()
 
