@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 AUTO: Literal["auto"] = "auto"
 UNKNOWN = 0.5  # agreement before there is any evidence
 HUBS = 0.15  # share of returned edges where trust begins; it is whole at twice as many
+REFERENCES = 256  # samples, at most, with whose neighbours one is compared
 CHUNK = 2**16  # samples whose neighbours' rows are in memory at a time
 
 
@@ -34,7 +35,7 @@ def agreement(anchors: Tensor, neighbors: Tensor) -> Tensor:
 
     n(i) is the neighbour of i; equal similarities count half. It is 0 on average where
     neighbours are random, or the same for all, and 1 where each is nearer than all
-    others.
+    others. With more than 256 anchors j are every second, every third and so on.
 
     Args:
         anchors: (B, D) unit vectors.
@@ -48,10 +49,17 @@ def agreement(anchors: Tensor, neighbors: Tensor) -> Tensor:
         >>> agreement(anchors, anchors), agreement(anchors, anchors[[0, 0, 0]])
         (tensor([1., 1., 1.]), tensor([0., 0., 0.]))
     """
-    similarities = anchors @ neighbors.to(anchors.dtype).T
-    own = similarities.diagonal()[:, None]
+    neighbors = neighbors.to(anchors.dtype)
+    step = max(1, -(-len(anchors) // REFERENCES))
+    similarities = anchors @ neighbors[::step].T
+    own = (anchors * neighbors).sum(dim=1, keepdim=True)
+    # A sample's own column counts as equal, whatever the rounding of its product.
+    itself = torch.arange(0, len(anchors), step, device=anchors.device)
+    similarities[itself, itself // step] = own[itself, 0]
     nearer = (own > similarities).sum(dim=1) - (own < similarities).sum(dim=1)
-    return nearer.float() / max(1, len(anchors) - 1)
+    others = torch.full_like(own[:, 0], similarities.shape[1])
+    others[itself] -= 1
+    return nearer / others.clamp_min(1)
 
 
 def returned(ids: Tensor, index: Tensor) -> Tensor:

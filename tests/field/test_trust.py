@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from rkdo_plugin import ResponseField
+from rkdo_plugin.field import trust
 from rkdo_plugin.field.trust import (
     agreement,
     returned,
@@ -55,6 +56,20 @@ def test_agreement_equals_counting(seed, rows):
     np.testing.assert_allclose(agreement(anchors, neighbors), expected, atol=1e-6)
 
 
+def test_agreement_of_a_large_batch_asks_a_part_of_it(monkeypatch):
+    monkeypatch.setattr(trust, "REFERENCES", 4)
+    anchors, neighbors = unit(11, 3, 0), unit(11, 3, 1)
+    asked = [
+        oracles.agreement(
+            [anchors[i].tolist(), *anchors[js].tolist()],
+            [neighbors[i].tolist(), *neighbors[js].tolist()],
+        )[0]
+        for i in range(11)
+        for js in [[j for j in range(0, 11, 3) if j != i]]
+    ]
+    np.testing.assert_allclose(agreement(anchors, neighbors), asked, atol=1e-6)
+
+
 @given(SEEDS)
 def test_returned_equals_looking_up_every_edge(seed):
     random = np.random.default_rng(seed)
@@ -71,10 +86,10 @@ def test_returned_equals_looking_up_every_edge(seed):
 
 @given(st.floats(-1, 1), st.floats(0, 1))
 def test_trust_is_a_weight_that_grows_with_both_kinds_of_evidence(agreed, share):
-    trust = trust_of(agreed, share)
-    assert 0 <= trust <= max(0, agreed)
-    assert trust <= trust_of(min(1, agreed + 0.1), share)
-    assert trust <= trust_of(agreed, min(1, share + 0.1))
+    weight = trust_of(agreed, share)
+    assert 0 <= weight <= max(0, agreed)
+    assert weight <= trust_of(min(1, agreed + 0.1), share)
+    assert weight <= trust_of(agreed, min(1, share + 0.1))
 
 
 def test_neighbours_that_the_encoder_finds_near_are_trusted():
@@ -124,7 +139,8 @@ def test_trust_falls_as_the_encoders_neighbours_replace_the_given_ones():
 
 def test_constant_features_have_no_trust():
     field = auto(30, 4)
-    field.initialize(torch.zeros(30, 8))
+    with pytest.warns(UserWarning, match="all 30 samples are the same"):
+        field.initialize(torch.zeros(30, 8))
     assert trained(field, unit(30, 4, 0)) == 0
 
 
