@@ -5,9 +5,10 @@
 FOLDER has train/CLASS/*.jpg and test/CLASS/*.jpg. Images are decoded once; they, their
 views and the steps are on the GPU. SimCLR is trained without a field, and with fields
 that start from HOG, one-hot and, with --teacher, from a network that is trained
-already. Every run is complete: its learning rate has decayed to almost nothing at its
-own last step. A run that is in RESULTS.jsonl already is not repeated. Prints a table in
-Markdown at the end.
+already. With --oracle there is a field of random images of the same class, with weight
+0.5: what neighbours could bring. Every run is complete: its learning rate has decayed
+to almost nothing at its own last step. A run that is in RESULTS.jsonl already is not
+repeated. Prints a table in Markdown at the end.
 """
 
 import argparse
@@ -21,12 +22,15 @@ from held_run import run_arm
 from numpy.typing import NDArray
 from results import Row, Rows, append, read, scores_of, spread
 
+from rkdo_plugin.recipes.data.draw import labels_of
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.field.create import ONE_HOT
 from rkdo_plugin.recipes.field.features import features_by_name
 from rkdo_plugin.recipes.training.settings import RunSettings
 
 TEMPERATURE = 0.2
+ORACLE = "oracle"
+ORACLE_FIELD = {"field_weight": 0.5}  # auto takes few returned edges for hubs
 PRECISIONS = {"cuda": "bf16-mixed"}  # elsewhere 32-true
 COLUMNS = "arm | epochs | seeds | kNN | linear | s / step | images / s | trust | device"
 
@@ -38,6 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
     add("--data", default="cifar10", help="a folder, a .npz file, or a known name")
     add("--results", type=Path, default=Path("field_cifar.jsonl"))
     add("--teacher", help="an .onnx file, a run folder, or a .npy file of features")
+    add("--oracle", action="store_true", help="neighbours that the labels choose")
+    add("--limit", type=int, help="number of training images, evenly from all classes")
     add("--device", default="cuda", help="cuda, cuda:1, cpu")
     add("--precision", help="Lightning's; bf16-mixed on a GPU, 32-true elsewhere")
     add("--encoder", default="resnet18-small")
@@ -48,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.precision is None:
         kind = options.device.partition(":")[0]
         options.precision = PRECISIONS.get(kind, "32-true")
-    data = load_held(options.data)
+    data = load_held(options.data, limit=options.limit)
     conditions = {
         "data": Path(data.name).name,
         "train": len(data.train),
@@ -77,7 +83,7 @@ def check_conditions(rows: Rows, conditions: Row, results: Path) -> None:
             )
 
 
-def arms(teacher: str | None) -> dict[str, str | None]:
+def arms(teacher: str | None, oracle: bool = False) -> dict[str, str | None]:
     """The start of each arm's field by the arm's name."""
     starts: dict[str, str | None] = {
         "SimCLR": None,
@@ -86,7 +92,19 @@ def arms(teacher: str | None) -> dict[str, str | None]:
     }
     if teacher is not None:
         starts[f"SimCLR, field {Path(teacher).name}"] = teacher
+    if oracle:
+        starts["SimCLR, field by the labels"] = ORACLE
     return starts
+
+
+def features_of(start: str, data: ImageData) -> NDArray[np.float32]:
+    """Features (N, F) of the training images."""
+    if start != ORACLE:
+        return features_by_name(start, data)
+    classes = np.eye(data.num_classes)[labels_of(data.train)]
+    noise = np.random.default_rng(0).standard_normal((len(classes), 32))
+    # Similarities within a class differ by the noise, and stay far above the others'.
+    return np.hstack([classes, 0.05 * noise]).astype(np.float32)
 
 
 def run_missing(
@@ -96,17 +114,18 @@ def run_missing(
     features: dict[str, NDArray[np.float32]] = {}
     for seed in range(options.seeds):
         for epochs in options.epochs:
-            for name, start in arms(options.teacher).items():
+            for name, start in arms(options.teacher, options.oracle).items():
                 if (name, epochs, seed) in read(options.results):
                     continue
                 if start is not None and start not in (ONE_HOT, *features):
-                    features[start] = features_by_name(start, data)
+                    features[start] = features_of(start, data)
                 settings = RunSettings(
                     recipe="simclr",
                     loss="icon",
                     loss_options={"temperature": TEMPERATURE},
                     encoder=options.encoder,
                     field=start,
+                    field_options=ORACLE_FIELD if start == ORACLE else None,
                     epochs=epochs,
                     batch_size=options.batch_size,
                     precision=options.precision,

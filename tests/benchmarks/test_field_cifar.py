@@ -2,6 +2,9 @@ import field_cifar
 import numpy as np
 import pytest
 import results
+from held import of_arrays
+
+from rkdo_plugin import ResponseField
 
 
 def cells(printed):
@@ -14,12 +17,13 @@ def test_the_table_of_all_arms_and_a_second_call_that_adds_nothing(
     tmp_path, arrays, capsys
 ):
     np.savez(tmp_path / "three.npz", **arrays)
-    np.save(tmp_path / "teacher.npy", np.eye(3)[arrays["y"]])
+    np.save(tmp_path / "teacher.npy", np.eye(3)[arrays["y"][:48]])
     file = tmp_path / "results.jsonl"
     call = [
         *("--device", "cpu", "--encoder", "small-convnet", "--batch-size", "24"),
         *("--data", str(tmp_path / "three.npz"), "--results", str(file)),
         *("--teacher", str(tmp_path / "teacher.npy"), "--precision", "bf16-mixed"),
+        *("--oracle", "--limit", "48"),
     ]
     first = [*call, "--epochs", "1"]
     field_cifar.main(first)
@@ -30,8 +34,9 @@ def test_the_table_of_all_arms_and_a_second_call_that_adds_nothing(
         "SimCLR, field HOG",
         "SimCLR, field one-hot",
         "SimCLR, field teacher.npy",
+        "SimCLR, field by the labels",
     ]
-    assert "three: 72 training images, small-convnet, batch 24, bf16-mixed" in printed
+    assert "three: 48 training images, small-convnet, batch 24, bf16-mixed" in printed
     held = results.read(file)
     for row in rows:
         shown = dict(zip(columns, row, strict=True))
@@ -57,3 +62,11 @@ def test_the_table_of_all_arms_and_a_second_call_that_adds_nothing(
 
 def test_there_is_no_arm_of_a_teacher_without_one():
     assert list(field_cifar.arms(None).values()) == [None, "hog", "one-hot"]
+
+
+def test_neighbours_by_the_labels_are_of_the_same_class(arrays):
+    data = of_arrays("three", **arrays)
+    field = ResponseField(num_samples=len(data.train), dim=2)
+    field.initialize(field_cifar.features_of(field_cifar.ORACLE, data))
+    assert (arrays["y"][field.ids] == arrays["y"][:, None]).all()
+    assert len(np.unique(field.ids)) > 60  # they are not the same few for all
