@@ -5,10 +5,10 @@
 FOLDER has train/CLASS/*.jpg and test/CLASS/*.jpg. Images are decoded once; they, their
 views and the steps are on the GPU. SimCLR is trained without a field, and with fields
 that start from HOG, one-hot and, with --teacher, from a network that is trained
-already. With --oracle there is a field of random images of the same class, with weight
-0.5: what neighbours could bring. Every run is complete: its learning rate has decayed
-to almost nothing at its own last step. A run that is in RESULTS.jsonl already is not
-repeated. Prints a table in Markdown at the end.
+already. `--fields oracle` has random images of the same class for neighbours, with
+weight 0.5: what neighbours could bring. Every run is complete: its learning rate has
+decayed to almost nothing at its own last step. A run that is in RESULTS.jsonl already
+is not repeated. Prints a table in Markdown at the end.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from rkdo_plugin.recipes.training.settings import RunSettings
 TEMPERATURE = 0.2
 ORACLE = "oracle"
 ORACLE_FIELD = {"field_weight": 0.5}  # auto takes few returned edges for hubs
+STARTS = {"hog": "HOG", ONE_HOT: "one-hot", ORACLE: "by the labels"}
 PRECISIONS = {"cuda": "bf16-mixed"}  # elsewhere 32-true
 COLUMNS = "arm | epochs | seeds | kNN | linear | s / step | images / s | trust | device"
 
@@ -42,14 +43,16 @@ def main(arguments: list[str] | None = None) -> None:
     add("--data", default="cifar10", help="a folder, a .npz file, or a known name")
     add("--results", type=Path, default=Path("field_cifar.jsonl"))
     add("--teacher", help="an .onnx file, a run folder, or a .npy file of features")
-    add("--oracle", action="store_true", help="neighbours that the labels choose")
+    add(
+        "--fields", nargs="*", default=["hog", ONE_HOT], choices=STARTS, metavar="FIELD"
+    )
     add("--limit", type=int, help="number of training images, evenly from all classes")
     add("--device", default="cuda", help="cuda, cuda:1, cpu")
     add("--precision", help="Lightning's; bf16-mixed on a GPU, 32-true elsewhere")
     add("--encoder", default="resnet18-small")
     add("--batch-size", type=int, default=512)
     add("--epochs", type=int, nargs="+", default=[100, 200])
-    add("--seeds", type=int, default=1, help="number of seeds")
+    add("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args(arguments)
     if options.precision is None:
         kind = options.device.partition(":")[0]
@@ -83,17 +86,12 @@ def check_conditions(rows: Rows, conditions: Row, results: Path) -> None:
             )
 
 
-def arms(teacher: str | None, oracle: bool = False) -> dict[str, str | None]:
+def arms(fields: list[str], teacher: str | None) -> dict[str, str | None]:
     """The start of each arm's field by the arm's name."""
-    starts: dict[str, str | None] = {
-        "SimCLR": None,
-        "SimCLR, field HOG": "hog",
-        "SimCLR, field one-hot": ONE_HOT,
-    }
+    starts: dict[str, str | None] = {"SimCLR": None}
+    starts |= {f"SimCLR, field {STARTS[field]}": field for field in fields}
     if teacher is not None:
         starts[f"SimCLR, field {Path(teacher).name}"] = teacher
-    if oracle:
-        starts["SimCLR, field by the labels"] = ORACLE
     return starts
 
 
@@ -112,9 +110,9 @@ def run_missing(
 ) -> None:
     """Train and evaluate what is not in the file yet, seed by seed."""
     features: dict[str, NDArray[np.float32]] = {}
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         for epochs in options.epochs:
-            for name, start in arms(options.teacher, options.oracle).items():
+            for name, start in arms(options.fields, options.teacher).items():
                 if (name, epochs, seed) in read(options.results):
                     continue
                 if start is not None and start not in (ONE_HOT, *features):
