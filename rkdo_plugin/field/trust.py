@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rkdo_plugin.field.response_field import ResponseField
 
 AUTO: Literal["auto"] = "auto"
-UNKNOWN = 0.5  # agreement before there is any evidence
+UNKNOWN = 0.5**0.5  # agreement before there is any evidence: a weight of a half
 HUBS = 0.15  # share of returned edges where trust begins; it is whole at twice as many
 REFERENCES = 256  # samples, at most, with whose neighbours one is compared
 CHUNK = 2**16  # samples whose neighbours' rows are in memory at a time
@@ -91,7 +91,9 @@ def returned_share(ids: Tensor) -> float:
 def trust_of(agreed: float, share: float) -> float:
     r"""The weight that the evidence supports.
 
-        T = max(0, A) min(1, max(0, (M - 0.15) / 0.15))
+        T = max(0, A)^2 min(1, max(0, (M - 0.15) / 0.15))
+
+    A is a rank correlation, and its square the share that the neighbours explain.
 
     Args:
         agreed: A, the encoder's mean agreement with the neighbours it was given.
@@ -102,10 +104,10 @@ def trust_of(agreed: float, share: float) -> float:
         T in [0, 1].
 
     Example:
-        >>> trust_of(0.8, 0.5), trust_of(0.8, 0.1), round(trust_of(0.8, 0.225), 6)
-        (0.8, 0.0, 0.4)
+        >>> trust_of(0.5, 0.5), trust_of(0.5, 0.1), round(trust_of(0.5, 0.225), 6)
+        (0.25, 0.0, 0.125)
     """
-    return max(0.0, agreed) * min(1.0, max(0.0, share / HUBS - 1))
+    return max(0.0, agreed) ** 2 * min(1.0, max(0.0, share / HUBS - 1))
 
 
 class Evidence(nn.Module):
