@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -54,26 +54,42 @@ def open_picture(path: Path, channels: int) -> Picture:
         ValueError: It has other channels, or numbers that are no intensities.
     """
     with path.open("rb") as file:
-        start = file.read(len(NPY))
-        file.seek(0)
-        if start == NPY:
-            return _of_array(np.load(file, allow_pickle=False), channels)
-        tiff = start.startswith(TIFF)
-        if channels in MODES:
-            try:
-                # Not by its path: Pillow maps grey TIFFs into memory by that, and turns
-                # those of some orientations into stripes.
-                with Image.open(file, formats=list(_formats())) as image:
-                    return as_picture(image, channels)
-            except UnidentifiedImageError:
-                if not tiff:  # there are TIFFs, such as those of floats, beyond Pillow
-                    raise OSError(f"not a picture{_remedy(path)}") from None
+        return read_picture(file, channels, path.name)
+
+
+def read_picture(file: BinaryIO, channels: int, name: str = "") -> Picture:
+    """Read a picture from an open file; the result is that of `open_picture`.
+
+    Args:
+        file: At its start, and able to seek.
+        channels: Channels of the encoder's images.
+        name: For the remedy in an error.
+
+    Raises:
+        OSError: It is damaged or no picture.
+        ValueError: It has other channels, or numbers that are no intensities.
+    """
+    start = file.read(len(NPY))
+    file.seek(0)
+    if start == NPY:
+        return _of_array(np.load(file, allow_pickle=False), channels)
+    tiff = start.startswith(TIFF)
+    if channels in MODES:
+        try:
+            # Not by its path: Pillow maps grey TIFFs into memory by that, and turns
+            # those of some orientations into stripes.
+            with Image.open(file, formats=list(_formats())) as image:
+                return as_picture(image, channels)
+        except UnidentifiedImageError:
+            if not tiff:  # there are TIFFs, such as those of floats, beyond Pillow
+                raise OSError(f"not a picture{_remedy(name)}") from None
     if not tiff:
         raise ValueError(
             f"Expected a .npy file or a TIFF of {channels} channels but got another "
             "file"
         )
-    return _of_array(_first_page(path), channels)
+    file.seek(0)
+    return _of_array(_first_page(file), channels)
 
 
 def as_picture(image: Image.Image, channels: int) -> Image.Image:
@@ -146,7 +162,7 @@ def is_picture(path: str | Path) -> bool:
     A file with a picture's name is not opened: there may be millions.
     """
     path = Path(path)
-    if path.suffix.lower() in _suffixes():
+    if has_picture_name(path.name):
         return True
     told = [name for name, magic in _formats().items() if magic]
     try:
@@ -159,6 +175,11 @@ def is_picture(path: str | Path) -> bool:
             return True
     except READ_ERRORS:
         return False
+
+
+def has_picture_name(name: str) -> bool:
+    """Whether a name ends as those of pictures do."""
+    return Path(name).suffix.lower() in _suffixes()
 
 
 def listed(names: Sequence[str]) -> str:
@@ -199,12 +220,12 @@ def picture_shape(path: Path) -> tuple[int, int, int]:
         return image.height, image.width, 3
 
 
-def _first_page(path: Path) -> npt.NDArray[Any]:
+def _first_page(file: BinaryIO) -> npt.NDArray[Any]:
     """The pixels (H, W, C) of a TIFF's first page."""
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page = _page(file)
+    with tifffile.TiffFile(file) as tiff:
+        page = _page(tiff)
         pixels: npt.NDArray[Any] = page.asarray()
         return np.moveaxis(pixels, 0, 2) if page.axes == "SYX" else pixels
 
@@ -262,8 +283,8 @@ def _suffixes() -> frozenset[str]:
     return frozenset({suffix for suffix, name in named if name in formats} | {".npy"})
 
 
-def _remedy(path: Path) -> str:
+def _remedy(name: str) -> str:
     """What helps with a file that Pillow cannot open, if its name tells."""
-    if path.suffix.lower() in (".heic", ".heif") and "HEIF" not in _formats():
+    if Path(name).suffix.lower() in (".heic", ".heif") and "HEIF" not in _formats():
         return "; for HEIC, pip install 'rkdo-plugin[heic]'"
     return ""

@@ -1,58 +1,68 @@
-"""Embed a folder of images into a Parquet file."""
+"""Embed the images of a folder, a list or a table into Parquet."""
 
-import os
-import stat
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from rkdo_plugin.export.encoder.images import resize
-from rkdo_plugin.export.encoder.pictures import (
-    READ_ERRORS,
-    UInt8Array,
-    is_picture,
-    listed,
-    open_picture,
-)
+from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.export.runtime.session import EmbeddingSession
-from rkdo_plugin.publish import publish
+from rkdo_plugin.export.serving.decoding import Decoder, default_workers
+from rkdo_plugin.export.serving.parts import FILE, PART_IMAGES, into_file, into_parts
+from rkdo_plugin.export.serving.run import Failure, Run
+from rkdo_plugin.export.serving.sources.folder import Folder
+from rkdo_plugin.export.serving.sources.open import open_source
+from rkdo_plugin.export.serving.sources.source import Source
 
 # Images that run at once. A CPU is as fast with few, and their activations are small.
 BATCH_SIZES = {"cpu": 8, "cuda": 64, "tensorrt": 64}
+DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
+SHOWN = 20  # lines of a summary for images that failed
 
 
 @dataclass(frozen=True)
 class EmbeddedFolder:
-    """The result of `embed_folder`.
+    """The result of `embed_images` and of `embed_folder`.
 
     Attributes:
-        output: The Parquet file.
+        output: The Parquet file, or the folder of parts.
         images: Number of images that were embedded, which is the number of rows.
-        unreadable: Pairs of a path, relative to the folder, and a reason: first each
-            folder that cannot be listed, then each image that was left out. Bytes that
-            are not UTF-8 are escaped in the path.
+        unreadable: Pairs of a path or key and a reason: first each folder that cannot
+            be listed, then each image that was left out. Bytes that are not UTF-8 are
+            escaped in the path.
         others: Paths, relative to the folder, of the files that are no images.
         seconds: Wall-clock time on this machine. It includes reading the images.
+        waited: Share of that time in which the model waited for images to be decoded.
+        resumed: Number of the images that earlier runs had embedded.
     """
 
     output: Path
     images: int
-    unreadable: tuple[tuple[str, str], ...]
+    unreadable: tuple[Failure, ...]
     others: tuple[str, ...]
     seconds: float
+    waited: float = 0.0
+    resumed: int = 0
 
     def __str__(self) -> str:
-        summary = f"{self.images} images in {self.output}, {self.seconds:.1f} s"
-        left_out = [f"unreadable: {path}: {why}" for path, why in self.unreadable]
+        new = self.images - self.resumed
+        rate = f", {new / self.seconds:.0f} images/s" if new and self.seconds else ""
+        summary = f"{self.images} images in {self.output}, {self.seconds:.1f} s{rate}"
+        lines = [summary]
+        if self.resumed:
+            lines.append(f"embedded before: {self.resumed}")
+        if new:
+            lines.append(f"the model waited for images {self.waited:.0%} of the time")
+        lines += [f"unreadable: {key}: {why}" for key, why in self.unreadable[:SHOWN]]
+        if len(self.unreadable) > SHOWN:
+            lines.append(f"unreadable: {len(self.unreadable) - SHOWN} more")
         if self.others:
-            left_out.append(f"not images: {listed(self.others)}")
-        return "\n".join([summary, *left_out])
+            lines.append(f"not images: {listed(self.others)}")
+        return "\n".join(lines)
 
 
 def embed_folder(
@@ -61,6 +71,7 @@ def embed_folder(
     output: str | Path,
     *,
     batch_size: int | None = None,
+    workers: int | None = None,
     strict: bool = False,
     overwrite: bool = False,
 ) -> EmbeddedFolder:
@@ -74,9 +85,11 @@ def embed_folder(
         folder: Folder that is searched recursively for images: all that Pillow opens,
             whatever their names, and .npy arrays (H, W, C). Links are followed. A
             folder that several paths lead to is read once, under the first path.
-        output: The Parquet file to write.
-        batch_size: Number of images in memory at once; by default 8 on a CPU and 64 on
-            a GPU.
+        output: The Parquet file to write, or else a folder, as `embed_images` says.
+        batch_size: Number of images that run at once; by default 8 on a CPU and 64 on a
+            GPU.
+        workers: Number of processes that decode images; by default one for each core,
+            and none for few images.
         strict: Raise an error at the first file or folder that cannot be embedded,
             instead of leaving it out.
         overwrite: Whether an older file at `output` may be replaced.
@@ -91,118 +104,117 @@ def embed_folder(
         ValueError: There are no images, no image can be read, the batch size is below
             1, or `strict` is on and something would be left out.
     """
+    return embed_images(
+        session,
+        Folder(Path(folder)),
+        output,
+        batch_size=batch_size,
+        workers=workers,
+        strict=strict,
+        overwrite=overwrite,
+    )
+
+
+def embed_images(
+    session: EmbeddingSession,
+    source: Source | str | Path,
+    output: str | Path,
+    *,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    part_images: int = PART_IMAGES,
+    dtype: Literal["float32", "float16"] = "float32",
+    strict: bool = False,
+    overwrite: bool = False,
+    restart: bool = False,
+) -> EmbeddedFolder:
+    """Embed the images of a source, in its order, into one file or a folder of parts.
+
+    The columns are the key, `path` for a folder, `vector`, D numbers, and those that
+    the source carries along. The schema carries the encoder's metadata.
+
+    An output that ends in .parquet is one file, which appears at the end. Any other one
+    is a folder. Its parts `part-00000.parquet` and so on appear one by one, each whole.
+    The same call again goes on after the parts that are there. What could not be read
+    is in `failed.parquet`.
+
+    Args:
+        session: The encoder.
+        source: What `open_source` returns, or a name for it.
+        output: The Parquet file or the folder.
+        batch_size: Number of images that run at once; by default 8 on a CPU and 64 on a
+            GPU.
+        workers: Number of processes that decode images; by default one for each core,
+            and none for few images.
+        part_images: Number of the source's images for each part.
+        dtype: Of the vectors in the table.
+        strict: Raise an error if anything was left out: at the first such file or
+            folder for one file, and at the end for a folder of parts, which stay.
+        overwrite: Whether an older file may be replaced.
+        restart: Remove the parts of an older job, and begin anew.
+
+    Returns:
+        The number of images that were embedded, and what could not be read.
+
+    Raises:
+        FileExistsError: There is an older file, or something else than parts.
+        OSError: The output cannot be written to, or the source is missing.
+        RuntimeError: A process that decodes images was killed.
+        ValueError: There are no images; none can be read; two have one key; a number is
+            out of range; the parts are of another model, source or option; the source
+            has changed since; or `strict` is on and something was left out.
+    """
     started = time.perf_counter()
-    folder, output = Path(folder), Path(output)
+    if isinstance(source, str | Path):
+        source = open_source(source)
+    output = Path(output)
     if batch_size is None:
         batch_size = BATCH_SIZES[session.provider]
-    if batch_size < 1:
-        raise ValueError(f"Expected `batch_size` to be at least 1 but got {batch_size}")
-    unreadable: list[tuple[str, str]] = []
-    paths, others = _images_below(folder, unreadable)
-    if strict and others:
-        raise ValueError(f"Expected only images in {folder} but got {listed(others)}")
-    vectors = pa.list_(pa.float32(), session.dim)
-    schema = pa.schema({"path": pa.string(), "vector": vectors}, session.metadata)
-    embedded = 0
+    if dtype not in DTYPES:
+        raise ValueError(
+            f"Expected `dtype` to be {' or '.join(DTYPES)} but got '{dtype}'"
+        )
+    for name, number, least in (
+        ("batch_size", batch_size, 1),
+        ("workers", 0 if workers is None else workers, 0),
+        ("part_images", part_images, 1),
+    ):
+        if number < least:
+            raise ValueError(
+                f"Expected `{name}` to be at least {least} but got {number}"
+            )
+    strict_now = strict and output.suffix == FILE
+    run = Run(session, source, batch_size, DTYPES[dtype], strict=strict_now)
+    total = source.count()
+    if workers is None:
+        workers = default_workers(total)
     with (
-        publish(output, overwrite=overwrite) as temporary,
-        pq.ParquetWriter(temporary, schema) as writer,
+        Decoder(session.image_size, session.channels, workers) as run.decoder,
         tqdm(
-            total=len(paths),
+            total=total,
             desc="embed",
             unit="image",
             mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds between lines
-        ) as progress,
+        ) as run.progress,
     ):
-        for start in range(0, len(paths), batch_size):
-            batch = paths[start : start + batch_size]
-            names, images = _read(batch, folder, session, unreadable)
-            if strict and unreadable:
-                raise ValueError(
-                    f"Expected to read all of {folder} but not "
-                    + ": ".join(unreadable[0])
-                )
-            if names:
-                embeddings = pa.array(session.embed(np.stack(images)).ravel())
-                column = pa.FixedSizeListArray.from_arrays(embeddings, type=vectors)
-                writer.write_batch(
-                    pa.record_batch([pa.array(names), column], schema=schema)
-                )
-            embedded += len(names)
-            progress.update(len(batch))
-        if not embedded:
-            name, reason = unreadable[0]
-            raise ValueError(
-                f"Expected readable images in {folder} but none of {len(unreadable)} "
-                f"can be read; the first is {name}: {reason}"
-            )
-    seconds = time.perf_counter() - started
-    return EmbeddedFolder(output, embedded, tuple(unreadable), others, seconds)
-
-
-def _images_below(
-    folder: Path, unreadable: list[tuple[str, str]]
-) -> tuple[list[Path], tuple[str, ...]]:
-    """The sorted paths of images, and the names of other files.
-
-    Folders that cannot be listed are noted.
-    """
-    if not folder.is_dir():
-        raise NotADirectoryError(
-            f"Expected a folder of images at {folder} but found no folder"
-        )
-
-    def note(error: OSError) -> None:
-        name = Path(error.filename).relative_to(folder).as_posix()
-        unreadable.append(_left_out(name, error))
-
-    paths: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, onerror=note, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # another path led here, or links form a loop
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        paths += [Path(place, name) for name in files]
-    images, others = [], []
-    for path in sorted(paths):
-        if is_picture(path):
-            images.append(path)
+        if output.suffix == FILE:
+            into_file(run, output, overwrite)
         else:
-            others.append(_printable(path.relative_to(folder).as_posix()))
-    if not images and not unreadable:
-        found = f"got only {listed(others)}" if others else "found none"
-        raise ValueError(f"Expected images in {folder} but {found}")
-    return images, tuple(others)
-
-
-def _read(
-    paths: list[Path],
-    folder: Path,
-    session: EmbeddingSession,
-    unreadable: list[tuple[str, str]],
-) -> tuple[list[str], list[UInt8Array]]:
-    """Read names and pixels of images; note the images that cannot be read."""
-    names, images = [], []
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
-        try:
-            name.encode()  # Parquet needs UTF-8; file names on Linux may be any bytes
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise OSError("not a regular file")  # reading a pipe could wait forever
-            picture = open_picture(path, session.channels)
-            images.append(resize(picture, session.image_size, session.channels))
-            names.append(name)
-        except READ_ERRORS as error:
-            unreadable.append(_left_out(name, error))
-    return names, images
-
-
-def _left_out(name: str, error: Exception) -> tuple[str, str]:
-    return _printable(name), f"{type(error).__name__}: {error}"
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+            into_parts(run, output, part_images, restart)
+    run.require_images()
+    unlisted = source.unlisted
+    if strict and (run.failed or unlisted or source.others):
+        raise ValueError(
+            f"Expected to embed all of {source} but left out "
+            f"{len(run.failed) + len(unlisted) + len(source.others)}; see {output}"
+        )
+    seconds = time.perf_counter() - started
+    return EmbeddedFolder(
+        output,
+        run.embedded,
+        (*unlisted, *run.failed),
+        tuple(source.others),
+        seconds,
+        run.waited / seconds,
+        run.resumed,
+    )

@@ -5,34 +5,57 @@ from typing import Literal
 
 def embed(
     model: str,
-    folder: str,
+    source: str,
     output: str,
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto",
     batch_size: int | None = None,
+    workers: int | None = None,
+    column: str | None = None,
+    keep: str | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    part_images: int = 8192,
     strict: bool = False,
     overwrite: bool = False,
+    restart: bool = False,
 ) -> None:
-    """Embed a folder of images into a Parquet file of paths and vectors.
+    """Embed images into Parquet: a file, or a folder of parts that can be gone on with.
 
     Args:
         model: The ONNX file.
-        folder: Searched recursively for images: all that Pillow opens, and .npy arrays.
-        output: The Parquet file to write.
+        source: A folder, searched recursively for images: all that Pillow opens, and
+            .npy arrays. Or a .txt file with a path in each line; a .parquet file with a
+            column of paths or of bytes; a .tar file in WebDataset's form, or several:
+            'shards-{000..127}.tar'.
+        output: NAME.parquet is one file. Any other name is a folder of parts; the same
+            command again goes on after those that are there.
         provider: What computes; anything but auto is an error where it does not load.
-        batch_size: Images in memory at a time; by default 8 on a CPU, 64 on a GPU.
+        batch_size: Images that run at once; by default 8 on a CPU, 64 on a GPU.
+        workers: Processes that decode images; by default one for each core.
+        column: Of a table: that of paths or bytes; by default image, path or jpg.
+        keep: Columns of a table, or ends of names in tar files, that are carried along,
+            such as label,split.
+        dtype: Of the vectors in the table.
+        part_images: Images for each part.
         strict: Let a file that is no image, or cannot be read, be an error.
         overwrite: Replace an older file at `output`.
+        restart: Remove the parts of an older job, and begin anew.
     """
-    from rkdo_plugin.export import EmbeddingSession, embed_folder
+    from rkdo_plugin.export import EmbeddingSession, embed_images, open_source
 
+    kept = [] if keep is None else keep.split(",")
+    images = open_source(source, column=column, keep=kept)
     session = EmbeddingSession(model, provider)
     print(
-        embed_folder(
+        embed_images(
             session,
-            folder,
+            images,
             output,
             batch_size=batch_size,
+            workers=workers,
+            part_images=part_images,
+            dtype=dtype,
             strict=strict,
             overwrite=overwrite,
+            restart=restart,
         )
     )

@@ -1,0 +1,179 @@
+"""Where rows go: one Parquet file, or a folder of parts that can be gone on with."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.file.metadata import PREFIX
+from rkdo_plugin.export.serving.run import Run
+from rkdo_plugin.export.serving.sources.folder import Folder
+from rkdo_plugin.export.serving.sources.item import Item, printable
+from rkdo_plugin.export.serving.sources.source import Source
+from rkdo_plugin.publish import publish, require_writable
+
+FILE = ".parquet"  # the end of an output that is one file
+PART_IMAGES = 8192  # of the source for each part, and rows of a row group
+PART = re.compile(r"part-\d{5,}\.parquet")
+FAILED = "failed.parquet"
+JOB, CONTENT = b"rkdo.job", b"rkdo.part"  # keys of a part's metadata
+SHA256 = f"{PREFIX}sha256"  # of the encoder
+
+
+def into_file(run: Run, output: Path, overwrite: bool) -> None:
+    """Write one file, which appears whole at the end."""
+    with (
+        publish(output, overwrite=overwrite) as temporary,
+        pq.ParquetWriter(temporary, run.schema) as writer,
+    ):
+        group: list[pa.RecordBatch] = []
+        for rows in run.rows(_unique(run.source)):
+            group.append(rows)
+            if sum(map(len, group)) >= PART_IMAGES:
+                writer.write_table(pa.Table.from_batches(group))
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_batches(group))
+        run.refuse_others()
+        run.require_images()
+    _write_failed(run, output.with_suffix("." + FAILED))
+
+
+def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
+    """Write the parts that are not there yet, each of which appears whole."""
+    output.mkdir(exist_ok=True)
+    require_writable(output / FAILED, overwrite=True)
+    there = sorted(path.name for path in output.iterdir())
+    strange = [n for n in there if not PART.fullmatch(n) and n != FAILED]
+    if any(not name.startswith(".") for name in strange):
+        raise FileExistsError(
+            f"Expected {output} to be a new folder, or one of parts, but it has "
+            f"{listed(strange)}"
+        )
+    if restart:
+        for name in there:
+            (output / name).unlink()
+        there = []
+    job = _job(run, part_images)
+    schema = run.schema
+    items, number = iter(_unique(run.source)), 0
+    while (first := next(items, None)) is not None:
+        part = _Listed(chain([first], islice(items, part_images - 1)))
+        path = output / f"part-{number:05}{FILE}"
+        if path.exists():
+            _take(run, path, job, part)
+        else:
+            before = len(run.failed)
+            batches = list(run.rows(part))
+            content = part.content() | {"failed": run.failed[before:]}
+            metadata = {JOB: job, CONTENT: json.dumps(content).encode()}
+            table = pa.Table.from_batches(batches, schema).replace_schema_metadata(
+                {**(schema.metadata or {}), **metadata}
+            )
+            with publish(path, overwrite=False) as temporary:
+                pq.write_table(table, temporary)
+        number += 1
+    if len([name for name in there if PART.fullmatch(name)]) > number:
+        raise ValueError(
+            f"Expected {output} to hold {number} parts of {run.source} but it holds "
+            "more: the source has changed since; pass `restart` to begin anew"
+        )
+    _write_failed(run, output / FAILED)
+
+
+class _Listed:
+    """Items of a part, of which it remembers the number, and a sum over their keys."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.items, self.count, self.sum = items, 0, hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self.items:
+            self.count += 1
+            self.sum.update(item.key.encode("utf-8", "surrogateescape") + b"\0")
+            yield item
+
+    def content(self) -> dict[str, Any]:
+        """What a part's metadata says of it, once all items were read."""
+        return {"images": self.count, "keys": self.sum.hexdigest()}
+
+
+def _take(run: Run, path: Path, job: bytes, part: _Listed) -> None:
+    """Count a part that an earlier run wrote.
+
+    Raises:
+        ValueError: It is of another job, or the source has changed since.
+    """
+    metadata = pq.read_schema(path).metadata or {}
+    model = metadata.get(SHA256.encode()) == run.session.metadata[SHA256].encode()
+    if not model or metadata.get(JOB) != job:
+        other = "source or option" if model else "model"
+        raise ValueError(
+            f"Expected {path} to be a part of this job but it is of another {other}; "
+            "name another folder, or pass `restart` to begin anew"
+        )
+    held = json.loads(metadata[CONTENT])
+    failed = [(key, reason) for key, reason in held.pop("failed")]
+    for _ in part:
+        pass
+    if held != part.content():
+        raise ValueError(
+            f"Expected {path} to hold the images of {run.source} but they have changed "
+            "since; pass `restart` to begin anew"
+        )
+    run.failed += failed
+    rows = held["images"] - len(failed)
+    run.embedded += rows
+    run.resumed += rows
+    run.progress.update(held["images"])
+
+
+def _job(run: Run, part_images: int) -> bytes:
+    """What must be the same for parts to belong together."""
+    job = {
+        "source": str(Path(str(run.source)).absolute()),
+        "columns": [run.source.key, *(column.name for column in run.source.kept)],
+        "dtype": str(run.dtype),
+        "part_images": part_images,
+    }
+    return json.dumps(job, sort_keys=True).encode()
+
+
+def _unique(source: Source) -> Iterator[Item]:
+    """The items of a source.
+
+    Raises:
+        ValueError: Two have the same key.
+    """
+    if isinstance(source, Folder):  # no folder has two files of one name
+        yield from source
+        return
+    seen: set[int] = set()
+    for item in source:
+        key = hash(item.key)
+        if key in seen:
+            raise ValueError(
+                f"Expected each image of {source} to have a key of its own but "
+                f"{printable(item.key)} comes twice"
+            )
+        seen.add(key)
+        yield item
+
+
+def _write_failed(run: Run, path: Path) -> None:
+    """Write what could not be read, if there is anything."""
+    failures = [*run.source.unlisted, *run.failed]
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    keys, reasons = zip(*failures, strict=True)
+    table = pa.table({run.source.key: keys, "reason": reasons})
+    with publish(path, overwrite=True) as temporary:
+        pq.write_table(table, temporary)

@@ -1,0 +1,132 @@
+"""An embedding under way: from a source's images to rows of a table."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from rkdo_plugin.export.encoder.image_size import sides
+from rkdo_plugin.export.encoder.pictures import UInt8Array, listed
+from rkdo_plugin.export.runtime.session import EmbeddingSession
+from rkdo_plugin.export.serving.decoding import Decoder
+from rkdo_plugin.export.serving.sources.item import Item, printable
+from rkdo_plugin.export.serving.sources.source import Source
+
+Failure = tuple[str, str]  # a key and a reason
+
+
+@dataclass
+class Run:
+    """An embedding under way: what it reads, with what, and what came of it.
+
+    Attributes:
+        dtype: Of the vectors.
+        strict: Raise an error at the first image that cannot be read.
+        failed: Keys and reasons of the images that could not be read.
+        embedded: Number of rows.
+        resumed: Of these, those of earlier runs.
+        waited: Seconds in which the model waited for images.
+    """
+
+    session: EmbeddingSession
+    source: Source
+    batch_size: int
+    dtype: pa.DataType
+    strict: bool
+    failed: list[Failure] = field(default_factory=list)
+    embedded: int = 0
+    resumed: int = 0
+    waited: float = 0.0
+    decoder: Decoder = field(init=False)
+    progress: "tqdm[Any]" = field(init=False)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the table, with the encoder's metadata."""
+        vectors = pa.list_(self.dtype, self.session.dim)
+        fields = [(self.source.key, pa.string()), ("vector", vectors)]
+        return pa.schema([*fields, *self.source.kept], self.session.metadata)
+
+    def rows(self, items: Iterable[Item]) -> Iterator[pa.RecordBatch]:
+        """The rows of images that can be read, a batch of the encoder at a time."""
+        size, channels = sides(self.session.image_size), self.session.channels
+        pixels = np.empty((self.batch_size, *size, channels), dtype=np.uint8)
+        ready: list[Item] = []
+        chunks = self.decoder.chunks(self._named(items))
+        while True:
+            before = time.perf_counter()
+            decoded = next(chunks, None)
+            self.waited += time.perf_counter() - before
+            if decoded is None:
+                break
+            for item, image, reason in zip(*decoded, strict=True):
+                if reason is not None:
+                    self._fail(item.key, reason)
+                    continue
+                pixels[len(ready)] = image
+                ready.append(item)
+                if len(ready) == self.batch_size:
+                    yield self._embedded(ready, pixels)
+                    ready = []
+        if ready:
+            yield self._embedded(ready, pixels[: len(ready)])
+
+    def require_images(self) -> None:
+        """Raise an error if nothing was embedded."""
+        if self.embedded:
+            return
+        unreadable = [*self.source.unlisted, *self.failed]
+        if unreadable:
+            key, reason = unreadable[0]
+            raise ValueError(
+                f"Expected readable images in {self.source} but none of "
+                f"{len(unreadable)} can be read; the first is {key}: {reason}"
+            )
+        others = self.source.others
+        found = f"got only {listed(others)}" if others else "found none"
+        raise ValueError(f"Expected images in {self.source} but {found}")
+
+    def refuse_others(self) -> None:
+        """Raise an error if it is strict and a file is no image."""
+        if self.strict and self.source.others:
+            raise ValueError(
+                f"Expected only images in {self.source} but got "
+                f"{listed(self.source.others)}"
+            )
+
+    def _named(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items that Parquet can name: file names on Linux may be any bytes."""
+        for item in items:
+            try:
+                item.key.encode()
+            except UnicodeEncodeError as error:
+                self._fail(printable(item.key), f"{type(error).__name__}: {error}")
+            else:
+                yield item
+
+    def _fail(self, key: str, reason: str) -> None:
+        if self.strict:
+            raise ValueError(
+                f"Expected to read all of {self.source} but not {key}: {reason}"
+            )
+        self.failed.append((key, reason))
+        self.progress.update()
+
+    def _embedded(self, items: list[Item], pixels: UInt8Array) -> pa.RecordBatch:
+        schema, numpy_type = self.schema, self.dtype.to_pandas_dtype()
+        vectors = pa.FixedSizeListArray.from_arrays(
+            pa.array(self.session.embed(pixels).ravel().astype(numpy_type)),
+            type=schema.field("vector").type,
+        )
+        kept = [
+            pa.array([item.kept[place] for item in items], column.type)
+            for place, column in enumerate(self.source.kept)
+        ]
+        self.embedded += len(items)
+        self.progress.update(len(items))
+        keys = pa.array([item.key for item in items])
+        return pa.record_batch([keys, vectors, *kept], schema=schema)

@@ -1,0 +1,88 @@
+"""Parquet files with a column of paths or of bytes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.serving.sources.item import Item
+from rkdo_plugin.export.serving.sources.source import Listed, existing
+
+ROWS = 1024  # of a table that are in memory at once
+IMAGE_COLUMNS = ("image", "path", "jpg")  # looked for where none is named
+
+
+class Table(Listed):
+    """A Parquet file with a column of paths or of bytes.
+
+    Paths are relative to the file's folder, and are the keys. Bytes are those of whole
+    files, alone or as `{"bytes": ..., "path": ...}`, which is how Hugging Face's data
+    sets hold images. Their key is the column `path`, if there is one, or else the row's
+    number.
+
+    Raises:
+        ValueError: The file is no table, or has no such columns.
+    """
+
+    def __init__(self, file: Path, column: str | None, keep: tuple[str, ...]) -> None:
+        super().__init__()
+        self.file = existing(file)
+        try:
+            schema = pq.read_schema(file)
+        except pa.ArrowInvalid as error:
+            raise ValueError(
+                f"Expected {file} to be a table but got: {error}"
+            ) from error
+        known = [name for name in IMAGE_COLUMNS if name in schema.names]
+        self.column = column if column is not None else (known or [""])[0]
+        wanted = [self.column, *keep]
+        lacking = [name for name in wanted if schema.get_field_index(name) < 0]
+        if lacking:
+            raise ValueError(
+                f"Expected {file} to have the columns {listed(wanted)} but it has "
+                f"{listed(schema.names)}"
+            )
+        kind = schema.field(self.column).type
+        self.holds_paths = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        bytes_of = kind.field("bytes").type if pa.types.is_struct(kind) else kind
+        if not (
+            self.holds_paths
+            or pa.types.is_binary(bytes_of)
+            or pa.types.is_large_binary(bytes_of)
+        ):
+            raise ValueError(
+                f"Expected the column {self.column} of {file} to hold paths or bytes "
+                f"but got {kind}"
+            )
+        self.kept = [schema.field(name) for name in keep]
+        self._keyed = not self.holds_paths and "path" in schema.names
+        if self.holds_paths or self._keyed:
+            self.key = "path"
+        else:
+            self.key = "row"
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    def __iter__(self) -> Iterator[Item]:
+        keep = [field.name for field in self.kept]
+        columns = [self.column, *keep, *(["path"] if self._keyed else [])]
+        row = 0
+        with pq.ParquetFile(self.file) as table:
+            for batch in table.iter_batches(ROWS, columns=list(dict.fromkeys(columns))):
+                for value in batch.to_pylist():
+                    image = value[self.column]
+                    if isinstance(image, dict):
+                        image = image["bytes"]
+                    key = value["path"] if self._keyed else str(row)
+                    place = image or b""
+                    if self.holds_paths:
+                        key, place = image or "", self.file.parent / (image or "")
+                    yield Item(key, place, tuple(value[name] for name in keep))
+                    row += 1
+
+    def count(self) -> int:
+        """The number of rows."""
+        return int(pq.read_metadata(self.file).num_rows)
