@@ -1,6 +1,7 @@
 """Independent float64 references: naive loops over the formulas, nothing shared."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -260,12 +261,33 @@ def knn_classifier() -> KNeighborsClassifier:
     )
 
 
-def agreement(anchors, neighbors):
-    """How often each anchor's neighbour is nearer than others', less how often not."""
-    products = [[np.dot(f, n) for n in neighbors] for f in anchors]
-    found = []
-    for i, row in enumerate(products):
-        others = [s for j, s in enumerate(row) if j != i]
-        score = sum(int(row[i] > s) - int(row[i] < s) for s in others)
-        found.append(score / len(others) if others else 0.0)
-    return found
+def similarities(anchors, neighbors, step=1):
+    """Of each anchor to its neighbour, and the mean to every step-th other one's."""
+    own, others = [], []
+    for i, anchor in enumerate(anchors):
+        products = [float(np.dot(anchor, neighbor)) for neighbor in neighbors]
+        own.append(products[i])
+        others.append(
+            np.mean([s for j, s in enumerate(products) if j != i and j % step == 0])
+        )
+    return own, others
+
+
+def closeness(index, embeddings, stored, neighbor_of):
+    """Where stored neighbours are between others' neighbours and a second view."""
+    views_of = {}
+    pairs = []
+    for sample, z in zip(index, embeddings, strict=True):
+        views_of.setdefault(sample, []).append(z)
+    for views in views_of.values():
+        cosines = [np.dot(a, b) for a, b in combinations(views, 2)]
+        pairs += [np.mean(cosines)] if cosines else []
+    samples = sorted(views_of)
+    own, others = similarities(
+        [np.mean(views_of[i], axis=0) for i in samples],
+        [stored[neighbor_of[i]] for i in samples],
+    )
+    view = np.mean(pairs) if pairs else 1.0
+    excess = np.mean(own) - np.mean(others)
+    farthest = view - np.mean(others)
+    return min(1.0, max(0.0, excess / farthest)) if farthest > 0 else 0.0

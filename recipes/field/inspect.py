@@ -42,7 +42,8 @@ class FieldReport:
         row_entropy: Mean entropy of the rows, in nats, their self mass included.
         self_mass: Mean self mass of the rows.
         trust: How far the given neighbours deserve to be followed, from 0 to 1.
-        agreement: The encoder's mean agreement with them; None before any evidence.
+        closeness: How near they are to the encoder, on a scale from other images'
+            neighbours, 0, to a second view, 1; None before any evidence.
         returned: Share of their edges that are returned.
         doubted: Share of the edges that no evidence supports.
         moved: Mean total variation distance of a row from p_0; None if not computed.
@@ -61,7 +62,7 @@ class FieldReport:
     row_entropy: float
     self_mass: float
     trust: float
-    agreement: float | None
+    closeness: float | None
     returned: float
     doubted: float
     moved: float | None
@@ -104,8 +105,8 @@ class FieldReport:
             f"  row entropy   {self.row_entropy:.3f} nats, as of "
             f"{self.spread:.1f} equal neighbours",
             f"  self mass     {self.self_mass:.3f}",
-            f"  trust         {self.trust:.3f}, from an agreement of "
-            + ("- (no evidence)" if self.agreement is None else f"{self.agreement:.3f}")
+            f"  trust         {self.trust:.3f}, from a closeness of "
+            + ("- (no evidence)" if self.closeness is None else f"{self.closeness:.3f}")
             + f" and {self.returned:.3f} of the edges returned; "
             f"{self.doubted:.3f} of the edges doubted",
         ]
@@ -212,7 +213,7 @@ def inspect_field(loaded: RunField, start: bool = True) -> FieldReport:
         row_entropy=float(field.row_entropy().mean()),
         self_mass=float(field.self_mass.mean()),
         trust=field.trust,
-        agreement=field.evidence.agreement,
+        closeness=field.evidence.closeness,
         returned=float(field.evidence.returned),
         doubted=float(field.doubted.float().mean()),
         moved=None if first is None else float(moved_mass(field, first).mean()),

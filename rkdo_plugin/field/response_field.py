@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.embeddings import (
@@ -12,8 +13,8 @@ from rkdo_plugin.field.embeddings import (
     checked_embeddings,
     checked_index,
     directions_of,
-    mean_of_samples,
     stored_embeddings,
+    sums_of_samples,
 )
 from rkdo_plugin.field.mixtures import LOG_LINEAR, MIXTURES, check_start
 from rkdo_plugin.field.prior import RANK, gram_factors
@@ -147,13 +148,14 @@ class ResponseField(Saved):
     def trust(self) -> float:
         """T in [0, 1], how far the given neighbours deserve to be followed.
 
-            T = max(0, A) min(1, max(0, (M - 0.15) / 0.15))
+            T = C min(1, max(0, (M - 0.15) / 0.15))
 
-        A is how much nearer the encoder finds a sample's given neighbours than those of
-        others: 0 for random ones, and 0.5 before the first update. M is the share of
-        the given edges i -> j for which there is j -> i: where it is low, most edges
-        lead to hubs. With "auto" the weight is T, and an edge is not followed that is
-        not returned and leads further away than those of others.
+        C is how near a sample's given neighbours are to it, on a scale from those of
+        other samples, 0, to a second view of the sample, 1; 0.5 before the first
+        update. M is the share of the given edges i -> j for which there is j -> i:
+        where it is low, most edges lead to hubs. With "auto" the weight is T, and an
+        edge is not followed that is not returned and leads further away than those of
+        others.
         """
         return self.evidence.trust
 
@@ -261,13 +263,14 @@ class ResponseField(Saved):
         if coupling > 0:
             check_start(self, index)
         device = self.embeddings.device
-        samples, latest = mean_of_samples(
+        samples, sums, counts = sums_of_samples(
             index.to(device), unit_rows(embeddings.to(device))
         )
+        latest = normalize(sums, dim=1)
         self.updates += 1
         self.embeddings[samples] = latest.to(self.embeddings.dtype)
         self.valid[samples] = True
-        judge(self, samples, latest)
+        judge(self, samples, sums, counts)
         if coupling > 0 and len(samples) > 0:
             MIXTURES[self.mixture](self, samples, latest, coupling)
 

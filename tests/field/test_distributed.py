@@ -45,14 +45,8 @@ def test_the_field_is_that_of_one_process_with_the_joint_batch(runs):
         assert state["updates"] == step
         for name in ("ids", "valid", "self_mass", "prior_share"):
             torch.testing.assert_close(state[name], expected[name])
-        # It counts comparisons. Where two similarities are nearly equal, the order of a
-        # joint batch's sums may turn one of a sample's ten.
-        (agreed, count), (as_expected, whole_pass) = (
-            each["evidence.agreed"].tolist() for each in (state, expected)
-        )
-        assert count == whole_pass
-        assert agreed == pytest.approx(as_expected, abs=2 / 10)
-        for name in ("weights", "embeddings"):
+        assert state["evidence.nearness"][2] == expected["evidence.nearness"][2] > 0
+        for name in ("weights", "embeddings", "evidence.nearness", "evidence.views"):
             torch.testing.assert_close(
                 state[name], expected[name], atol=2e-3, rtol=1e-3
             )

@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 from rkdo_plugin import ResponseField
 from rkdo_plugin.field import trust
 from rkdo_plugin.field.trust import (
-    agreement,
     returned,
     returned_share,
+    similarities,
     trust_of,
 )
 
@@ -47,27 +47,44 @@ def auto(samples: int, dim: int, **options) -> ResponseField:
     return ResponseField(samples, dim, coupling=options.pop("coupling", 0.0), **options)
 
 
-@given(SEEDS, st.integers(1, 12))
-def test_agreement_equals_counting(seed, rows):
+@given(SEEDS, st.integers(2, 12))
+def test_similarities_equal_those_of_a_loop(seed, rows):
     anchors, neighbors = unit(rows, 3, seed), unit(rows, 3, seed + 1)
-    # Halves have exact products, among which some are equal.
-    anchors, neighbors = (anchors * 2).round() / 2, (neighbors * 2).round() / 2
-    expected = oracles.agreement(anchors.tolist(), neighbors.tolist())
-    np.testing.assert_allclose(agreement(anchors, neighbors), expected, atol=1e-6)
+    expected = oracles.similarities(anchors.tolist(), neighbors.tolist())
+    for found, values in zip(similarities(anchors, neighbors), expected, strict=True):
+        np.testing.assert_allclose(found, values, atol=1e-6)
 
 
-def test_agreement_of_a_large_batch_asks_a_part_of_it(monkeypatch):
+def test_a_large_batch_is_compared_with_a_part_of_it(monkeypatch):
     monkeypatch.setattr(trust, "REFERENCES", 4)
     anchors, neighbors = unit(11, 3, 0), unit(11, 3, 1)
-    asked = [
-        oracles.agreement(
-            [anchors[i].tolist(), *anchors[js].tolist()],
-            [neighbors[i].tolist(), *neighbors[js].tolist()],
-        )[0]
-        for i in range(11)
-        for js in [[j for j in range(0, 11, 3) if j != i]]
-    ]
-    np.testing.assert_allclose(agreement(anchors, neighbors), asked, atol=1e-6)
+    expected = oracles.similarities(anchors.tolist(), neighbors.tolist(), step=3)
+    for found, values in zip(similarities(anchors, neighbors), expected, strict=True):
+        np.testing.assert_allclose(found, values, atol=1e-6)
+
+
+@given(SEEDS, st.booleans())
+def test_closeness_equals_that_of_a_loop(seed, twice):
+    random = np.random.default_rng(seed)
+    field = auto(12, 3, neighbors=1, embedding_dtype=torch.float32)
+    field.initialize(random.standard_normal((12, 5)))
+    index = torch.arange(12).repeat(2) if twice else torch.arange(12)
+    embeddings = unit(len(index), 3, seed)
+    field.update(index, embeddings)
+    expected = oracles.closeness(
+        index.tolist(), embeddings.tolist(), field.embeddings.numpy(), field.ids[:, 0]
+    )
+    assert field.evidence.closeness == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_neighbour_as_near_as_the_second_view_is_wholly_trusted():
+    pairs = unit(20, 16, 0).repeat_interleave(2, dim=0)  # the neighbour is the same
+    field = auto(40, 16, neighbors=1)
+    field.initialize(pairs + 1e-3 * unit(40, 16, 1))
+    near = normalize(pairs + 0.3 * unit(40, 16, 2))
+    far = normalize(pairs + 0.3 * unit(40, 16, 3))
+    field.update(torch.arange(40).repeat(2), torch.cat([near, far]))
+    assert field.trust > 0.95
 
 
 @given(SEEDS)
@@ -84,12 +101,12 @@ def test_returned_equals_looking_up_every_edge(seed):
     assert returned_share(graph) == pytest.approx(np.sum(expected) / max(1, edges))
 
 
-@given(st.floats(-1, 1), st.floats(0, 1))
-def test_trust_is_a_weight_that_grows_with_both_kinds_of_evidence(agreed, share):
-    weight = trust_of(agreed, share)
-    assert 0 <= weight <= max(0, agreed)
-    assert weight <= trust_of(min(1, agreed + 0.1), share)
-    assert weight <= trust_of(agreed, min(1, share + 0.1))
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_trust_is_a_weight_that_grows_with_both_kinds_of_evidence(close, share):
+    weight = trust_of(close, share)
+    assert 0 <= weight <= close
+    assert weight <= trust_of(min(1, close + 0.1), share)
+    assert weight <= trust_of(close, min(1, share + 0.1))
 
 
 def test_neighbours_that_the_encoder_finds_near_are_trusted():
@@ -109,7 +126,7 @@ def test_random_neighbours_are_not_trusted():
     assert (field.sample(index) == index).float().mean() > 0.9
 
 
-def test_a_graph_of_hubs_is_not_trusted_although_the_encoder_agrees():
+def test_a_graph_of_hubs_is_not_trusted_although_the_encoder_is_near_them():
     features = clusters()
     field = auto(len(features), 16, neighbors=2)
     field.initialize(features)
