@@ -6,6 +6,8 @@ The workers are loky's: they import neither torch nor the calling script.
 import os
 import signal
 import tempfile
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -26,6 +28,7 @@ from rkdo_plugin.export.serving.sources.item import Item, Place, opened
 CHUNK = 8  # images that a worker decodes at a time
 AHEAD = 3  # chunks of each worker that are decoded, or being so, at once
 WORTH_WORKERS = 200  # images: with fewer the workers' start takes longer than it saves
+PARENT_SECONDS = 0.5  # between two looks at the process that started a worker
 Shape = tuple[int, ...]
 
 
@@ -50,7 +53,9 @@ class Decoder:
             return self
         self._file = self._closing.enter_context(SharedFile(int(np.prod(self.shape))))
         self._ring = mapped(self._file.path, self.shape)
-        self._pool = ProcessPoolExecutor(self.workers)
+        self._pool = ProcessPoolExecutor(
+            self.workers, initializer=_begin, initargs=(os.getpid(),)
+        )
         self._closing.callback(self._pool.shutdown, wait=True, kill_workers=True)
         return self
 
@@ -179,10 +184,22 @@ def mapped(path: str, shape: Shape) -> UInt8Array:
     return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
 
+def _begin(parent: int) -> None:
+    """Prepare a worker."""
+    # Ctrl-C reaches the whole group; a worker is ended by the one that started it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, even if it was killed."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
+
+
 @cache
 def _ring_of_worker(path: str, shape: Shape) -> UInt8Array:
-    # Ctrl-C reaches the whole group; this process is ended by the one that started it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     return mapped(path, shape)
 
 

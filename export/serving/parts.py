@@ -17,7 +17,7 @@ from rkdo_plugin.export.serving.run import Run
 from rkdo_plugin.export.serving.sources.folder import Folder
 from rkdo_plugin.export.serving.sources.item import Item, printable
 from rkdo_plugin.export.serving.sources.source import Source
-from rkdo_plugin.publish import publish, require_writable
+from rkdo_plugin.publish import publish, require_writable, write_whole
 
 FILE = ".parquet"  # the end of an output that is one file
 PART_IMAGES = 8192  # of the source for each part, and rows of a row group
@@ -77,8 +77,7 @@ def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
             table = pa.Table.from_batches(batches, schema).replace_schema_metadata(
                 {**(schema.metadata or {}), **metadata}
             )
-            with publish(path, overwrite=False) as temporary:
-                pq.write_table(table, temporary)
+            _write(table, path, overwrite=False)
         number += 1
     if len([name for name in there if PART.fullmatch(name)]) > number:
         raise ValueError(
@@ -174,6 +173,11 @@ def _write_failed(run: Run, path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     keys, reasons = zip(*failures, strict=True)
-    table = pa.table({run.source.key: keys, "reason": reasons})
-    with publish(path, overwrite=True) as temporary:
-        pq.write_table(table, temporary)
+    _write(pa.table({run.source.key: keys, "reason": reasons}), path, overwrite=True)
+
+
+def _write(table: pa.Table, path: Path, *, overwrite: bool) -> None:
+    """Write a table that appears whole; a kill leaves nothing of it."""
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    write_whole(path, content.getvalue(), overwrite=overwrite)

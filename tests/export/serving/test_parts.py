@@ -1,5 +1,6 @@
 """A folder of parts: restarts, refusals, and the same rows as one file."""
 
+import errno
 import io
 import json
 import os
@@ -105,6 +106,55 @@ def test_the_same_call_again_goes_on(session, folder, whole, tmp_path, monkeypat
     again = embed_images(session, folder, output, **job)
     assert calls == [] and again.images == again.resumed == 21
     assert again.unreadable == done.unreadable
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files without a name")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_kills_leave_whole_parts_alone(folder, whole, small_file, tmp_path, workers):
+    output = tmp_path / "parts"
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from rkdo_plugin.export import EmbeddingSession, embed_images\n"
+        "session = EmbeddingSession(sys.argv[1], 'cpu')\n"
+        "embed, left = session.embed, [int(sys.argv[4])]\n"
+        "def embed_or_die(images):\n"
+        "    left[0] -= 1\n"
+        "    if not left[0]:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return embed(images)\n"
+        "session.embed = embed_or_die\n"
+        "embed_images(session, sys.argv[2], sys.argv[3], batch_size=3, part_images=6,\n"
+        "             workers=int(sys.argv[5]))\n"
+    )
+    command = [sys.executable, script, small_file, folder, output]
+    for calls, parts in ((1, 0), (4, 1), (3, 2), (100, 4)):
+        words = [*map(str, command), str(calls), str(workers)]
+        ended = subprocess.run(words, capture_output=True, check=False)
+        assert ended.returncode == (0 if calls == 100 else -signal.SIGKILL)
+        names = sorted(file.name for file in output.iterdir())
+        failed = ["failed.parquet"] if calls == 100 else []
+        assert names == [*failed, *(f"part-{n:05}.parquet" for n in range(parts))]
+    same(output, whole)
+
+
+def test_a_full_disk_leaves_whole_parts_alone(
+    session, folder, whole, tmp_path, monkeypatch
+):
+    output, write, calls = tmp_path / "parts", os.write, []
+
+    def full(file, content):
+        calls.append(len(content))
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, content)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match=r"No space left .*part-00001\.parquet"):
+        embed_images(session, folder, output, part_images=10)
+    assert [file.name for file in output.iterdir()] == ["part-00000.parquet"]
+    embed_images(session, folder, output, part_images=10)
+    same(output, whole)
 
 
 def test_parts_of_another_job_are_refused_and_kept(
