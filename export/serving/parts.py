@@ -50,9 +50,10 @@ def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
     """Write the parts that are not there yet, each of which appears whole."""
     output.mkdir(exist_ok=True)
     require_writable(output / FAILED, overwrite=True)
-    there = sorted(path.name for path in output.iterdir())
-    strange = [n for n in there if not PART.fullmatch(n) and n != FAILED]
-    if any(not name.startswith(".") for name in strange):
+    names = sorted(path.name for path in output.iterdir())
+    there = [name for name in names if PART.fullmatch(name) or name == FAILED]
+    strange = [name for name in names if name not in there and name[0] != "."]
+    if strange:
         raise FileExistsError(
             f"Expected {output} to be a new folder, or one of parts, but it has "
             f"{listed(strange)}"

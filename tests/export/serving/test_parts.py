@@ -226,6 +226,27 @@ def test_columns_are_carried_along(session, folder, tmp_path):
     assert written["label"].to_pylist() == [3, 1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
+def test_a_reason_that_is_not_utf_8(session, folder, tmp_path):
+    strange = tmp_path / os.fsdecode(b"caf\xe9")
+    strange.mkdir()
+    shutil.copy(folder / "01.png", strange)
+    (strange / "gone.png").symlink_to("nowhere.png")
+    done = embed_images(session, strange, tmp_path / "parts")
+    ((key, reason),) = done.unreadable
+    assert key == "gone.png" and r"caf\udce9/gone.png" in reason
+    assert pq.read_table(tmp_path / "parts" / "failed.parquet")["reason"][0].as_py()
+
+
+def test_hidden_files_are_neither_parts_nor_in_the_way(session, folder, tmp_path):
+    output = tmp_path / "parts"
+    output.mkdir()
+    (output / ".notes").write_text("precious")
+    embed_images(session, folder, output)
+    embed_images(session, folder, output, part_images=10, restart=True)
+    assert (output / ".notes").read_text() == "precious"
+
+
 def test_a_key_that_comes_twice_is_refused(session, folder, tmp_path):
     (folder / "twice.txt").write_text("03.png\n01.png\n03.png\n")
     with pytest.raises(ValueError, match=r"key of its own but 03\.png comes twice"):
