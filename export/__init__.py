@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from rkdo_plugin.export.file.signature import Signer, check_signature, sign
     from rkdo_plugin.export.onnx import export_onnx
     from rkdo_plugin.export.quantization import quantize
+    from rkdo_plugin.export.reading.item import Item
+    from rkdo_plugin.export.reading.open import open_source
+    from rkdo_plugin.export.reading.source import Source
     from rkdo_plugin.export.runtime.doctor import Diagnosis, examine
     from rkdo_plugin.export.runtime.providers import ProviderError
     from rkdo_plugin.export.runtime.session import EmbeddingSession
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
         embed_folder,
         embed_images,
     )
-    from rkdo_plugin.export.serving.sources.item import Item
-    from rkdo_plugin.export.serving.sources.open import open_source
-    from rkdo_plugin.export.serving.sources.source import Source
     from rkdo_plugin.export.serving.triton.repository import (
         TritonVersion,
         write_triton_repository,
@@ -70,12 +70,12 @@ _MODULES = {
     "EmbeddingSession": "runtime.session",
     "Encoder": "encoder.encoder",
     "ImageEmbedder": "encoder.protocol",
-    "Item": "serving.sources.item",
+    "Item": "reading.item",
     "ParityError": "verification.report",
     "ProviderError": "runtime.providers",
     "Report": "verification.report",
     "Signer": "file.signature",
-    "Source": "serving.sources.source",
+    "Source": "reading.source",
     "TensorRTSettings": "runtime.settings",
     "TritonVersion": "serving.triton.repository",
     "check_signature": "file.signature",
@@ -84,7 +84,7 @@ _MODULES = {
     "examine": "runtime.doctor",
     "export_onnx": "onnx",
     "freeze": "encoder.freeze",
-    "open_source": "serving.sources.open",
+    "open_source": "reading.open",
     "quantize": "quantization",
     "sign": "file.signature",
     "verify": "verification.verify",

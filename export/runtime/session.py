@@ -1,7 +1,7 @@
 """Run an exported encoder with onnxruntime."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +133,45 @@ class EmbeddingSession:
                     torch.from_numpy(batch), torch.from_numpy(embeddings[part])
                 )
         return embeddings
+
+    def embed_files(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        batch_size: int = 8,
+        workers: int = 0,
+    ) -> Iterator[tuple[Path, npt.NDArray[np.float32] | OSError]]:
+        """Embed image files, a batch of them at a time.
+
+        Args:
+            paths: The files, in any order and number.
+            batch_size: Number of images that run at once.
+            workers: Number of processes that decode images. With 0 this one does.
+
+        Yields:
+            The paths in their order, with an embedding, float32 (D,), or an OSError
+            that says why the file could not be read.
+
+        Raises:
+            RuntimeError: A process that decodes images was killed.
+            ValueError: A number is out of range.
+
+        Example:
+            >>> session = EmbeddingSession("encoder.onnx")  # doctest: +SKIP
+            >>> for path, found in session.embed_files(paths):  # doctest: +SKIP
+            ...     print(path, found if isinstance(found, OSError) else found.shape)
+        """
+        from rkdo_plugin.export.reading.decoding import Decoder
+        from rkdo_plugin.export.reading.item import Item
+
+        items = (Item(str(path), Path(path)) for path in paths)
+        with Decoder(self.image_size, self.channels, workers, batch_size) as decoder:
+            for batch, pixels, reasons in decoder.chunks(items):
+                readable = [reason is None for reason in reasons]
+                embeddings = iter(self.embed(pixels[readable]))
+                for item, reason in zip(batch, reasons, strict=True):
+                    found = next(embeddings) if reason is None else OSError(reason)
+                    yield Path(item.key), found
 
     def embed_tensor(self, images: "SupportsDLPack") -> "Tensor":
         """Embed images on their device, without copying them or the embeddings.

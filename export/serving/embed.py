@@ -10,13 +10,13 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.reading.decoding import Decoder, default_workers
+from rkdo_plugin.export.reading.folder import Folder
+from rkdo_plugin.export.reading.open import open_source
+from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
-from rkdo_plugin.export.serving.decoding import Decoder, default_workers
 from rkdo_plugin.export.serving.parts import FILE, PART_IMAGES, into_file, into_parts
 from rkdo_plugin.export.serving.run import Failure, Run
-from rkdo_plugin.export.serving.sources.folder import Folder
-from rkdo_plugin.export.serving.sources.open import open_source
-from rkdo_plugin.export.serving.sources.source import Source
 
 # Images that run at once. A CPU is as fast with few, and their activations are small.
 BATCH_SIZES = {"cpu": 8, "cuda": 64, "tensorrt": 64}
@@ -174,15 +174,9 @@ def embed_images(
         raise ValueError(
             f"Expected `dtype` to be {' or '.join(DTYPES)} but got '{dtype}'"
         )
-    for name, number, least in (
-        ("batch_size", batch_size, 1),
-        ("workers", 0 if workers is None else workers, 0),
-        ("part_images", part_images, 1),
-    ):
-        if number < least:
-            raise ValueError(
-                f"Expected `{name}` to be at least {least} but got {number}"
-            )
+    for name, number in (("batch_size", batch_size), ("part_images", part_images)):
+        if number < 1:
+            raise ValueError(f"Expected `{name}` to be at least 1 but got {number}")
     strict_now = strict and output.suffix == FILE
     run = Run(session, source, batch_size, DTYPES[dtype], strict=strict_now)
     total = source.count()

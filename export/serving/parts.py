@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.export.file.metadata import PREFIX
+from rkdo_plugin.export.reading.folder import Folder
+from rkdo_plugin.export.reading.item import Item, printable
+from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.serving.run import Run
-from rkdo_plugin.export.serving.sources.folder import Folder
-from rkdo_plugin.export.serving.sources.item import Item, printable
-from rkdo_plugin.export.serving.sources.source import Source
 from rkdo_plugin.publish import publish, require_writable, write_whole
 
 FILE = ".parquet"  # the end of an output that is one file

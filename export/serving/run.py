@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.export.encoder.pictures import UInt8Array, listed
+from rkdo_plugin.export.reading.decoding import Decoder
+from rkdo_plugin.export.reading.item import Item, printable
+from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
-from rkdo_plugin.export.serving.decoding import Decoder
-from rkdo_plugin.export.serving.sources.item import Item, printable
-from rkdo_plugin.export.serving.sources.source import Source
 
 Failure = tuple[str, str]  # a key and a reason
 

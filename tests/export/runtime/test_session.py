@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import (
@@ -90,3 +91,34 @@ def test_what_is_made_for_one_size_is_refused_before_it_is_made_for_each(tmp_pat
     for provider in ("tensorrt", TensorRTSettings(), CUDASettings(cuda_graphs=(1,))):
         with pytest.raises(ValueError, match=r"one size, .* but any.onnx takes any"):
             EmbeddingSession(tmp_path / "any.onnx", provider)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 0), (4, 1)])
+def test_files_come_back_in_order_with_a_vector_or_an_error(
+    small_file, images, tmp_path, batch_size, workers
+):
+    session = EmbeddingSession(small_file, "cpu")
+    paths = [tmp_path / f"{number}.png" for number in (3, 1, 4, 0, 5, 2)]
+    for path in paths:
+        Image.fromarray(images[int(path.stem)]).save(path)
+    paths[2].write_text("no picture")
+    paths[4].unlink()
+    found = list(
+        session.embed_files(map(str, paths), batch_size=batch_size, workers=workers)
+    )
+    assert [path for path, _ in found] == paths
+    for path, vector in found:
+        if path in (paths[2], paths[4]):
+            assert isinstance(vector, OSError)
+        else:
+            expected = session.embed(images[[int(path.stem)]])[0]
+            np.testing.assert_allclose(vector, expected, atol=1e-6)
+    assert "not a picture" in str(found[2][1]) and "No such file" in str(found[4][1])
+    assert list(session.embed_files([])) == []
+
+
+@pytest.mark.parametrize("option", [{"batch_size": 0}, {"workers": -1}])
+def test_numbers_of_files_and_workers_out_of_range(small_file, option):
+    session = EmbeddingSession(small_file, "cpu")
+    with pytest.raises(ValueError, match=f"Expected `{next(iter(option))}` to be at"):
+        list(session.embed_files([], **option))

@@ -18,7 +18,7 @@ from PIL import Image
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import EmbeddingSession, embed_images, open_source
-from rkdo_plugin.export.serving import decoding
+from rkdo_plugin.export.reading import decoding
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_workers_import_no_torch_and_do_not_run_the_script(
     script.write_text(
         "import sys\n"
         "from rkdo_plugin.export import EmbeddingSession, embed_images\n"
-        "from rkdo_plugin.export.serving import decoding\n"
+        "from rkdo_plugin.export.reading import decoding\n"
         "print('ran')\n"
         "session = EmbeddingSession(sys.argv[1], 'cpu')\n"
         "embed_images(session, sys.argv[2], sys.argv[3], workers=2)\n"
@@ -316,10 +316,11 @@ def test_workers_import_no_torch_and_do_not_run_the_script(
 
 def test_the_python_of_the_guide(small_file, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = blocks("docs/embedding.md", "python")
+    block = "".join(blocks("docs/embedding.md", "python"))
     shutil.copy(small_file, "encoder.onnx")
     table = {"image": [f"images/{n:02}.png" for n in range(23)], "label": range(23)}
     pq.write_table(pa.table(table), "photographs.parquet")
+    shutil.copy(folder / "01.png", "photo.jpg")
     exec(compile(block, "docs/embedding.md", "exec"), {})
     assert "label" in pq.read_schema("vectors/part-00000.parquet").names
 

@@ -23,7 +23,7 @@ from loky.process_executor import TerminatedWorkerError
 from rkdo_plugin.export.encoder.image_size import ImageSize, sides
 from rkdo_plugin.export.encoder.images import resize
 from rkdo_plugin.export.encoder.pictures import READ_ERRORS, UInt8Array, read_picture
-from rkdo_plugin.export.serving.sources.item import Item, Place, opened
+from rkdo_plugin.export.reading.item import Item, Place, opened
 
 CHUNK = 8  # images that a worker decodes at a time
 AHEAD = 3  # chunks of each worker that are decoded, or being so, at once
@@ -39,15 +39,27 @@ class Decoder:
         image_size: Height and width of the result in pixels.
         channels: Of the result.
         workers: Number of processes. With 0 it all happens in this one.
+        chunk: Number of images that one decodes at a time.
+
+    Raises:
+        ValueError: A number is out of range.
     """
 
-    def __init__(self, image_size: ImageSize, channels: int, workers: int) -> None:
+    def __init__(
+        self, image_size: ImageSize, channels: int, workers: int, chunk: int = CHUNK
+    ) -> None:
+        for name, number, least in (("workers", workers, 0), ("batch_size", chunk, 1)):
+            if number < least:
+                raise ValueError(
+                    f"Expected `{name}` to be at least {least} but got {number}"
+                )
         self.image_size, self.channels, self.workers = image_size, channels, workers
+        self.chunk = chunk
         self._closing = ExitStack()
 
     def __enter__(self) -> "Decoder":
         slots = AHEAD * self.workers if self.workers else 1
-        self.shape = (slots, CHUNK, *sides(self.image_size), self.channels)
+        self.shape = (slots, self.chunk, *sides(self.image_size), self.channels)
         if not self.workers:
             self._ring: UInt8Array = np.empty(self.shape, dtype=np.uint8)
             return self
@@ -77,7 +89,7 @@ class Decoder:
             items: The images.
 
         Yields:
-            Up to 8 images of the source, in its order: the items, their pixels
+            A chunk of the images, in their order: the items, their pixels
             (n, H, W, C), which are overwritten later, and for each of them None, or why
             it could not be read.
 
@@ -86,7 +98,7 @@ class Decoder:
         """
         rest = iter(items)
         if not self.workers:
-            while chunk := list(islice(rest, CHUNK)):
+            while chunk := list(islice(rest, self.chunk)):
                 places = [item.place for item in chunk]
                 reasons = decode_into(
                     self._ring[0], places, self.image_size, self.channels
@@ -96,7 +108,7 @@ class Decoder:
         pending: deque[tuple[list[Item], int, object]] = deque()
         free = deque(range(len(self._ring)))
         while True:
-            while free and (chunk := list(islice(rest, CHUNK))):
+            while free and (chunk := list(islice(rest, self.chunk))):
                 slot = free.popleft()
                 places = [item.place for item in chunk]
                 future = self._pool.submit(

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from rkdo_plugin.export.serving.sources.item import Item
+from rkdo_plugin.export.reading.item import Item
 
 
 class Source(Protocol):

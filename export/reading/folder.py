@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rkdo_plugin.export.encoder.pictures import is_picture
-from rkdo_plugin.export.serving.sources.item import Item, printable
-from rkdo_plugin.export.serving.sources.source import Listed, existing
+from rkdo_plugin.export.reading.item import Item, printable
+from rkdo_plugin.export.reading.source import Listed, existing
 
 
 class Folder(Listed):

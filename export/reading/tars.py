@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from rkdo_plugin.export.encoder.pictures import has_picture_name, listed
-from rkdo_plugin.export.serving.sources.item import Item, Part, opened
-from rkdo_plugin.export.serving.sources.source import Listed, existing
+from rkdo_plugin.export.reading.item import Item, Part, opened
+from rkdo_plugin.export.reading.source import Listed, existing
 
 
 class Tars(Listed):

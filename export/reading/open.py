@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rkdo_plugin.export.encoder.pictures import listed
-from rkdo_plugin.export.serving.sources.folder import Folder, PathList
-from rkdo_plugin.export.serving.sources.source import Source
-from rkdo_plugin.export.serving.sources.table import Table
-from rkdo_plugin.export.serving.sources.tars import Tars, expanded
+from rkdo_plugin.export.reading.folder import Folder, PathList
+from rkdo_plugin.export.reading.source import Source
+from rkdo_plugin.export.reading.table import Table
+from rkdo_plugin.export.reading.tars import Tars, expanded
 
 LISTS = (".txt", ".lst")  # files of paths, by the ends of their names
 TABLES = (".parquet",)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from rkdo_plugin.export import open_source
 from rkdo_plugin.export.encoder.pictures import read_picture
-from rkdo_plugin.export.serving.sources.item import opened
+from rkdo_plugin.export.reading.item import opened
 
 
 def png(value):

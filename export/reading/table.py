@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rkdo_plugin.export.encoder.pictures import listed
-from rkdo_plugin.export.serving.sources.item import Item
-from rkdo_plugin.export.serving.sources.source import Listed, existing
+from rkdo_plugin.export.reading.item import Item
+from rkdo_plugin.export.reading.source import Listed, existing
 
 ROWS = 1024  # of a table that are in memory at once
 IMAGE_COLUMNS = ("image", "path", "jpg")  # looked for where none is named

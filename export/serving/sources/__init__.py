@@ -1,1 +1,0 @@
-"""What there is to embed, listed as it is embedded: there may be millions of images."""
