@@ -1,7 +1,6 @@
 """Independent float64 references: naive loops over the formulas, nothing shared."""
 
 import math
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -261,33 +260,26 @@ def knn_classifier() -> KNeighborsClassifier:
     )
 
 
-def similarities(anchors, neighbors, step=1):
-    """Of each anchor to its neighbour, and the mean to every step-th other one's."""
-    own, others = [], []
+def nearer_than_itself(anchors, neighbors, before, step=1):
+    """P_n and P_o of each anchor, and its neighbour's excess over the others'."""
+
+    def greater(first, second):
+        return 0.5 if abs(first - second) < 1e-6 else float(first > second)
+
+    own, share, excess = [], [], []
     for i, anchor in enumerate(anchors):
         products = [float(np.dot(anchor, neighbor)) for neighbor in neighbors]
-        own.append(products[i])
-        others.append(
-            np.mean([s for j, s in enumerate(products) if j != i and j % step == 0])
-        )
-    return own, others
+        itself = float(np.dot(anchor, before[i]))
+        others = [s for j, s in enumerate(products) if j != i and j % step == 0]
+        own.append(greater(products[i], itself))
+        share.append(np.mean([greater(other, itself) for other in others]))
+        excess.append(products[i] - np.mean(others))
+    return own, share, excess
 
 
-def closeness(index, embeddings, stored, neighbor_of):
-    """Where stored neighbours are between others' neighbours and a second view."""
-    views_of = {}
-    pairs = []
-    for sample, z in zip(index, embeddings, strict=True):
-        views_of.setdefault(sample, []).append(z)
-    for views in views_of.values():
-        cosines = [np.dot(a, b) for a, b in combinations(views, 2)]
-        pairs += [np.mean(cosines)] if cosines else []
-    samples = sorted(views_of)
-    own, others = similarities(
-        [np.mean(views_of[i], axis=0) for i in samples],
-        [stored[neighbor_of[i]] for i in samples],
-    )
-    view = np.mean(pairs) if pairs else 1.0
-    excess = np.mean(own) - np.mean(others)
-    farthest = view - np.mean(others)
-    return min(1.0, max(0.0, excess / farthest)) if farthest > 0 else 0.0
+def likeness(own, share):
+    """L of all samples, none of which moved its row."""
+    farthest = 0.5 - np.mean(share)
+    if farthest < 0.01:
+        return 0.0
+    return min(1.0, max(0.0, (np.mean(own) - np.mean(share)) / farthest))

@@ -42,8 +42,7 @@ class FieldReport:
         row_entropy: Mean entropy of the rows, in nats, their self mass included.
         self_mass: Mean self mass of the rows.
         trust: How far the given neighbours deserve to be followed, from 0 to 1.
-        closeness: How near they are to the encoder, on a scale from other images'
-            neighbours, 0, to a second view, 1; None before any evidence.
+        likeness: How far they pass for second views; None before any evidence.
         returned: Share of their edges that are returned.
         doubted: Share of the edges that no evidence supports.
         moved: Mean total variation distance of a row from p_0; None if not computed.
@@ -62,7 +61,7 @@ class FieldReport:
     row_entropy: float
     self_mass: float
     trust: float
-    closeness: float | None
+    likeness: float | None
     returned: float
     doubted: float
     moved: float | None
@@ -105,8 +104,8 @@ class FieldReport:
             f"  row entropy   {self.row_entropy:.3f} nats, as of "
             f"{self.spread:.1f} equal neighbours",
             f"  self mass     {self.self_mass:.3f}",
-            f"  trust         {self.trust:.3f}, from a closeness of "
-            + ("- (no evidence)" if self.closeness is None else f"{self.closeness:.3f}")
+            f"  trust         {self.trust:.3f}, from a likeness of "
+            + ("- (no evidence)" if self.likeness is None else f"{self.likeness:.3f}")
             + f" and {self.returned:.3f} of the edges returned; "
             f"{self.doubted:.3f} of the edges doubted",
         ]
@@ -213,7 +212,7 @@ def inspect_field(loaded: RunField, start: bool = True) -> FieldReport:
         row_entropy=float(field.row_entropy().mean()),
         self_mass=float(field.self_mass.mean()),
         trust=field.trust,
-        closeness=field.evidence.closeness,
+        likeness=field.evidence.likeness,
         returned=float(field.evidence.returned),
         doubted=float(field.doubted.float().mean()),
         moved=None if first is None else float(moved_mass(field, first).mean()),

@@ -216,9 +216,7 @@ class FieldCallback(Callback):
 
     def _set_active_weight(self, epoch: int) -> None:
         """Follow the rows as an epoch does: not during the warm-up."""
-        # Whether the neighbours are worth anything shows in the first epoch.
-        unseen = self.field.field_weight == AUTO and epoch == 0
-        self.field.follow(warming_up=unseen or epoch < self.warmup_epochs)
+        self.field.follow(warming_up=epoch < self.warmup_epochs)
 
     def _leave_shared_memory(self) -> None:
         """Update rows of this process's own where it was forked or spawned.
@@ -226,7 +224,10 @@ class FieldCallback(Callback):
         The first process of the machine keeps those of the parent. In place, since
         `FieldPairs` holds the same tensors.
         """
-        names = (*Rows.__dataclass_fields__, "updates", "prior_share")
+        names = [*Rows.__dataclass_fields__, "updates", "prior_share"]
+        if self.field.embeddings_file is None:
+            # Another process would overwrite what is compared with a pass before.
+            names += ["embeddings", "valid"]
         tensors = [getattr(self.field, name) for name in names]
         for rows in (*tensors, *self.field.evidence.buffers()):
             own = rows.clone()

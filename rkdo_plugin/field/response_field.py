@@ -21,7 +21,7 @@ from rkdo_plugin.field.prior import RANK, gram_factors
 from rkdo_plugin.field.rows import UNFILLED, Rows, response
 from rkdo_plugin.field.saved_state import Saved
 from rkdo_plugin.field.search import SEARCHES, neighbors_of_all
-from rkdo_plugin.field.trust import AUTO, UNKNOWN, Evidence, check_weight, judge
+from rkdo_plugin.field.trust import AUTO, Evidence, check_weight, judge
 from rkdo_plugin.options import check_range, check_temperature, choose
 
 SHOWN = (
@@ -123,7 +123,7 @@ class ResponseField(Saved):
         self.embeddings_file = embeddings_file
         self.mixture = choose("mixture", mixture, MIXTURES)
         self.warming_up = False
-        rows = Rows.one_hot(num_samples, neighbors, UNKNOWN)
+        rows = Rows.one_hot(num_samples, neighbors, 0.0)
         for name, row in vars(rows).items():
             self.register_buffer(name, row)
         shape = (num_samples, dim)
@@ -148,14 +148,14 @@ class ResponseField(Saved):
     def trust(self) -> float:
         """T in [0, 1], how far the given neighbours deserve to be followed.
 
-            T = C min(1, max(0, (M - 0.15) / 0.15))
+            T = 2 L / (1 + L) min(1, max(0, (M - 0.15) / 0.15))
 
-        C is how near a sample's given neighbours are to it, on a scale from those of
-        other samples, 0, to a second view of the sample, 1; 0.5 before the first
-        update. M is the share of the given edges i -> j for which there is j -> i:
-        where it is low, most edges lead to hubs. With "auto" the weight is T, and an
-        edge is not followed that is not returned and leads further away than those of
-        others.
+        L is how far a given neighbour passes for a second view of the sample, by how
+        often the encoder finds it nearer than the sample itself a pass before: 0 for
+        random neighbours, and until the second pass. M is the share of the given edges
+        i -> j for which there is j -> i: where it is low, most edges lead to hubs. With
+        "auto" the weight is T, and an edge is not followed that is not returned and
+        leads further away than those of others.
         """
         return self.evidence.trust
 
@@ -268,9 +268,9 @@ class ResponseField(Saved):
         )
         latest = normalize(sums, dim=1)
         self.updates += 1
+        judge(self, samples, sums, counts)
         self.embeddings[samples] = latest.to(self.embeddings.dtype)
         self.valid[samples] = True
-        judge(self, samples, sums, counts)
         if coupling > 0 and len(samples) > 0:
             MIXTURES[self.mixture](self, samples, latest, coupling)
 

@@ -1,8 +1,8 @@
 """How far a field's partners deserve to be followed, estimated without labels.
 
 A partner takes the place of a sample's own second view. So the encoder is asked whether
-the given neighbours are as near as that view, and the graph whether its edges are
-returned: an edge that is not leads to a hub, which is near to everyone.
+the given neighbours pass for such a view, and the graph whether its edges are returned:
+an edge that is not leads to a hub, which is near to everyone.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from rkdo_plugin.field.response_field import ResponseField
 
 AUTO: Literal["auto"] = "auto"
-UNKNOWN = 0.5  # closeness before there is any evidence
 HUBS = 0.15  # share of returned edges where trust begins; it is whole at twice as many
+ROUNDING = 1e-6  # of similarities
+LEAST = 0.01  # difference of 1/2 and P_o that L is divided by
 REFERENCES = 256  # samples, at most, with whose neighbours one is compared
 CHUNK = 2**16  # samples whose neighbours' rows are in memory at a time
 
@@ -28,57 +29,51 @@ def check_weight(weight: float | Literal["auto"]) -> None:
         check_range("field_weight", weight, 0, 1)
 
 
-def similarities(anchors: Tensor, neighbors: Tensor) -> tuple[Tensor, Tensor]:
-    r"""How near each anchor is to its own neighbour, and to the others' neighbours.
+def nearer_than_itself(
+    anchors: Tensor, neighbors: Tensor, before: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Whether neighbours are nearer to each anchor than it is to itself a pass before.
 
-        cos(f_i, f_n(i)),   mean_j cos(f_i, f_n(j)),   j != i
+        P_n,i = [cos(f_i, f_n(i)) > cos(f_i, f'_i)]
+        P_o,i = mean_j [cos(f_i, f_n(j)) > cos(f_i, f'_i)],    j != i
 
-    n(i) is the neighbour of i. The two are equal on average where neighbours are
-    random, and always where all have the same one. With more than 256 anchors j are
-    every second, every third and so on.
+    n(i) is the neighbour of i, and f'_i another view of i, embedded a pass before.
+    Equal similarities count half. With more than 256 anchors j are every second, every
+    third and so on.
 
     Args:
         anchors: (B, D) unit vectors, or means of several; B is at least 2.
         neighbors: (B, D) unit vectors, one neighbour of each anchor.
+        before: (B, D) unit vectors, the anchors a pass before.
 
     Returns:
-        own (B,) and others (B,), float32 in [-1, 1].
+        own (B,), P_n; others (B,), P_o; and excess (B,), by how much the own neighbour
+        is more similar than the others' on average.
 
     Example:
-        >>> anchors = torch.eye(3)
-        >>> similarities(anchors, anchors)
-        (tensor([1., 1., 1.]), tensor([0., 0., 0.]))
+        >>> x = torch.eye(3)
+        >>> nearer_than_itself(x, x, x)
+        (tensor([0.5000, 0.5000, 0.5000]), tensor([0., 0., 0.]), tensor([1., 1., 1.]))
     """
-    neighbors = neighbors.to(anchors.dtype)
-    own = (anchors * neighbors).sum(dim=1)
+    neighbors, before = neighbors.to(anchors.dtype), before.to(anchors.dtype)
+    near = (anchors * neighbors).sum(dim=1)
+    itself = (anchors * before).sum(dim=1)
     step = max(1, -(-len(anchors) // REFERENCES))
-    sums = anchors @ neighbors[::step].sum(dim=0)
-    count = torch.full_like(own, float(len(neighbors[::step])))
-    sums[::step] -= own[::step]
-    count[::step] -= 1
-    return own, sums / count
+    similar = anchors @ neighbors[::step].T
+    nearer = _greater(similar, itself[:, None])
+    asked = torch.arange(0, len(anchors), step, device=anchors.device)
+    for values in (similar, nearer):
+        values[asked, asked // step] = 0  # the own one
+    count = torch.full_like(near, float(len(asked)))
+    count[asked] -= 1
+    excess = near - similar.sum(dim=1) / count
+    return _greater(near, itself), nearer.sum(dim=1) / count, excess
 
 
-def view_similarity(sums: Tensor, counts: Tensor) -> Tensor:
-    r"""Mean cosine of two of a sample's embeddings.
-
-        (||z_1 + ... + z_m||^2 - m) / (m (m - 1))
-
-    Args:
-        sums: (U, D), the sum of each sample's m unit vectors.
-        counts: (U,) m, as floats.
-
-    Returns:
-        (V,) in [-1, 1], of the V samples with m of at least 2.
-
-    Example:
-        >>> sums = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
-        >>> view_similarity(sums, torch.tensor([2.0, 2.0]))
-        tensor([1., 0.])
-    """
-    several = counts > 1
-    count = counts[several]
-    return (sums[several].square().sum(dim=1) - count) / (count * (count - 1))
+def _greater(first: Tensor, second: Tensor) -> Tensor:
+    """1 where the first is greater, 0.5 where they are equal up to rounding."""
+    more = first - second
+    return torch.where(more.abs() < ROUNDING, 0.5, (more > 0).float())
 
 
 def returned(ids: Tensor, index: Tensor) -> Tensor:
@@ -107,88 +102,78 @@ def returned_share(ids: Tensor) -> float:
     return count / max(1, int((ids >= 0).sum()))
 
 
-def trust_of(closeness: float, share: float) -> float:
+def trust_of(likeness: float, share: float) -> float:
     r"""The weight that the evidence supports.
 
-        T = C min(1, max(0, (M - 0.15) / 0.15))
+        T = 2 L / (1 + L) min(1, max(0, (M - 0.15) / 0.15))
 
     Args:
-        closeness: C, how near the given neighbours are, on a scale from other samples'
-            neighbours, 0, to a second view of the sample itself, 1.
-        share: M, the share of their edges that are returned. Up to 0.15 most edges lead
-            to hubs; from 0.3 on few do.
+        likeness: L, how far a given neighbour passes for a second view of the sample.
+        share: M, the share of the given edges that are returned. Up to 0.15 most edges
+            lead to hubs; from 0.3 on few do.
 
     Returns:
         T in [0, 1].
 
     Example:
-        >>> trust_of(0.8, 0.5), trust_of(0.8, 0.1), round(trust_of(0.8, 0.225), 6)
-        (0.8, 0.0, 0.4)
+        >>> trust_of(0.6, 0.5), trust_of(0.6, 0.1), round(trust_of(0.6, 0.225), 6)
+        (0.75, 0.0, 0.375)
     """
-    return closeness * min(1.0, max(0.0, share / HUBS - 1))
+    return 2 * likeness / (1 + likeness) * min(1.0, max(0.0, share / HUBS - 1))
 
 
 class Evidence(nn.Module):
     """What is known of the neighbours that a field was given.
 
     Attributes:
-        nearness: (3,) float64, sums over about one pass of the data: how much nearer
-            the given neighbours are than others', how near those are, and the number of
-            samples.
-        views: (2,) float64, likewise: the similarity of two views of one sample, and
-            the number of samples with two.
+        nearer: (3,) float64, sums over about one pass of the data: how much more often
+            the given neighbours are nearer than the sample itself a pass before than
+            others' neighbours are, how often those are, and the number of samples.
         returned: () float64, the share of the given edges that are returned.
     """
 
-    nearness: Tensor
-    views: Tensor
+    nearer: Tensor
     returned: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("nearness", torch.zeros(3, dtype=torch.float64))
-        self.register_buffer("views", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("nearer", torch.zeros(3, dtype=torch.float64))
         self.register_buffer("returned", torch.zeros((), dtype=torch.float64))
 
     def restart(self, ids: Tensor) -> None:
         """Begin anew with the given edges (N, k)."""
-        self.nearness.zero_()
-        self.views.zero_()
+        self.nearer.zero_()
         self.returned.fill_(returned_share(ids))
 
-    def add(
-        self, nearer: Tensor, others: Tensor, views: Tensor, share_of_pass: float
-    ) -> None:
-        """Add similarities (B,), (B,), (V,), and forget that share of the pass."""
-        for sums, values in ((self.nearness, (nearer, others)), (self.views, (views,))):
-            new = [*(value.double().sum().cpu() for value in values)]
-            count = torch.tensor(float(len(values[0])), dtype=torch.float64)
-            sums.mul_(1 - share_of_pass).add_(torch.stack([*new, count]))
+    def add(self, more: Tensor, others: Tensor, share_of_pass: float) -> None:
+        """Add what was found of samples (B,), and forget that share of the pass."""
+        sums = [more.sum().item(), others.sum().item(), len(more)]
+        self.nearer.mul_(1 - share_of_pass).add_(
+            torch.tensor(sums, dtype=torch.float64)
+        )
 
     @property
-    def closeness(self) -> float | None:
-        r"""Where the given neighbours are between others', 0, and a second view, 1.
+    def likeness(self) -> float | None:
+        r"""How far a given neighbour passes for a second view of the sample.
 
-            C = (s_n - s_o) / (s_v - s_o), in [0, 1]
+            L = (P_n - P_o) / (1/2 - P_o), in [0, 1]
 
-        s_n is the mean cosine of a sample and a neighbour that it was given, s_o that
-        of a sample and other samples' neighbours, s_v that of two views of a sample, or
-        1 where there are no two. None before any evidence.
+        P_n is the share of samples to which the neighbour is nearer than they were to
+        themselves a pass before, which would be one half of second views. P_o is that
+        of other samples' neighbours. None before any evidence.
         """
-        nearer, others, count = self.nearness.tolist()
+        more, others, count = self.nearer.tolist()
         if not count:
             return None
-        similar, pairs = self.views.tolist()
-        farthest = (similar / pairs if pairs else 1.0) - others / count
-        if farthest <= 0:  # the encoder does not even know a sample again
+        farthest = 1 / 2 - others / count
+        if farthest < LEAST:  # the encoder does not know a sample again
             return 0.0
-        return float(min(1.0, max(0.0, nearer / count / farthest)))
+        return float(min(1.0, max(0.0, more / count / farthest)))
 
     @property
     def trust(self) -> float:
-        """What `trust_of` makes of it."""
-        close = self.closeness
-        return trust_of(UNKNOWN if close is None else close, float(self.returned))
+        """What `trust_of` makes of it; 0 before any evidence."""
+        return trust_of(self.likeness or 0.0, float(self.returned))
 
 
 def judge(
@@ -197,30 +182,28 @@ def judge(
     """Let the encoder judge one neighbour of each sample, every update another one.
 
     Args:
-        field: The field, which has stored the embeddings.
+        field: The field, which has not stored the embeddings yet.
         samples: (U,) int64, unique.
         sums: (U, D), the sum of each sample's unit vectors.
         counts: (U,) float32, their number.
     """
-    views = view_similarity(sums, counts)
-    means = sums / counts[:, None]  # its products are the means of the views' cosines
-    samples, slot = samples.cpu(), int(field.updates) % field.neighbors
-    neighbors = field.ids[samples, slot].long()
-    rows = neighbors.clamp_min(0).to(field.valid.device)
-    known = (neighbors >= 0) & field.valid[rows].cpu()
+    slot = int(field.updates) % field.neighbors
+    neighbors = field.ids[samples.cpu(), slot].long().to(samples.device)
+    rows = neighbors.clamp_min(0)
+    known = (neighbors >= 0) & field.valid[rows] & field.valid[samples]
     if int(known.sum()) < 2:
         return  # there is nothing to compare with
-    here = known.to(means.device)
-    near, others = similarities(means[here], field.embeddings[rows[here]])
-    nearer, samples = (near - others).cpu(), samples[known]
-    field.evidence.add(
-        # The encoder is near to what it found itself.
-        field.prior_share[samples] * nearer,
-        others,
-        views,
-        len(samples) / field.num_samples,
+    samples, rows = samples[known], rows[known]
+    own, others, excess = nearer_than_itself(
+        sums[known] / counts[known, None],  # its products are the views' mean cosines
+        field.embeddings[rows],
+        field.embeddings[samples],
     )
+    here = samples.cpu()
+    # An encoder's own neighbours would speak for themselves.
+    more = field.prior_share[here] * (own - others).cpu()
+    field.evidence.add(more, others, len(here) / field.num_samples)
     if field.field_weight == AUTO:
-        back = returned(field.ids, samples)[:, slot]
-        field.doubted[samples, slot] = (nearer < 0) & ~back
+        back = returned(field.ids, here)[:, slot]
+        field.doubted[here, slot] = (excess < 0).cpu() & ~back
         field.follow()

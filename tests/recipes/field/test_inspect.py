@@ -53,8 +53,8 @@ def test_figures_of_a_given_graph_are_scikit_learns(pixels):
     assert report.self_mass == 0
     back = [[i in ids[j] for j in row] for i, row in enumerate(ids)]
     assert report.returned == pytest.approx(np.mean(back))
-    assert report.trust == trust_of(report.closeness, report.returned)
-    assert f"trust         {report.trust:.3f}, from a closeness of" in str(report)
+    assert report.trust == trust_of(report.likeness, report.returned)
+    assert f"trust         {report.trust:.3f}, from a likeness of" in str(report)
     classifier = knn_classifier().fit(features, labels)
     expected = classifier.score(*digits("test", 360))
     assert report.p0_knn == pytest.approx(expected, abs=1 / 360)
