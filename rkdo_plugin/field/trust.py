@@ -116,8 +116,8 @@ def trust_of(likeness: float, share: float) -> float:
         T in [0, 1].
 
     Example:
-        >>> trust_of(0.6, 0.5), trust_of(0.6, 0.1), round(trust_of(0.6, 0.225), 6)
-        (0.75, 0.0, 0.375)
+        >>> trust_of(1.0, 0.5), trust_of(1.0, 0.1), round(trust_of(0.6, 0.225), 6)
+        (1.0, 0.0, 0.375)
     """
     return 2 * likeness / (1 + likeness) * min(1.0, max(0.0, share / HUBS - 1))
 
