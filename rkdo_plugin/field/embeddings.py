@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.options import check_count, check_type
@@ -138,8 +139,8 @@ def checked_index(index: Tensor, num_samples: int) -> Tensor:
     return index
 
 
-def sums_of_samples(index: Tensor, unit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The sum of each sample's embeddings.
+def mean_of_samples(index: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    """The normalised mean of each sample's embeddings.
 
     A sample whose embeddings are zero, or cancel, has no direction and is left out.
 
@@ -148,15 +149,12 @@ def sums_of_samples(index: Tensor, unit: Tensor) -> tuple[Tensor, Tensor, Tensor
         unit: (B, D) float32 unit vectors.
 
     Returns:
-        samples (U,) int64, unique and ascending, sums (U, D), and the number of each
-        sample's embeddings (U,), float32.
+        samples (U,) int64, unique and ascending, and means (U, D) of length 1.
     """
-    samples, which, counts = torch.unique(
-        index, return_inverse=True, return_counts=True
-    )
+    samples, which = torch.unique(index, return_inverse=True)
     sums = unit.new_zeros(len(samples), unit.shape[1]).index_add_(0, which, unit)
     directed = sums.any(dim=1)
-    return samples[directed], sums[directed], counts[directed].float()
+    return samples[directed], functional.normalize(sums[directed], dim=1)
 
 
 def stored_embeddings(

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.field.embeddings import (
@@ -13,8 +12,8 @@ from rkdo_plugin.field.embeddings import (
     checked_embeddings,
     checked_index,
     directions_of,
+    mean_of_samples,
     stored_embeddings,
-    sums_of_samples,
 )
 from rkdo_plugin.field.mixtures import LOG_LINEAR, MIXTURES, check_start
 from rkdo_plugin.field.prior import RANK, gram_factors
@@ -263,12 +262,11 @@ class ResponseField(Saved):
         if coupling > 0:
             check_start(self, index)
         device = self.embeddings.device
-        samples, sums, counts = sums_of_samples(
+        samples, latest = mean_of_samples(
             index.to(device), unit_rows(embeddings.to(device))
         )
-        latest = normalize(sums, dim=1)
         self.updates += 1
-        judge(self, samples, sums, counts)
+        judge(self, samples, latest)
         self.embeddings[samples] = latest.to(self.embeddings.dtype)
         self.valid[samples] = True
         if coupling > 0 and len(samples) > 0:

@@ -42,7 +42,7 @@ def nearer_than_itself(
     third and so on.
 
     Args:
-        anchors: (B, D) unit vectors, or means of several; B is at least 2.
+        anchors: (B, D) unit vectors, B at least 2.
         neighbors: (B, D) unit vectors, one neighbour of each anchor.
         before: (B, D) unit vectors, the anchors a pass before.
 
@@ -176,16 +176,13 @@ class Evidence(nn.Module):
         return trust_of(self.likeness or 0.0, float(self.returned))
 
 
-def judge(
-    field: "ResponseField", samples: Tensor, sums: Tensor, counts: Tensor
-) -> None:
+def judge(field: "ResponseField", samples: Tensor, latest: Tensor) -> None:
     """Let the encoder judge one neighbour of each sample, every update another one.
 
     Args:
         field: The field, which has not stored the embeddings yet.
         samples: (U,) int64, unique.
-        sums: (U, D), the sum of each sample's unit vectors.
-        counts: (U,) float32, their number.
+        latest: (U, D) unit vectors, the samples' embeddings.
     """
     slot = int(field.updates) % field.neighbors
     neighbors = field.ids[samples.cpu(), slot].long().to(samples.device)
@@ -195,9 +192,7 @@ def judge(
         return  # there is nothing to compare with
     samples, rows = samples[known], rows[known]
     own, others, excess = nearer_than_itself(
-        sums[known] / counts[known, None],  # its products are the views' mean cosines
-        field.embeddings[rows],
-        field.embeddings[samples],
+        latest[known], field.embeddings[rows], field.embeddings[samples]
     )
     here = samples.cpu()
     # An encoder's own neighbours would speak for themselves.

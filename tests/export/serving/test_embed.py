@@ -9,13 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image
 
-from rkdo_plugin.export import EmbeddingSession, embed_folder
+from rkdo_plugin.export import embed_folder
 from rkdo_plugin.export.encoder.images import resize
-
-
-@pytest.fixture
-def session(small_file):
-    return EmbeddingSession(small_file, provider="cpu")
 
 
 @pytest.fixture

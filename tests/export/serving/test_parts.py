@@ -17,13 +17,8 @@ from checkout import blocks
 from PIL import Image
 
 from rkdo_plugin.cli.main import main
-from rkdo_plugin.export import EmbeddingSession, embed_images, open_source
+from rkdo_plugin.export import embed_images, open_source
 from rkdo_plugin.export.reading import decoding
-
-
-@pytest.fixture
-def session(small_file):
-    return EmbeddingSession(small_file, provider="cpu")
 
 
 @pytest.fixture
