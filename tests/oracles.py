@@ -277,6 +277,17 @@ def nearer_than_itself(anchors, neighbors, before, step=1):
     return own, share, excess
 
 
+def nearer_than_others(anchors, neighbors, step=1):
+    """A of each anchor."""
+    found = []
+    for i, anchor in enumerate(anchors):
+        products = [float(np.dot(anchor, neighbor)) for neighbor in neighbors]
+        others = [s for j, s in enumerate(products) if j != i and j % step == 0]
+        signs = [np.sign(round(products[i] - other, 6)) for other in others]
+        found.append(np.mean(signs))
+    return found
+
+
 def likeness(own, share):
     """L of all samples, none of which moved its row."""
     farthest = 0.5 - np.mean(share)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-FORMAT = 3  # any other is refused
+FORMAT = 4  # any other is refused
 EXTRA = "_extra_state"  # torch's name for what is saved beside the buffers
 REASONS = {
     "fingerprint": ": the data set is another",

@@ -55,19 +55,50 @@ def nearer_than_itself(
         >>> nearer_than_itself(x, x, x)
         (tensor([0.5000, 0.5000, 0.5000]), tensor([0., 0., 0.]), tensor([1., 1., 1.]))
     """
-    neighbors, before = neighbors.to(anchors.dtype), before.to(anchors.dtype)
+    near, similar = _similarities(anchors, neighbors)
+    itself = (anchors * before.to(anchors.dtype)).sum(dim=1)
+    others = _greater(similar, itself[:, None])
+    excess = near - _mean_of_others(similar)
+    return _greater(near, itself), _mean_of_others(others), excess
+
+
+def nearer_than_others(anchors: Tensor, neighbors: Tensor) -> Tensor:
+    r"""How much more often neighbours are nearer to each anchor than others' are.
+
+        A_i = 2 mean_j [cos(f_i, f_n(i)) > cos(f_i, f_n(j))] - 1,    j != i
+
+    Arguments and j are those of `nearer_than_itself`.
+
+    Returns:
+        A (B,), in [-1, 1].
+
+    Example:
+        >>> nearer_than_others(torch.eye(2), torch.eye(2))
+        tensor([1., 1.])
+    """
+    near, similar = _similarities(anchors, neighbors)
+    return 2 * _mean_of_others(_greater(near[:, None], similar)) - 1
+
+
+def _similarities(anchors: Tensor, neighbors: Tensor) -> tuple[Tensor, Tensor]:
+    """To the own neighbour (B,), and to those of every step-th sample."""
+    neighbors = neighbors.to(anchors.dtype)
     near = (anchors * neighbors).sum(dim=1)
-    itself = (anchors * before).sum(dim=1)
-    step = max(1, -(-len(anchors) // REFERENCES))
-    similar = anchors @ neighbors[::step].T
-    nearer = _greater(similar, itself[:, None])
-    asked = torch.arange(0, len(anchors), step, device=anchors.device)
-    for values in (similar, nearer):
-        values[asked, asked // step] = 0  # the own one
-    count = torch.full_like(near, float(len(asked)))
+    return near, anchors @ neighbors[:: _step(len(anchors))].T
+
+
+def _mean_of_others(values: Tensor) -> Tensor:
+    """Means over the columns, each sample's own one left out."""
+    step = _step(len(values))
+    asked = torch.arange(0, len(values), step, device=values.device)
+    values[asked, asked // step] = 0
+    count = values.new_full((len(values),), float(len(asked)))
     count[asked] -= 1
-    excess = near - similar.sum(dim=1) / count
-    return _greater(near, itself), nearer.sum(dim=1) / count, excess
+    return values.sum(dim=1) / count
+
+
+def _step(anchors: int) -> int:
+    return max(1, -(-anchors // REFERENCES))
 
 
 def _greater(first: Tensor, second: Tensor) -> Tensor:
@@ -129,21 +160,32 @@ class Evidence(nn.Module):
         nearer: (3,) float64, sums over about one pass of the data: how much more often
             the given neighbours are nearer than the sample itself a pass before than
             others' neighbours are, how often those are, and the number of samples.
+        ranked: (2,) float64, sums over the first pass, in which no sample was there
+            before: how much more often the given neighbours are nearer than others',
+            and the number of samples.
         returned: () float64, the share of the given edges that are returned.
     """
 
     nearer: Tensor
+    ranked: Tensor
     returned: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("nearer", torch.zeros(3, dtype=torch.float64))
+        self.register_buffer("ranked", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("returned", torch.zeros((), dtype=torch.float64))
 
     def restart(self, ids: Tensor) -> None:
         """Begin anew with the given edges (N, k)."""
         self.nearer.zero_()
+        self.ranked.zero_()
         self.returned.fill_(returned_share(ids))
+
+    def rank(self, ahead: Tensor) -> None:
+        """Add what was found of samples (B,) that were not there before."""
+        sums = [ahead.sum().item(), len(ahead)]
+        self.ranked.add_(torch.tensor(sums, dtype=torch.float64))
 
     def add(self, more: Tensor, others: Tensor, share_of_pass: float) -> None:
         """Add what was found of samples (B,), and forget that share of the pass."""
@@ -160,11 +202,13 @@ class Evidence(nn.Module):
 
         P_n is the share of samples to which the neighbour is nearer than they were to
         themselves a pass before, which would be one half of second views. P_o is that
-        of other samples' neighbours. None before any evidence.
+        of other samples' neighbours. In the first pass it is the mean of A_i of
+        `nearer_than_others`, cut likewise. None before any evidence.
         """
         more, others, count = self.nearer.tolist()
         if not count:
-            return None
+            ahead, ranked = self.ranked.tolist()
+            return max(0.0, ahead / ranked) if ranked else None
         farthest = 1 / 2 - others / count
         if farthest < LEAST:  # the encoder does not know a sample again
             return 0.0
@@ -187,16 +231,25 @@ def judge(field: "ResponseField", samples: Tensor, latest: Tensor) -> None:
     slot = int(field.updates) % field.neighbors
     neighbors = field.ids[samples.cpu(), slot].long().to(samples.device)
     rows = neighbors.clamp_min(0)
-    known = (neighbors >= 0) & field.valid[rows] & field.valid[samples]
+    met = (neighbors >= 0) & field.valid[rows]
+    again = met & field.valid[samples]
+    first_pass = not field.evidence.nearer[2] and int(again.sum()) < 2
+    known = met if first_pass else again
     if int(known.sum()) < 2:
         return  # there is nothing to compare with
-    samples, rows = samples[known], rows[known]
-    own, others, excess = nearer_than_itself(
-        latest[known], field.embeddings[rows], field.embeddings[samples]
-    )
+    samples, rows, latest = samples[known], rows[known], latest[known]
     here = samples.cpu()
     # An encoder's own neighbours would speak for themselves.
-    more = field.prior_share[here] * (own - others).cpu()
+    share = field.prior_share[here]
+    if first_pass:
+        ahead = nearer_than_others(latest, field.embeddings[rows])
+        field.evidence.rank(share * ahead.cpu())
+        field.follow()
+        return
+    own, others, excess = nearer_than_itself(
+        latest, field.embeddings[rows], field.embeddings[samples]
+    )
+    more = share * (own - others).cpu()
     field.evidence.add(more, others, len(here) / field.num_samples)
     if field.field_weight == AUTO:
         back = returned(field.ids, here)[:, slot]

@@ -8,8 +8,8 @@ from fields_by_hand import assert_untouched, small_field, snapshot
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 4}, "saved by a newer version"),
-        ({"format": 2}, "saved by an older version"),
+        ({"format": 5}, "saved by a newer version"),
+        ({"format": 3}, "saved by an older version"),
         ({"num_samples": 9}, "num_samples 8 but it has 9"),
         ({"dim": 5}, "dim 4 but it has 5"),
         ({"neighbors": 2}, "neighbors 3 but it has 2"),

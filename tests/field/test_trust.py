@@ -12,6 +12,7 @@ from rkdo_plugin import ResponseField
 from rkdo_plugin.field import trust
 from rkdo_plugin.field.trust import (
     nearer_than_itself,
+    nearer_than_others,
     returned,
     returned_share,
     trust_of,
@@ -58,6 +59,8 @@ def test_comparisons_equal_those_of_a_loop(seed, rows):
     lists = anchors.tolist(), neighbors.tolist(), before.tolist()
     for values, expected in zip(found, oracles.nearer_than_itself(*lists), strict=True):
         np.testing.assert_allclose(values, expected, atol=1e-6)
+    ahead = nearer_than_others(anchors, neighbors)
+    np.testing.assert_allclose(ahead, oracles.nearer_than_others(*lists[:2]), atol=1e-6)
 
 
 def test_a_large_batch_is_compared_with_a_part_of_it(monkeypatch):
@@ -67,6 +70,9 @@ def test_a_large_batch_is_compared_with_a_part_of_it(monkeypatch):
     expected = oracles.nearer_than_itself(*(view.tolist() for view in views), step=3)
     for values, loop in zip(found, expected, strict=True):
         np.testing.assert_allclose(values, loop, atol=1e-6)
+    ahead = nearer_than_others(*views[:2])
+    lists = [view.tolist() for view in views[:2]]
+    np.testing.assert_allclose(ahead, oracles.nearer_than_others(*lists, 3), atol=1e-6)
 
 
 @given(SEEDS, st.booleans())
@@ -203,6 +209,27 @@ def test_evidence_is_a_mean_over_about_one_pass():
     trained(field, clusters(), passes=4)
     assert disagreed < 0.1
     assert field.trust > 0.8
+
+
+@pytest.mark.parametrize("start", ["near", "random"])
+def test_in_the_first_pass_neighbours_are_compared_with_those_of_others(start):
+    embeddings = clusters()
+    field = auto(240, 16, neighbors=1, embedding_dtype=torch.float32)
+    field.initialize(embeddings if start == "near" else unit(240, 64, seed=5))
+    order = torch.randperm(240, generator=torch.Generator().manual_seed(0))
+    ahead, stored = [], set()
+    for batch in order.split(40):
+        met = [i for i in batch.tolist() if int(field.ids[i, 0]) in stored]
+        if len(met) > 1:
+            near = embeddings[field.ids[met, 0].long()]
+            pairs = embeddings[met].tolist(), near.tolist()
+            ahead += oracles.nearer_than_others(*pairs)
+        field.update(batch, embeddings[batch])
+        stored.update(batch.tolist())
+    expected = max(0.0, float(np.mean(ahead)))
+    assert field.evidence.likeness == pytest.approx(expected, abs=1e-5)
+    assert field.active_weight == pytest.approx(trust_of(expected, 0.5))
+    assert field.trust > 0.9 if start == "near" else field.trust < 0.2
 
 
 def test_without_evidence_no_partners_come_from_the_rows():
