@@ -1,35 +1,33 @@
-"""Decode images in worker processes, into memory that they share with this one.
-
-The workers are loky's: they import neither torch nor the calling script.
-"""
+"""Decode images in worker processes, and use their pixels in threads of this one."""
 
 import os
-import signal
-import tempfile
-import threading
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cache
 from itertools import islice
-from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 
 import numpy as np
+import numpy.typing as npt
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
 from rkdo_plugin.export.encoder.image_size import ImageSize, sides
-from rkdo_plugin.export.encoder.images import resize
-from rkdo_plugin.export.encoder.pictures import READ_ERRORS, UInt8Array, read_picture
-from rkdo_plugin.export.reading.item import Item, Place, opened
+from rkdo_plugin.export.encoder.pictures import UInt8Array
+from rkdo_plugin.export.reading.item import Item
+from rkdo_plugin.export.reading.shared import SharedFile, mapped
+from rkdo_plugin.export.reading.worker import begin, decode_into, decode_into_slot
 
-CHUNK = 8  # images that a worker decodes at a time
 AHEAD = 3  # chunks of each worker that are decoded, or being so, at once
+CHUNK_BYTES = 2**21  # pixels of a chunk, roughly
+CHUNK_IMAGES = 64  # at most: a worker that fails is noticed at the end of one
 WORTH_WORKERS = 200  # images: with fewer the workers' start takes longer than it saves
-PARENT_SECONDS = 0.5  # between two looks at the process that started a worker
-Shape = tuple[int, ...]
+
+Reasons = list[str | None]
+"""For each image None, or why it could not be read."""
+Rows = npt.NDArray[np.float32]
 
 
 class Decoder:
@@ -38,35 +36,52 @@ class Decoder:
     Args:
         image_size: Height and width of the result in pixels.
         channels: Of the result.
-        workers: Number of processes. With 0 it all happens in this one.
-        chunk: Number of images that one decodes at a time.
+        workers: Number of processes that decode. With 0 the lanes do.
+        batch_size: Number of images that are used at once. Chunks are several batches.
+        lanes: Number of threads that use the pixels.
+
+    Attributes:
+        waited: Seconds in which lanes waited for pixels, their mean.
 
     Raises:
         ValueError: A number is out of range.
     """
 
     def __init__(
-        self, image_size: ImageSize, channels: int, workers: int, chunk: int = CHUNK
+        self,
+        image_size: ImageSize,
+        channels: int,
+        workers: int,
+        batch_size: int,
+        lanes: int = 1,
     ) -> None:
-        for name, number, least in (("workers", workers, 0), ("batch_size", chunk, 1)):
+        for name, number, least in (
+            ("workers", workers, 0),
+            ("batch_size", batch_size, 1),
+        ):
             if number < least:
                 raise ValueError(
                     f"Expected `{name}` to be at least {least} but got {number}"
                 )
         self.image_size, self.channels, self.workers = image_size, channels, workers
-        self.chunk = chunk
+        self.batch_size, self.lanes, self.waited = batch_size, lanes, 0.0
+        height, width = sides(image_size)
+        images = min(CHUNK_IMAGES, CHUNK_BYTES // (height * width * channels))
+        self.chunk = max(1, images // batch_size) * batch_size
+        self._shape = (AHEAD * workers + lanes, self.chunk, height, width, channels)
         self._closing = ExitStack()
 
     def __enter__(self) -> "Decoder":
-        slots = AHEAD * self.workers if self.workers else 1
-        self.shape = (slots, self.chunk, *sides(self.image_size), self.channels)
+        self._threads = ThreadPoolExecutor(self.lanes)
+        self._closing.callback(self._threads.shutdown, cancel_futures=True)
         if not self.workers:
-            self._ring: UInt8Array = np.empty(self.shape, dtype=np.uint8)
+            self._ring: UInt8Array = np.empty(self._shape, dtype=np.uint8)
             return self
-        self._file = self._closing.enter_context(SharedFile(int(np.prod(self.shape))))
-        self._ring = mapped(self._file.path, self.shape)
+        size = int(np.prod(self._shape))
+        self._file = self._closing.enter_context(SharedFile(size))
+        self._ring = mapped(self._file.path, self._shape)
         self._pool = ProcessPoolExecutor(
-            self.workers, initializer=_begin, initargs=(os.getpid(),)
+            self.workers, initializer=begin, initargs=(os.getpid(),)
         )
         self._closing.callback(self._pool.shutdown, wait=True, kill_workers=True)
         return self
@@ -77,151 +92,94 @@ class Decoder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        del self._ring
         self._closing.close()
+        del self._ring
 
-    def chunks(
-        self, items: Iterable[Item]
-    ) -> Iterator[tuple[list[Item], UInt8Array, list[str | None]]]:
-        """Decode images, some ahead of what is asked for.
+    def map(
+        self, items: Iterable[Item], use: Callable[[UInt8Array], Rows]
+    ) -> Iterator[tuple[list[Item], Rows, Reasons]]:
+        """Decode images, some ahead of what is asked for, and use their pixels.
 
         Args:
             items: The images.
+            use: From the pixels (n, H, W, C) of a batch, perhaps an empty one, to rows
+                (n, D). The lanes call it, and the pixels are overwritten later.
 
         Yields:
-            A chunk of the images, in their order: the items, their pixels
-            (n, H, W, C), which are overwritten later, and for each of them None, or why
-            it could not be read.
+            A chunk of the items, in their order; the rows of those that could be read;
+            and for each of them None, or why it could not be read.
 
         Raises:
             RuntimeError: A worker was killed.
         """
         rest = iter(items)
-        if not self.workers:
-            while chunk := list(islice(rest, self.chunk)):
-                places = [item.place for item in chunk]
-                reasons = decode_into(
-                    self._ring[0], places, self.image_size, self.channels
-                )
-                yield chunk, self._ring[0][: len(chunk)], reasons
-            return
-        pending: deque[tuple[list[Item], int, object]] = deque()
+        pending: deque[tuple[list[Item], int, Future[tuple[Rows, Reasons, float]]]]
+        pending = deque()
         free = deque(range(len(self._ring)))
         while True:
             while free and (chunk := list(islice(rest, self.chunk))):
                 slot = free.popleft()
-                places = [item.place for item in chunk]
-                future = self._pool.submit(
-                    _decode_into_slot,
-                    self._file.path,
-                    self.shape,
-                    slot,
-                    places,
-                    self.image_size,
-                    self.channels,
-                )
-                pending.append((chunk, slot, future))
+                decoded = self._decode(chunk, slot) if self.workers else None
+                run = self._threads.submit(self._use, chunk, slot, decoded, use)
+                pending.append((chunk, slot, run))
             if not pending:
                 return
-            chunk, slot, future = pending.popleft()
+            chunk, slot, run = pending.popleft()
+            rows, reasons, waited = run.result()
+            self.waited += waited / self.lanes
+            free.append(slot)
+            yield chunk, rows, reasons
+
+    def _decode(self, chunk: list[Item], slot: int) -> "Future[Reasons]":
+        future: Future[Reasons] = self._pool.submit(
+            decode_into_slot,
+            self._file.path,
+            self._shape,
+            slot,
+            [item.place for item in chunk],
+            self.image_size,
+            self.channels,
+        )
+        return future
+
+    def _use(
+        self,
+        chunk: list[Item],
+        slot: int,
+        decoded: "Future[Reasons] | None",
+        use: Callable[[UInt8Array], Rows],
+    ) -> tuple[Rows, Reasons, float]:
+        """In a lane: wait for the pixels, and use them; the seconds waited, too."""
+        started = perf_counter()
+        pixels = self._ring[slot]
+        if decoded is None:
+            places = [item.place for item in chunk]
+            reasons = decode_into(pixels, places, self.image_size, self.channels)
+        else:
             try:
-                reasons = future.result()  # type: ignore[attr-defined]
+                reasons = decoded.result()
             except TerminatedWorkerError as error:
                 raise RuntimeError(
                     "a process that decodes images was killed, perhaps for want of "
                     f"memory, at one of {chunk[0].key} ... {chunk[-1].key}; try fewer "
                     "workers"
                 ) from error
-            yield chunk, self._ring[slot][: len(chunk)], reasons
-            free.append(slot)
+        waited = perf_counter() - started
+        readable = pixels[: len(chunk)]
+        if any(reasons):
+            readable = readable[[reason is None for reason in reasons]]
+        starts = range(0, max(1, len(readable)), self.batch_size)
+        rows = [use(readable[start : start + self.batch_size]) for start in starts]
+        return np.concatenate(rows), reasons, waited
 
 
-def decode_into(
-    pixels: UInt8Array, places: Iterable[Place], image_size: ImageSize, channels: int
-) -> list[str | None]:
-    """Decode images into rows of an array, and say which could not be read, and why."""
-    reasons: list[str | None] = []
-    for row, place in enumerate(places):
-        try:
-            with opened(place) as file:
-                name = place.name if isinstance(place, Path) else ""
-                picture = read_picture(file, channels, name)
-                pixels[row] = resize(picture, image_size, channels)
-            reasons.append(None)
-        except READ_ERRORS as error:
-            reasons.append(f"{type(error).__name__}: {error}")
-    return reasons
-
-
-def default_workers(images: int) -> int:
-    """One for each core that this process may use; none for few images."""
-    if images < WORTH_WORKERS:
-        return 0
+def cores() -> int:
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-class SharedFile:
-    """A file in memory, or else in the folder for temporary files, that others map.
-
-    On Linux it has no name in any folder, so that it is gone with this process, however
-    that ends; and it does not count against the size of /dev/shm, which containers keep
-    small.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._closing = ExitStack()
-        if hasattr(os, "memfd_create"):
-            number = os.memfd_create("rkdo-images")
-            self._closing.callback(os.close, number)
-            os.ftruncate(number, size)
-            self.path = f"/proc/{os.getpid()}/fd/{number}"
-            return
-        folder = self._closing.enter_context(tempfile.TemporaryDirectory())
-        file = Path(folder, "images")
-        file.touch()
-        os.truncate(file, size)
-        self.path = str(file)
-
-    def __enter__(self) -> "SharedFile":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._closing.close()
-
-
-def mapped(path: str, shape: Shape) -> UInt8Array:
-    """An array in a shared file."""
-    return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
-
-
-def _begin(parent: int) -> None:
-    """Prepare a worker."""
-    # Ctrl-C reaches the whole group; a worker is ended by the one that started it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, even if it was killed."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
-    os._exit(1)
-
-
-@cache
-def _ring_of_worker(path: str, shape: Shape) -> UInt8Array:
-    return mapped(path, shape)
-
-
-def _decode_into_slot(
-    path: str,
-    shape: Shape,
-    slot: int,
-    places: list[Place],
-    image_size: ImageSize,
-    channels: int,
-) -> list[str | None]:
-    pixels = _ring_of_worker(path, shape)[slot]
-    return decode_into(pixels, places, image_size, channels)
+def default_workers(images: int) -> int:
+    """One for each core; none for few images."""
+    return cores() if images >= WORTH_WORKERS else 0

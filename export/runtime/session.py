@@ -47,10 +47,13 @@ class EmbeddingSession:
             `TensorRTSettings(...)`: the provider that they are for. If it does not
             load, that is an error. "auto": CUDA if it loads, otherwise the CPU; the
             attribute `provider` says which.
+        threads: Number of threads that one batch may use on a CPU; by default one for
+            each core. It changes nothing on a GPU.
 
     Attributes:
         name: The file's name.
         provider: "cpu", "cuda" or "tensorrt".
+        threads: Number of threads that one batch may use on a CPU, if it was given.
         device: Where it computes, as torch names it: "cpu" or "cuda:0".
         metadata: The file's metadata. Its keys start with `rkdo.`.
         image_size: Height and width in pixels that pictures are resized to: one
@@ -71,9 +74,20 @@ class EmbeddingSession:
     """
 
     def __init__(
-        self, path: str | Path | ModelFile, provider: Provider | Settings = "auto"
+        self,
+        path: str | Path | ModelFile,
+        provider: Provider | Settings = "auto",
+        *,
+        threads: int | None = None,
     ) -> None:
+        cpu = CPUSettings(threads)
         settings = None if provider == "auto" else settings_of(provider)
+        if provider == "cpu":
+            settings = cpu
+        elif threads is not None and not isinstance(provider, str):
+            raise ValueError(
+                f"Expected `threads` in the settings but got {threads} beside them"
+            )
         warn_about_two_runtimes()
         model = path if isinstance(path, ModelFile) else read_model(Path(path))
         self.name, self.metadata = model.name, model.metadata
@@ -90,10 +104,11 @@ class EmbeddingSession:
                 "one size, or choose 'cuda' without graphs"
             )
         if settings is None:
-            self._session, settings = self._open_best(model)
+            self._session, settings = self._open_best(model, cpu)
         else:
             self._session = self._open(model, settings)
         self.provider = settings.provider
+        self.threads = settings.threads if isinstance(settings, CPUSettings) else None
         self.device = (
             "cpu" if isinstance(settings, CPUSettings) else f"cuda:{settings.device}"
         )
@@ -166,11 +181,10 @@ class EmbeddingSession:
 
         items = (Item(str(path), Path(path)) for path in paths)
         with Decoder(self.image_size, self.channels, workers, batch_size) as decoder:
-            for batch, pixels, reasons in decoder.chunks(items):
-                readable = [reason is None for reason in reasons]
-                embeddings = iter(self.embed(pixels[readable]))
-                for item, reason in zip(batch, reasons, strict=True):
-                    found = next(embeddings) if reason is None else OSError(reason)
+            for chunk, embeddings, reasons in decoder.map(items, self.embed):
+                vectors = iter(embeddings)
+                for item, reason in zip(chunk, reasons, strict=True):
+                    found = next(vectors) if reason is None else OSError(reason)
                     yield Path(item.key), found
 
     def embed_tensor(self, images: "SupportsDLPack") -> "Tensor":
@@ -219,15 +233,14 @@ class EmbeddingSession:
         """Height and width that images must have. None if they may have any."""
         return None if self.any_size else self.image_size
 
-    def _open_best(self, model: ModelFile) -> tuple[Any, Settings]:
+    def _open_best(self, model: ModelFile, cpu: CPUSettings) -> tuple[Any, Settings]:
         if nvidia_driver() is not None:
             try:
                 settings = settings_of("cuda")
                 return self._open(model, settings), settings
             except ProviderError as error:  # a driver without CUDA's libraries
                 warnings.warn(f"{error}; running on the CPU", stacklevel=3)
-        settings = settings_of("cpu")
-        return self._open(model, settings), settings
+        return self._open(model, cpu), cpu
 
     def _capture(self, batches: Collection[int]) -> "CapturedRuns":
         import torch

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from rkdo_plugin.export.encoder.pictures import listed
-from rkdo_plugin.export.reading.decoding import Decoder, default_workers
+from rkdo_plugin.export.reading.decoding import Decoder, cores, default_workers
 from rkdo_plugin.export.reading.folder import Folder
 from rkdo_plugin.export.reading.open import open_source
 from rkdo_plugin.export.reading.source import Source
@@ -139,7 +139,8 @@ def embed_images(
     is in `failed.parquet`.
 
     Args:
-        session: The encoder.
+        session: The encoder. One on a CPU with `threads=1` runs on each core at once,
+            which takes less time than all cores at one batch.
         source: What `open_source` returns, or a name for it.
         output: The Parquet file or the folder.
         batch_size: Number of images that run at once; by default 8 on a CPU and 64 on a
@@ -182,8 +183,11 @@ def embed_images(
     total = source.count()
     if workers is None:
         workers = default_workers(total)
+    lanes = 1 if session.threads is None else max(1, cores() // session.threads)
     with (
-        Decoder(session.image_size, session.channels, workers) as run.decoder,
+        Decoder(
+            session.image_size, session.channels, workers, batch_size, lanes
+        ) as run.decoder,
         tqdm(
             total=total,
             desc="embed",
@@ -209,6 +213,6 @@ def embed_images(
         (*unlisted, *run.failed),
         tuple(source.others),
         seconds,
-        run.waited / seconds,
+        run.decoder.waited / seconds,
         run.resumed,
     )

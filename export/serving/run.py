@@ -1,17 +1,15 @@
 """An embedding under way: from a source's images to rows of a table."""
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from rkdo_plugin.export.encoder.image_size import sides
-from rkdo_plugin.export.encoder.pictures import UInt8Array, listed
-from rkdo_plugin.export.reading.decoding import Decoder
+from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.reading.decoding import Decoder, Rows
 from rkdo_plugin.export.reading.item import Item, printable
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
@@ -29,7 +27,7 @@ class Run:
         failed: Keys and reasons of the images that could not be read.
         embedded: Number of rows.
         resumed: Of these, those of earlier runs.
-        waited: Seconds in which the model waited for images.
+        schema: Of the table, with the encoder's metadata.
     """
 
     session: EmbeddingSession
@@ -40,40 +38,26 @@ class Run:
     failed: list[Failure] = field(default_factory=list)
     embedded: int = 0
     resumed: int = 0
-    waited: float = 0.0
+    schema: pa.Schema = field(init=False)
     decoder: Decoder = field(init=False)
     progress: "tqdm[Any]" = field(init=False)
 
-    @property
-    def schema(self) -> pa.Schema:
-        """Of the table, with the encoder's metadata."""
+    def __post_init__(self) -> None:
         vectors = pa.list_(self.dtype, self.session.dim)
         fields = [(self.source.key, pa.string()), ("vector", vectors)]
-        return pa.schema([*fields, *self.source.kept], self.session.metadata)
+        metadata = self.session.metadata
+        self.schema = pa.schema([*fields, *self.source.kept], metadata)
 
     def rows(self, items: Iterable[Item]) -> Iterator[pa.RecordBatch]:
-        """The rows of images that can be read, a batch of the encoder at a time."""
-        size, channels = sides(self.session.image_size), self.session.channels
-        pixels = np.empty((self.batch_size, *size, channels), dtype=np.uint8)
-        ready: list[Item] = []
-        chunks = self.decoder.chunks(self._named(items))
-        while True:
-            before = time.perf_counter()
-            decoded = next(chunks, None)
-            self.waited += time.perf_counter() - before
-            if decoded is None:
-                break
-            for item, image, reason in zip(*decoded, strict=True):
+        """The rows of images that can be read, a chunk of them at a time."""
+        mapped = self.decoder.map(self._named(items), self.session.embed)
+        for chunk, embeddings, reasons in mapped:
+            for item, reason in zip(chunk, reasons, strict=True):
                 if reason is not None:
                     self._fail(item.key, reason)
-                    continue
-                pixels[len(ready)] = image
-                ready.append(item)
-                if len(ready) == self.batch_size:
-                    yield self._embedded(ready, pixels)
-                    ready = []
-        if ready:
-            yield self._embedded(ready, pixels[: len(ready)])
+            if len(embeddings):
+                readable = compress(chunk, [reason is None for reason in reasons])
+                yield self._table([*readable], embeddings)
 
     def require_images(self) -> None:
         """Raise an error if nothing was embedded."""
@@ -116,11 +100,10 @@ class Run:
         self.failed.append((key, reason))
         self.progress.update()
 
-    def _embedded(self, items: list[Item], pixels: UInt8Array) -> pa.RecordBatch:
-        schema, numpy_type = self.schema, self.dtype.to_pandas_dtype()
+    def _table(self, items: list[Item], embeddings: Rows) -> pa.RecordBatch:
         vectors = pa.FixedSizeListArray.from_arrays(
-            pa.array(self.session.embed(pixels).ravel().astype(numpy_type)),
-            type=schema.field("vector").type,
+            pa.array(embeddings.ravel().astype(self.dtype.to_pandas_dtype())),
+            type=self.schema.field("vector").type,
         )
         kept = [
             pa.array([item.kept[place] for item in items], column.type)
@@ -129,4 +112,4 @@ class Run:
         self.embedded += len(items)
         self.progress.update(len(items))
         keys = pa.array([item.key for item in items])
-        return pa.record_batch([keys, vectors, *kept], schema=schema)
+        return pa.record_batch([keys, vectors, *kept], schema=self.schema)

@@ -76,12 +76,20 @@ def test_what_is_neither_a_name_nor_settings(small_file, wrong):
         EmbeddingSession(small_file, wrong)
 
 
-def test_threads_reach_onnxruntime(small_file, images):
-    one = EmbeddingSession(small_file, CPUSettings(threads=1))
+@pytest.mark.parametrize("provider", ["auto", "cpu", CPUSettings(threads=1)])
+def test_threads_reach_onnxruntime(small_file, images, provider):
+    given = {"threads": 1} if isinstance(provider, str) else {}
+    one = EmbeddingSession(small_file, provider, **given)
+    assert one.threads == 1
     assert one._session.get_session_options().intra_op_num_threads == 1
     several = EmbeddingSession(small_file, "cpu")
     assert several._session.get_session_options().intra_op_num_threads == 0
     np.testing.assert_allclose(one.embed(images), several.embed(images), atol=1e-6)
+
+
+def test_threads_beside_settings_are_refused(small_file):
+    with pytest.raises(ValueError, match="in the settings but got 2 beside them"):
+        EmbeddingSession(small_file, CPUSettings(), threads=2)
 
 
 def test_what_is_made_for_one_size_is_refused_before_it_is_made_for_each(tmp_path):

@@ -192,7 +192,7 @@ def test_an_image_too_large_for_memory_is_listed(
             raise MemoryError
         return resize(image, *options)
 
-    monkeypatch.setattr("rkdo_plugin.export.reading.decoding.resize", exhaust)
+    monkeypatch.setattr("rkdo_plugin.export.reading.worker.resize", exhaust)
     summary = embed_folder(session, folder, tmp_path / "out.parquet")
     assert summary.unreadable == (("large.png", "MemoryError: "),)
     assert summary.images == 9

@@ -17,7 +17,7 @@ from checkout import blocks
 from PIL import Image
 
 from rkdo_plugin.cli.main import main
-from rkdo_plugin.export import embed_images, open_source
+from rkdo_plugin.export import Item, embed_images, open_source
 from rkdo_plugin.export.reading import decoding
 
 
@@ -38,6 +38,10 @@ def folder(tmp_path, images):
 def whole(session, folder, tmp_path):
     """The table of an uninterrupted run, as one file."""
     return embed_images(session, folder, tmp_path / "whole.parquet").output
+
+
+def numbered(count, path):
+    return (Item(str(number), path) for number in range(count))
 
 
 def rows(path):
@@ -276,8 +280,8 @@ def test_a_worker_that_dies_is_an_error_and_the_parts_stay(session, folder, tmp_
     output = tmp_path / "parts"
     embed_images(session, folder, output, part_images=10)
     (output / "part-00002.parquet").unlink()
-    with decoding.Decoder(8, 3, workers=1) as decoder:
-        chunks = decoder.chunks(open_source(folder))
+    with decoding.Decoder(session.image_size, 3, 1, 8) as decoder:
+        chunks = decoder.map(numbered(10_000, folder / "00.png"), session.embed)
         next(chunks)
         for process in decoder._pool._processes.values():
             os.kill(process.pid, signal.SIGKILL)
@@ -300,7 +304,7 @@ def test_workers_import_no_torch_and_do_not_run_the_script(
         "print('ran')\n"
         "session = EmbeddingSession(sys.argv[1], 'cpu')\n"
         "embed_images(session, sys.argv[2], sys.argv[3], workers=2)\n"
-        "with decoding.Decoder(8, 3, workers=1) as decoder:\n"
+        "with decoding.Decoder(8, 3, 1, 8) as decoder:\n"
         "    names = decoder._pool.submit(eval, 'list(__import__(\"sys\").modules)')\n"
         "    print('torch' in names.result(), 'torch' in sys.modules)\n"
     )
