@@ -293,4 +293,5 @@ def likeness(own, share):
     farthest = 0.5 - np.mean(share)
     if farthest < 0.01:
         return 0.0
-    return min(1.0, max(0.0, (np.mean(own) - np.mean(share)) / farthest))
+    chance = len(own) ** -0.5
+    return min(1.0, max(0.0, (np.mean(own) - np.mean(share) - chance) / farthest))

@@ -1,12 +1,14 @@
 """Folders of images, and lists of their paths."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from rkdo_plugin.export.encoder.pictures import is_picture
+from rkdo_plugin.export.reading.files import File, beside, existing, open_file
 from rkdo_plugin.export.reading.item import Item, printable
-from rkdo_plugin.export.reading.source import Listed, existing
+from rkdo_plugin.export.reading.source import Listed
 
 
 class Folder(Listed):
@@ -72,7 +74,7 @@ class PathList(Listed):
     The key is the line. Empty lines are passed over.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: File) -> None:
         super().__init__()
         self.file = existing(file)
 
@@ -80,11 +82,14 @@ class PathList(Listed):
         return str(self.file)
 
     def __iter__(self) -> Iterator[Item]:
-        with self.file.open(encoding="utf-8", errors="surrogateescape") as lines:
+        with (
+            open_file(self.file) as content,
+            io.TextIOWrapper(content, "utf-8", "surrogateescape") as lines,
+        ):
             for line in lines:
                 name = line.rstrip("\r\n")
                 if name:
-                    yield Item(name, self.file.parent / name)
+                    yield Item(name, beside(self.file, name))
 
     def count(self) -> int:
         """The number of paths."""

@@ -2,23 +2,23 @@
 
 import io
 import os
-import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
+
+from rkdo_plugin.export.reading.files import File, open_part
 
 
 @dataclass(frozen=True)
 class Part:
     """Some bytes in the middle of a file, such as a member of a tar file."""
 
-    file: Path
+    file: File
     offset: int
     size: int
 
 
-Place = Path | bytes | Part
-"""Where an image's bytes are: a file's path, the bytes, or a part of a file."""
+Place = File | bytes | Part
+"""Where an image's bytes are: a path or a URL, the bytes, or a part of a file."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,8 @@ def opened(place: Place) -> BinaryIO:
     if isinstance(place, bytes):
         return io.BytesIO(place)
     if isinstance(place, Part):
-        with place.file.open("rb") as file:
-            file.seek(place.offset)
-            return io.BytesIO(file.read(place.size))
-    if not stat.S_ISREG(place.stat().st_mode):
-        raise OSError("not a regular file")  # reading a pipe could wait forever
-    return place.open("rb")
+        return open_part(place.file, place.offset, place.size)
+    return open_part(place)
 
 
 def printable(name: str) -> str:

@@ -1,7 +1,6 @@
 """What all sources have."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
@@ -40,14 +39,3 @@ class Listed:
     def __init__(self) -> None:
         self.others: list[str] = []
         self.unlisted: list[tuple[str, str]] = []
-
-
-def existing(file: Path) -> Path:
-    """The file itself.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(f"Expected a file at {file} but found none")
-    return file

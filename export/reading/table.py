@@ -1,14 +1,14 @@
 """Parquet files with a column of paths or of bytes."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.reading.files import File, beside, existing, open_file
 from rkdo_plugin.export.reading.item import Item
-from rkdo_plugin.export.reading.source import Listed, existing
+from rkdo_plugin.export.reading.source import Listed
 
 ROWS = 1024  # of a table that are in memory at once
 IMAGE_COLUMNS = ("image", "path", "jpg")  # looked for where none is named
@@ -26,11 +26,12 @@ class Table(Listed):
         ValueError: The file is no table, or has no such columns.
     """
 
-    def __init__(self, file: Path, column: str | None, keep: tuple[str, ...]) -> None:
+    def __init__(self, file: File, column: str | None, keep: tuple[str, ...]) -> None:
         super().__init__()
         self.file = existing(file)
         try:
-            schema = pq.read_schema(file)
+            with open_file(file) as content:
+                schema = pq.read_schema(content)
         except pa.ArrowInvalid as error:
             raise ValueError(
                 f"Expected {file} to be a table but got: {error}"
@@ -70,7 +71,7 @@ class Table(Listed):
         keep = [field.name for field in self.kept]
         columns = [self.column, *keep, *(["path"] if self._keyed else [])]
         row = 0
-        with pq.ParquetFile(self.file) as table:
+        with open_file(self.file) as content, pq.ParquetFile(content) as table:
             for batch in table.iter_batches(ROWS, columns=list(dict.fromkeys(columns))):
                 for value in batch.to_pylist():
                     image = value[self.column]
@@ -79,10 +80,11 @@ class Table(Listed):
                     key = value["path"] if self._keyed else str(row)
                     place = image or b""
                     if self.holds_paths:
-                        key, place = image or "", self.file.parent / (image or "")
+                        key, place = image or "", beside(self.file, image or "")
                     yield Item(key, place, tuple(value[name] for name in keep))
                     row += 1
 
     def count(self) -> int:
         """The number of rows."""
-        return int(pq.read_metadata(self.file).num_rows)
+        with open_file(self.file) as content:
+            return int(pq.read_metadata(content).num_rows)

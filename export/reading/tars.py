@@ -3,13 +3,14 @@
 import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
+from pathlib import PurePath
 
 import pyarrow as pa
 
 from rkdo_plugin.export.encoder.pictures import has_picture_name, listed
+from rkdo_plugin.export.reading.files import File, as_file, existing, open_file
 from rkdo_plugin.export.reading.item import Item, Part, opened
-from rkdo_plugin.export.reading.source import Listed, existing
+from rkdo_plugin.export.reading.source import Listed
 
 
 class Tars(Listed):
@@ -27,7 +28,7 @@ class Tars(Listed):
 
     key = "key"
 
-    def __init__(self, files: Sequence[Path], keep: tuple[str, ...]) -> None:
+    def __init__(self, files: Sequence[File], keep: tuple[str, ...]) -> None:
         super().__init__()
         self.files = [existing(file) for file in files]
         self.kept = [pa.field(name, pa.string()) for name in keep]
@@ -54,23 +55,26 @@ class Tars(Listed):
     def _samples(self) -> Iterator[tuple[str, dict[str, Part]]]:
         """Keys, and the parts of each sample by the ends of their names."""
         for file in self.files:
-            stem, sample = "", dict[str, Part]()
+            tar, stem, sample = PurePath(file).name, "", dict[str, Part]()
             for name, part in self._members(file):
                 folder, _, base = name.rpartition("/")
                 begin, _, end = base.partition(".")
                 if (new := f"{folder}/{begin}".lstrip("/")) != stem and sample:
-                    yield f"{file.name}/{stem}", sample
+                    yield f"{tar}/{stem}", sample
                     sample = {}
                 stem = new
                 sample[end] = part
             if sample:
-                yield f"{file.name}/{stem}", sample
+                yield f"{tar}/{stem}", sample
 
-    def _members(self, file: Path) -> Iterator[tuple[str, Part]]:
+    def _members(self, file: File) -> Iterator[tuple[str, Part]]:
         """Names and parts of the members, up to the first damage, which is noted."""
         read = 0
         try:
-            with tarfile.open(file, "r:") as tar:
+            with (
+                open_file(file) as content,
+                tarfile.open(fileobj=content, mode="r:") as tar,
+            ):
                 for member in tar:
                     read += 1
                     if member.isfile():
@@ -79,9 +83,7 @@ class Tars(Listed):
                             Part(file, member.offset_data, member.size),
                         )
                     tar.members = []  # type: ignore[attr-defined]  # it would keep all
-                end = tar.offset
-            with file.open("rb") as content:
-                content.seek(end)
+                content.seek(tar.offset)
                 # tarfile ends at damage as it does at the end mark, a block of zeros.
                 if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     raise tarfile.ReadError(f"damaged or cut after {read} members")
@@ -89,7 +91,7 @@ class Tars(Listed):
             self.unlisted.append((str(file), f"{type(error).__name__}: {error}"))
 
 
-def expanded(name: str) -> list[Path]:
+def expanded(name: str) -> list[File]:
     """The files of a name with ranges in braces, as WebDataset writes them."""
     pieces: list[list[str]] = []
     rest = name
@@ -102,7 +104,7 @@ def expanded(name: str) -> list[Path]:
         numbers = range(int(first), int(last) + 1) if dots else ()
         choices = [f"{n:0{len(first)}}" for n in numbers] if dots else inside.split(",")
         pieces += [[before], choices]
-    return [Path("".join(choice)) for choice in product(*pieces, [rest])]
+    return [as_file("".join(choice)) for choice in product(*pieces, [rest])]
 
 
 def _picture_of(sample: dict[str, Part]) -> Part | None:

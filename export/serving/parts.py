@@ -137,8 +137,10 @@ def _take(run: Run, path: Path, job: bytes, part: _Listed) -> None:
 
 def _job(run: Run, part_images: int) -> bytes:
     """What must be the same for parts to belong together."""
+    name = str(run.source)
     job = {
-        "source": str(Path(str(run.source)).absolute()),
+        # Not where it has a scheme, which is the same from every folder.
+        "source": name if ":" in name else str(Path(name).absolute()),
         "columns": [run.source.key, *(column.name for column in run.source.kept)],
         "dtype": str(run.dtype),
         "part_images": part_images,

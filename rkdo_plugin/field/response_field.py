@@ -151,7 +151,8 @@ class ResponseField(Saved):
 
         L is how far a given neighbour passes for a second view of the sample, by how
         often the encoder finds it nearer than the sample itself a pass before, and in
-        the first pass nearer than the neighbours of others: 0 for random neighbours. M
+        the first pass nearer than the neighbours of others: 0 for random neighbours
+        and for what chance may have brought. M
         is the share of the given edges i -> j for which there is j -> i: where it is
         low, most edges lead to hubs. With "auto" the weight is T, and an edge is not
         followed that is not returned and leads further away than those of others.

@@ -198,21 +198,25 @@ class Evidence(nn.Module):
     def likeness(self) -> float | None:
         r"""How far a given neighbour passes for a second view of the sample.
 
-            L = (P_n - P_o) / (1/2 - P_o), in [0, 1]
+            L = (P_n - P_o - n^-1/2) / (1/2 - P_o), in [0, 1]
 
         P_n is the share of samples to which the neighbour is nearer than they were to
         themselves a pass before, which would be one half of second views. P_o is that
-        of other samples' neighbours. In the first pass it is the mean of A_i of
-        `nearer_than_others`, cut likewise. None before any evidence.
+        of other samples' neighbours. In the first pass L is the mean of A_i of
+        `nearer_than_others`, less n^-1/2. Two standard errors of a share of n samples
+        are at most that: what chance alone may have brought is not trusted. None before
+        any evidence.
         """
         more, others, count = self.nearer.tolist()
         if not count:
             ahead, ranked = self.ranked.tolist()
-            return max(0.0, ahead / ranked) if ranked else None
+            if not ranked:
+                return None
+            return max(0.0, ahead / ranked - ranked**-0.5)
         farthest = 1 / 2 - others / count
         if farthest < LEAST:  # the encoder does not know a sample again
             return 0.0
-        return float(min(1.0, max(0.0, more / count / farthest)))
+        return float(min(1.0, max(0.0, (more / count - count**-0.5) / farthest)))
 
     @property
     def trust(self) -> float:

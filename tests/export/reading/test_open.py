@@ -4,6 +4,7 @@ import io
 import os
 import tarfile
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from PIL import Image
 from rkdo_plugin.export import open_source
 from rkdo_plugin.export.encoder.pictures import read_picture
 from rkdo_plugin.export.reading.item import opened
+from rkdo_plugin.recipes.data import load_data
 
 
 def png(value):
@@ -145,6 +147,70 @@ def test_a_cut_tar_file_gives_what_it_has(tmp_path):
     assert values(source) == [] and len(source.unlisted) == 1
 
 
+@pytest.fixture
+def memory(folder):
+    """The folder, a list, a table and a tar file in a file system that has URLs."""
+    system = fsspec.filesystem("memory")
+    system.put(f"{folder}/", "/pictures/", recursive=True)
+    system.rm("/pictures/a-1.png")
+    system.pipe("/pictures/notes.md", b"no picture")
+    system.pipe("/list.txt", b"pictures/b.png\nmemory://pictures/a/2.png\n")
+    rows = pa.table({"path": ["pictures/a.png"], "label": [7]})
+    with system.open("/table.parquet", "wb") as file:
+        pq.write_table(rows, file)
+    shard = io.BytesIO()
+    with tarfile.open(fileobj=shard, mode="w") as tar:
+        add(tar, "x.png", png(9))
+        add(tar, "x.cls", b"3")
+    system.pipe("/shard-0.tar", shard.getvalue())
+    yield system
+    system.store.clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "keep", "expected"),
+    [
+        (
+            "memory://pictures/",
+            [],
+            [("a/10.png", 2), ("a/2.png", 1), ("a.png", 3), ("b.png", 0)],
+        ),
+        (
+            "memory://list.txt",
+            [],
+            [("pictures/b.png", 0), ("memory://pictures/a/2.png", 1)],
+        ),
+        ("memory://table.parquet", ["label"], [("pictures/a.png", 3, 7)]),
+        ("memory://shard-{0..0}.tar", ["cls"], [("shard-0.tar/x", 9, "3")]),
+    ],
+)
+def test_every_source_by_its_url(memory, name, keep, expected):
+    source = open_source(name, keep=keep)
+    assert sorted(values(source)) == sorted(expected)
+    assert source.count() == len(expected)
+    if name.endswith("pictures/"):
+        assert list(source) == list(source)
+        assert source.others == ["notes.md"]
+
+
+def test_a_remote_image_that_is_gone_is_an_oserror(memory):
+    (item,) = open_source("memory://table.parquet")
+    memory.rm("/pictures/a.png")
+    with pytest.raises(OSError):
+        opened(item.place)
+
+
+def test_a_data_set_by_name():
+    source = open_source("digits:test", keep=["label"])
+    found = list(source)
+    assert len(found) == source.count() == 360
+    expected = load_data("digits").test
+    with opened(found[5].place) as file:
+        pixels = np.asarray(read_picture(file, 1))
+    np.testing.assert_array_equal(pixels, np.asarray(expected[5][0]))
+    assert (found[5].key, found[5].kept) == ("5", (expected[5][1],))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -158,10 +224,14 @@ def test_a_cut_tar_file_gives_what_it_has(tmp_path):
         ("x.parquet", {"column": "label"}, "label of .* paths or bytes but got int64"),
         (".", {"keep": ["label"]}, "a table or tar files with columns label"),
         ("x.tar", {"column": "image"}, "no column with tar files but got image"),
+        ("memory://none", {}, "a folder of images at memory://none but found no"),
+        ("memory://none.txt", {}, "a file at memory://none.txt but found none"),
+        ("digits:test", {"keep": ["class"]}, "the column label but got class"),
+        ("digit:test", {}, "there is no data named .digit."),
     ],
 )
 def test_what_is_no_source(tmp_path, name, options, message):
     pq.write_table(pa.table({"image": ["a"], "label": [1]}), tmp_path / "x.parquet")
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises((OSError, ValueError), match=message):
-        open_source(f"{tmp_path}/{name}", **options)
+        open_source(name if ":" in name else f"{tmp_path}/{name}", **options)
