@@ -15,11 +15,13 @@ from rkdo_plugin.export.reading.folder import Folder
 from rkdo_plugin.export.reading.open import open_source
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
+from rkdo_plugin.export.serving.arrays import into_arrays
 from rkdo_plugin.export.serving.parts import FILE, PART_IMAGES, into_file, into_parts
-from rkdo_plugin.export.serving.run import Failure, Run
+from rkdo_plugin.export.serving.run import SLOWER, Failure, Run
 
 # Images that run at once. A CPU is as fast with few, and their activations are small.
 BATCH_SIZES = {"cpu": 8, "cuda": 64, "tensorrt": 64}
+FORMS = ("parquet", "npy")
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 SHOWN = 20  # lines of a summary for images that failed
 
@@ -37,6 +39,7 @@ class EmbeddedFolder:
         others: Paths, relative to the folder, of the files that are no images.
         seconds: Wall-clock time on this machine. It includes reading the images.
         waited: Share of that time in which the model waited for images to be decoded.
+            Above one half, decoding is the slower side.
         resumed: Number of the images that earlier runs had embedded.
     """
 
@@ -56,7 +59,11 @@ class EmbeddedFolder:
         if self.resumed:
             lines.append(f"embedded before: {self.resumed}")
         if new:
-            lines.append(f"the model waited for images {self.waited:.0%} of the time")
+            slower = "decoding" if self.waited > SLOWER else "the model"
+            lines.append(
+                f"the model waited for images {self.waited:.0%} of the time: {slower} "
+                "is the slower side"
+            )
         lines += [f"unreadable: {key}: {why}" for key, why in self.unreadable[:SHOWN]]
         if len(self.unreadable) > SHOWN:
             lines.append(f"unreadable: {len(self.unreadable) - SHOWN} more")
@@ -124,6 +131,7 @@ def embed_images(
     workers: int | None = None,
     part_images: int = PART_IMAGES,
     dtype: Literal["float32", "float16"] = "float32",
+    form: Literal["parquet", "npy"] = "parquet",
     strict: bool = False,
     overwrite: bool = False,
     restart: bool = False,
@@ -149,6 +157,8 @@ def embed_images(
             and none for few images.
         part_images: Number of the source's images for each part.
         dtype: Of the vectors in the table.
+        form: With "npy" the folder holds `vectors.npy` (N, D) and `paths.parquet` at
+            the end, and the parts until then.
         strict: Raise an error if anything was left out: at the first such file or
             folder for one file, and at the end for a folder of parts, which stay.
         overwrite: Whether an older file may be replaced.
@@ -175,6 +185,10 @@ def embed_images(
         raise ValueError(
             f"Expected `dtype` to be {' or '.join(DTYPES)} but got '{dtype}'"
         )
+    if form not in FORMS:
+        raise ValueError(f"Expected `form` to be {' or '.join(FORMS)} but got '{form}'")
+    if form == "npy" and output.suffix == FILE:
+        raise ValueError(f"Expected a folder for the form npy but got {output}")
     for name, number in (("batch_size", batch_size), ("part_images", part_images)):
         if number < 1:
             raise ValueError(f"Expected `{name}` to be at least 1 but got {number}")
@@ -197,6 +211,8 @@ def embed_images(
     ):
         if output.suffix == FILE:
             into_file(run, output, overwrite)
+        elif form == "npy":
+            into_arrays(run, output, part_images, restart)
         else:
             into_parts(run, output, part_images, restart)
     run.require_images()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress
+from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from rkdo_plugin.export.reading.item import Item, printable
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 
+SLOWER = 0.5  # share of the time that the model waits where decoding is slower
 Failure = tuple[str, str]  # a key and a reason
 
 
@@ -50,8 +52,12 @@ class Run:
 
     def rows(self, items: Iterable[Item]) -> Iterator[pa.RecordBatch]:
         """The rows of images that can be read, a chunk of them at a time."""
+        started = perf_counter()
         mapped = self.decoder.map(self._named(items), self.session.embed)
         for chunk, embeddings, reasons in mapped:
+            waited = self.decoder.waited / (perf_counter() - started)
+            slower = "decoding" if waited > SLOWER else "model"
+            self.progress.set_postfix_str(f"slower: {slower}", refresh=False)
             for item, reason in zip(chunk, reasons, strict=True):
                 if reason is not None:
                     self._fail(item.key, reason)

@@ -13,6 +13,7 @@ def embed(
     column: str | None = None,
     keep: str | None = None,
     dtype: Literal["float32", "float16"] = "float32",
+    format: Literal["parquet", "npy"] = "parquet",  # noqa: A002  # the flag's name
     part_images: int = 8192,
     strict: bool = False,
     overwrite: bool = False,
@@ -25,7 +26,8 @@ def embed(
         source: A folder, searched recursively for images: all that Pillow opens, and
             .npy arrays. Or a .txt file with a path in each line; a .parquet file with a
             column of paths or of bytes; a .tar file in WebDataset's form, or several:
-            'shards-{000..127}.tar'.
+            'shards-{000..127}.tar'. Any of these by a URL, such as s3://bucket/photos.
+            Or a named data set, such as cifar10:test.
         output: NAME.parquet is one file. Any other name is a folder of parts; the same
             command again goes on after those that are there.
         provider: What computes; anything but auto is an error where it does not load.
@@ -35,6 +37,7 @@ def embed(
         keep: Columns of a table, or ends of names in tar files, that are carried along,
             such as label,split.
         dtype: Of the vectors in the table.
+        format: npy makes vectors.npy and paths.parquet of the parts at the end.
         part_images: Images for each part.
         strict: Let a file that is no image, or cannot be read, be an error.
         overwrite: Replace an older file at `output`.
@@ -55,6 +58,7 @@ def embed(
             workers=workers,
             part_images=part_images,
             dtype=dtype,
+            form=format,
             strict=strict,
             overwrite=overwrite,
             restart=restart,

@@ -212,7 +212,7 @@ class Evidence(nn.Module):
             ahead, ranked = self.ranked.tolist()
             if not ranked:
                 return None
-            return max(0.0, ahead / ranked - ranked**-0.5)
+            return float(max(0.0, ahead / ranked - ranked**-0.5))
         farthest = 1 / 2 - others / count
         if farthest < LEAST:  # the encoder does not know a sample again
             return 0.0

@@ -1,0 +1,72 @@
+"""Vectors as one array on disk, with the keys beside it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.serving.parts import FAILED, PART, into_parts
+from rkdo_plugin.export.serving.run import Run
+from rkdo_plugin.publish import publish
+
+VECTORS, PATHS, PARTS = "vectors.npy", "paths.parquet", "parts"
+
+
+def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None:
+    """Write parts, which a job goes on with, and make one array of them at the end.
+
+    Raises:
+        FileExistsError: The arrays are there already, or the folder holds other files.
+        OSError: The folder cannot be written to.
+        ValueError: Nothing was embedded, or the parts are of another job.
+    """
+    output.mkdir(exist_ok=True)
+    names = sorted(path.name for path in output.iterdir())
+    strange = [
+        name
+        for name in names
+        if name not in (VECTORS, PATHS, PARTS, FAILED) and name[0] != "."
+    ]
+    if strange:
+        raise FileExistsError(
+            f"Expected {output} to be a new folder, or one of vectors, but it has "
+            f"{listed(strange)}"
+        )
+    if VECTORS in names and not restart:
+        raise FileExistsError(
+            f"Expected no file at {output / VECTORS} but there is one; pass `restart` "
+            "to begin anew"
+        )
+    parts = output / PARTS
+    into_parts(run, parts, part_images, restart)
+    run.require_images()
+    files = sorted(path for path in parts.iterdir() if PART.fullmatch(path.name))
+    count = sum(pq.read_metadata(file).num_rows for file in files)
+    # The vectors come last: whoever finds them finds the rest.
+    with (
+        publish(output / PATHS, overwrite=True) as keys,
+        publish(output / VECTORS, overwrite=restart) as temporary,
+    ):
+        schema = run.schema.remove(run.schema.get_field_index("vector"))
+        # Not through a memory map: a full disk would kill the process.
+        with temporary.open("wb") as array, pq.ParquetWriter(keys, schema) as writer:
+            kind = np.dtype(run.dtype.to_pandas_dtype())
+            header = {
+                "descr": np.lib.format.dtype_to_descr(kind),
+                "fortran_order": False,
+                "shape": (count, run.session.dim),
+            }
+            np.lib.format.write_array_header_1_0(array, header)
+            for file in files:
+                part = pq.read_table(file)
+                vectors = part["vector"].combine_chunks().flatten()
+                array.write(vectors.to_numpy().tobytes())
+                writer.write_table(part.drop_columns("vector").cast(schema))
+    failed = parts / FAILED
+    if failed.exists():
+        failed.replace(output / FAILED)
+    else:
+        (output / FAILED).unlink(missing_ok=True)
+    shutil.rmtree(parts)

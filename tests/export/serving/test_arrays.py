@@ -1,0 +1,96 @@
+"""vectors.npy and paths.parquet hold what the parts would."""
+
+import errno
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from rkdo_plugin.cli.main import main
+from rkdo_plugin.export import embed_images, open_source
+
+
+@pytest.fixture
+def folder(tmp_path, images):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(11):
+        image = np.roll(images[number % len(images)], number, axis=1)
+        Image.fromarray(image).save(folder / f"{number:02}.png")
+    (folder / "05.png").write_text("no picture")
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_array_holds_the_vectors_of_the_table(session, folder, tmp_path, dtype):
+    table = tmp_path / "vectors.parquet"
+    embed_images(session, folder, table, dtype=dtype)
+    output = tmp_path / "arrays"
+    done = embed_images(session, folder, output, dtype=dtype, form="npy", part_images=4)
+    assert done.images == 10 and len(done.unreadable) == 1
+    vectors = np.load(output / "vectors.npy", mmap_mode="r")
+    rows = pq.read_table(table)
+    assert vectors.dtype == dtype
+    expected = np.stack(rows["vector"].to_numpy())
+    np.testing.assert_allclose(
+        vectors, expected, atol=1e-3 if dtype[-2:] == "16" else 1e-6
+    )
+    keys = pq.read_table(output / "paths.parquet")
+    assert keys["path"].to_pylist() == rows["path"].to_pylist()
+    assert keys.schema.metadata[b"rkdo.sha256"] == rows.schema.metadata[b"rkdo.sha256"]
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["failed.parquet", "paths.parquet", "vectors.npy"]
+
+
+def test_columns_are_carried_along(session, folder, tmp_path):
+    listed = {"path": [f"images/{n:02}.png" for n in (3, 1)], "label": [7, 8]}
+    pq.write_table(pa.table(listed), tmp_path / "list.parquet")
+    source = open_source(tmp_path / "list.parquet", keep=["label"])
+    embed_images(session, source, tmp_path / "arrays", form="npy")
+    found = pq.read_table(tmp_path / "arrays/paths.parquet")
+    assert found.to_pydict() == listed
+
+
+def test_a_full_disk_keeps_the_parts_and_the_same_call_again_goes_on(
+    session, folder, tmp_path, monkeypatch
+):
+    output = tmp_path / "arrays"
+    with monkeypatch.context() as patched:
+
+        def full(*args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched.setattr(np.lib.format, "write_array_header_1_0", full)
+        with pytest.raises(OSError, match="No space left"):
+            embed_images(session, folder, output, form="npy", part_images=4)
+    assert [path.name for path in output.iterdir()] == ["parts"]
+    done = embed_images(session, folder, output, form="npy", part_images=4)
+    assert done.resumed == done.images == 10
+    assert np.load(output / "vectors.npy").shape == (10, session.dim)
+
+
+def test_finished_arrays_and_other_folders_are_left_alone(session, folder, tmp_path):
+    output = tmp_path / "arrays"
+    embed_images(session, folder, output, form="npy")
+    before = (output / "vectors.npy").read_bytes()
+    with pytest.raises(FileExistsError, match=r"vectors\.npy but there is one"):
+        embed_images(session, folder, output, form="npy")
+    assert (output / "vectors.npy").read_bytes() == before
+    (folder / "10.png").unlink()
+    embed_images(session, folder, output, form="npy", restart=True)
+    assert len(np.load(output / "vectors.npy")) == 9
+    (output / "notes.md").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"it has notes\.md"):
+        embed_images(session, folder, output, form="npy", restart=True)
+    assert (output / "vectors.npy").exists()
+
+
+def test_the_command(small_file, folder, tmp_path, capsys):
+    words = ["embed", str(small_file), str(folder), str(tmp_path / "out")]
+    assert main([*words, "--format", "npy"]) == 0
+    assert "10 images in" in capsys.readouterr().out
+    assert len(np.load(tmp_path / "out/vectors.npy")) == 10
+    assert main([*words[:-1], str(tmp_path / "x.parquet"), "--format", "npy"]) == 1
+    assert "Expected a folder for the form npy" in capsys.readouterr().err
