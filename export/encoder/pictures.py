@@ -57,13 +57,17 @@ def open_picture(path: Path, channels: int) -> Picture:
         return read_picture(file, channels, path.name)
 
 
-def read_picture(file: BinaryIO, channels: int, name: str = "") -> Picture:
+def read_picture(
+    file: BinaryIO, channels: int, name: str = "", draft: int | None = None
+) -> Picture:
     """Read a picture from an open file; the result is that of `open_picture`.
 
     Args:
         file: At its start, and able to seek.
         channels: Channels of the encoder's images.
         name: For the remedy in an error.
+        draft: Let libjpeg decode a JPEG at 1/2, 1/4 or 1/8, if both sides are at least
+            so many pixels then. It is faster, and changes pixels.
 
     Raises:
         OSError: It is damaged or no picture.
@@ -79,6 +83,8 @@ def read_picture(file: BinaryIO, channels: int, name: str = "") -> Picture:
             # Not by its path: Pillow maps grey TIFFs into memory by that, and turns
             # those of some orientations into stripes.
             with Image.open(file, formats=list(_formats())) as image:
+                if draft is not None:
+                    image.draft(image.mode, (draft, draft))
                 return as_picture(image, channels)
         except UnidentifiedImageError:
             if not tiff:  # there are TIFFs, such as those of floats, beyond Pillow

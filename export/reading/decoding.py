@@ -39,6 +39,8 @@ class Decoder:
         workers: Number of processes that decode. With 0 the lanes do.
         batch_size: Number of images that are used at once. Chunks are several batches.
         lanes: Number of threads that use the pixels.
+        draft: Whether libjpeg may decode large JPEGs at 1/2, 1/4 or 1/8, if four times
+            the image size is left.
 
     Attributes:
         waited: Seconds in which lanes waited for pixels, their mean.
@@ -54,6 +56,7 @@ class Decoder:
         workers: int,
         batch_size: int,
         lanes: int = 1,
+        draft: bool = False,
     ) -> None:
         for name, number, least in (
             ("workers", workers, 0),
@@ -64,6 +67,7 @@ class Decoder:
                     f"Expected `{name}` to be at least {least} but got {number}"
                 )
         self.image_size, self.channels, self.workers = image_size, channels, workers
+        self.draft = draft
         self.batch_size, self.lanes, self.waited = batch_size, lanes, 0.0
         height, width = sides(image_size)
         images = min(CHUNK_IMAGES, CHUNK_BYTES // (height * width * channels))
@@ -139,6 +143,7 @@ class Decoder:
             [item.place for item in chunk],
             self.image_size,
             self.channels,
+            self.draft,
         )
         return future
 
@@ -154,7 +159,9 @@ class Decoder:
         pixels = self._ring[slot]
         if decoded is None:
             places = [item.place for item in chunk]
-            reasons = decode_into(pixels, places, self.image_size, self.channels)
+            reasons = decode_into(
+                pixels, places, self.image_size, self.channels, self.draft
+            )
         else:
             try:
                 reasons = decoded.result()

@@ -132,6 +132,7 @@ def embed_images(
     part_images: int = PART_IMAGES,
     dtype: Literal["float32", "float16"] = "float32",
     form: Literal["parquet", "npy"] = "parquet",
+    draft: bool = False,
     strict: bool = False,
     overwrite: bool = False,
     restart: bool = False,
@@ -159,6 +160,8 @@ def embed_images(
         dtype: Of the vectors in the table.
         form: With "npy" the folder holds `vectors.npy` (N, D) and `paths.parquet` at
             the end, and the parts until then.
+        draft: Let libjpeg decode large JPEGs at 1/2, 1/4 or 1/8, as long as four times
+            the encoder's size is left. docs/embedding.md says what it saves and moves.
         strict: Raise an error if anything was left out: at the first such file or
             folder for one file, and at the end for a folder of parts, which stay.
         overwrite: Whether an older file may be replaced.
@@ -200,7 +203,7 @@ def embed_images(
     lanes = 1 if session.threads is None else max(1, cores() // session.threads)
     with (
         Decoder(
-            session.image_size, session.channels, workers, batch_size, lanes
+            session.image_size, session.channels, workers, batch_size, lanes, draft
         ) as run.decoder,
         tqdm(
             total=total,

@@ -144,6 +144,7 @@ def _job(run: Run, part_images: int) -> bytes:
         "columns": [run.source.key, *(column.name for column in run.source.kept)],
         "dtype": str(run.dtype),
         "part_images": part_images,
+        "draft": run.decoder.draft,
     }
     return json.dumps(job, sort_keys=True).encode()
 

@@ -15,6 +15,7 @@ def embed(
     dtype: Literal["float32", "float16"] = "float32",
     format: Literal["parquet", "npy"] = "parquet",  # noqa: A002  # the flag's name
     part_images: int = 8192,
+    draft: bool = False,
     strict: bool = False,
     overwrite: bool = False,
     restart: bool = False,
@@ -39,6 +40,8 @@ def embed(
         dtype: Of the vectors in the table.
         format: npy makes vectors.npy and paths.parquet of the parts at the end.
         part_images: Images for each part.
+        draft: Decode large JPEGs at a half, a quarter or an eighth, which is faster and
+            moves embeddings a little; docs/embedding.md says how far.
         strict: Let a file that is no image, or cannot be read, be an error.
         overwrite: Replace an older file at `output`.
         restart: Remove the parts of an older job, and begin anew.
@@ -57,6 +60,7 @@ def embed(
             batch_size=batch_size,
             workers=workers,
             part_images=part_images,
+            draft=draft,
             dtype=dtype,
             form=format,
             strict=strict,

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from checkout import blocks
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import Item, embed_images, open_source
@@ -38,6 +39,16 @@ def folder(tmp_path, images):
 def whole(session, folder, tmp_path):
     """The table of an uninterrupted run, as one file."""
     return embed_images(session, folder, tmp_path / "whole.parquet").output
+
+
+@pytest.fixture
+def photographs_folder(tmp_path):
+    """scikit-learn's two photographs as large JPEGs."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for number, pixels in enumerate(load_sample_images().images):
+        Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=90)
+    return folder
 
 
 def numbered(count, path):
@@ -213,6 +224,21 @@ def test_half_precision(session, folder, whole, tmp_path):
     _, vectors = rows(done.output)
     assert vectors.dtype == np.float16
     np.testing.assert_allclose(vectors, rows(whole)[1], atol=1e-3)
+
+
+def test_a_draft_is_another_job_with_nearly_the_same_vectors(
+    session, tmp_path, photographs_folder
+):
+    full, fast = tmp_path / "full", tmp_path / "fast"
+    embed_images(session, photographs_folder, full)
+    embed_images(session, photographs_folder, fast, draft=True, workers=1)
+    (keys, vectors), (others, found) = rows(full), rows(fast)
+    assert keys == others
+    cosines = (vectors * found).sum(axis=1)
+    cosines /= np.linalg.norm(vectors, axis=1) * np.linalg.norm(found, axis=1)
+    assert not np.array_equal(vectors, found) and cosines.min() > 1 - 1e-3
+    with pytest.raises(ValueError, match="of another source or option"):
+        embed_images(session, photographs_folder, full, draft=True)
 
 
 def test_columns_are_carried_along(session, folder, tmp_path):
