@@ -10,7 +10,8 @@ from rkdo_plugin.export.reading.files import File, beside, existing, open_file
 from rkdo_plugin.export.reading.item import Item
 from rkdo_plugin.export.reading.source import Listed
 
-ROWS = 1024  # of a table that are in memory at once
+ROWS = 64  # of a table that are in memory at once: photographs are megabytes
+PAGE_BYTES = 2**20  # of a column that are read at once
 IMAGE_COLUMNS = ("image", "path", "jpg")  # looked for where none is named
 
 
@@ -71,7 +72,12 @@ class Table(Listed):
         keep = [field.name for field in self.kept]
         columns = [self.column, *keep, *(["path"] if self._keyed else [])]
         row = 0
-        with open_file(self.file) as content, pq.ParquetFile(content) as table:
+        # With a buffer of its own, a page is read at a time, and not a row group.
+        streamed = {"pre_buffer": False, "buffer_size": PAGE_BYTES}
+        with (
+            open_file(self.file) as content,
+            pq.ParquetFile(content, **streamed) as table,
+        ):
             for batch in table.iter_batches(ROWS, columns=list(dict.fromkeys(columns))):
                 for value in batch.to_pylist():
                     image = value[self.column]
