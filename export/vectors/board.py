@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rkdo_plugin.export.vectors.tiles import SIDE, Row, Sheet, Thumbnails, Tile
 
 COLUMNS = 8  # images beside the first of a row; further ones begin a new line
-GAP, TEXT = 12, 18  # pixels between images, and of a line of text
+GAP, TEXT = 12, 20  # pixels between images, and of a line of text
 LINE = SIDE + 2 * TEXT + GAP  # of images with their captions
 WIDTH = GAP + (1 + COLUMNS) * (SIDE + GAP)
 INK, FRAME, FIRST = "#222222", "#cccccc", "#0072b2"
@@ -56,8 +56,8 @@ def _paste(
     color, stroke = (FIRST, 3) if first else (FRAME, 1)
     frame = (left - 1, top - 1, left + SIDE, top + SIDE)
     draw.rectangle(frame, outline=color, width=stroke)
-    _write(draw, left, top + SIDE + 3, tile.caption, 13, SIDE)
-    _write(draw, left, top + SIDE + TEXT, tile.key, 12, SIDE)
+    _write(draw, left, top + SIDE + 4, tile.key, 12, SIDE)
+    _write(draw, left, top + SIDE + TEXT, tile.caption, 12, SIDE)
 
 
 def _write(
@@ -66,6 +66,6 @@ def _write(
     """Write text, without its start where it would be too wide."""
     font = ImageFont.load_default(size)
     shown = text
-    while draw.textlength(shown, font) > width and len(shown) > 1:
-        shown = "…" + shown.removeprefix("…")[1:]
+    while draw.textlength(shown, font) > width:
+        shown = "…" + shown[2 + len(shown) // 20 :]
     draw.text((left, top), shown, fill=INK, font=font)

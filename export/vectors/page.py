@@ -51,4 +51,4 @@ def _figure(tile: Tile, thumbnails: Thumbnails) -> str:
         content = base64.b64encode(file.getvalue()).decode()
         shown = f'<img alt="{key}" src="data:image/jpeg;base64,{content}">'
     caption = html.escape(tile.caption)
-    return f"<figure>{shown}<figcaption>{caption}<br>{key}</figcaption></figure>"
+    return f"<figure>{shown}<figcaption>{key}<br>{caption}</figcaption></figure>"

@@ -47,10 +47,8 @@ def nearest(
         found = np.take_along_axis(found, order, axis=1)
     if without is None:
         return cosines, found
-    others = found != without[:, None]
-    others[others.all(axis=1), -1] = False
-    shape = (len(queries), -1)
-    return cosines[others].reshape(shape), found[others].reshape(shape)
+    last = np.argsort(found == without[:, None], axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(cosines, last, 1), np.take_along_axis(found, last, 1)
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
