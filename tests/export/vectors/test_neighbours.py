@@ -1,12 +1,19 @@
 """Neighbours of keys and of image files, and what is refused."""
 
+import json
+import re
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from checkout import blocks
+from photographs import random_folder
 from PIL import Image
 from vector_tables import in_memory, names, random_rows, write_vectors
 
+from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import EmbeddingSession, embed_images, export_onnx, neighbours
 
 ROWS = random_rows(20, 4)
@@ -99,3 +106,58 @@ def test_counts_out_of_range(rows, count, highest):
         neighbours(in_memory(ROWS[:rows]), ["0000.png"], count=count)
     if rows > 1:
         neighbours(in_memory(ROWS), ["0000.png"], count=19)
+
+
+@pytest.fixture
+def guide(tmp_path, small_file, monkeypatch):
+    """A folder in which docs/vectors.md holds: images, vectors and encoders."""
+    monkeypatch.chdir(tmp_path)
+    folder = random_folder(tmp_path / "FOLDER_OF_IMAGES", 30, (16, 16, 3))
+    shutil.move(folder / "0.png", folder / "cat.jpg")
+    (tmp_path / "new").mkdir()
+    shutil.copy(folder / "1.png", "new/photo.jpg")
+    for name in ("encoder", "old", "new"):
+        shutil.copy(small_file, f"{name}.onnx")
+    session = EmbeddingSession("encoder.onnx", "cpu")
+    for name in ("vectors", "old", "new", "calibration", "today"):
+        embed_images(session, folder, f"{name}.parquet")
+
+
+def test_the_commands_of_the_guide(guide):
+    lines = "".join(blocks("docs/vectors.md", "console")).splitlines()
+    commands = [line.split()[2:] for line in lines if line.startswith("$ rkdo")]
+    assert len(commands) == 8
+    for name in ("old", "new"):
+        Path(f"{name}.parquet").unlink()  # the guide makes them
+    for words in commands:
+        assert main(words) == 0, words
+    assert Path("moved.html").exists() and Path("sheet.png").exists()
+
+
+def test_the_python_of_the_guide(guide, capsys):
+    first, *programs = blocks("docs/vectors.md", "python")
+    exec(compile(first, "docs/vectors.md", "exec"), {})
+    assert Path("cats.html").exists()
+    expected = ["cat.jpg", *neighbours("vectors.parquet", ["cat.jpg"], count=5).keys[0]]
+    capsys.readouterr()
+    searches = programs[:-1]
+    assert len(searches) == 5  # pandas, polars, DuckDB, LanceDB, FAISS
+    for program in searches:
+        exec(compile(program, "docs/vectors.md", "exec"), {})
+        printed = re.findall(r"\w+\.(?:jpg|png)", capsys.readouterr().out)
+        assert printed[:6] == expected, program
+
+
+def test_vectors_for_pgvector(guide):
+    program = blocks("docs/vectors.md", "python")[-1]
+    names: dict[str, Any] = {}
+    exec(compile(program, "docs/vectors.md", "exec"), names)
+    vectors = names["vectors"]
+    assert len(names["rows"]) == len(vectors) == 30
+    for row, (key, vector) in enumerate(names["rows"]):
+        assert key == vectors.key(row)
+        # PostgreSQL reads a text, or D and the numbers, the larger bytes first.
+        text, sent = json.loads(vector.to_text()), vector.to_binary()
+        assert int.from_bytes(sent[:2], "big") == vectors.dim
+        for numbers in (np.float32(text), np.frombuffer(sent[4:], ">f4")):
+            np.testing.assert_array_equal(numbers, vectors.rows[row])
