@@ -1,25 +1,20 @@
 """Two encoders by the vectors of the same images: what a change would change."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import orthogonal_procrustes
 
-from rkdo_plugin.export.vectors.read import Vectors, blocks, read_vectors, rows_of
-from rkdo_plugin.export.vectors.search import nearest, unit
+from rkdo_plugin.export.vectors.alike import Pairs, alike, spread
+from rkdo_plugin.export.vectors.read import Vectors, read_vectors, rows_of
+from rkdo_plugin.export.vectors.search import nearest
 from rkdo_plugin.export.vectors.tiles import Row, Sheet, Tile
 
 LEAST = 3  # images in both that a comparison needs
 MOVED = 12  # images that moved most, which are shown
-BLOCK = 8192  # rows in float64 at once
 SHOWN = 8  # of their neighbours, at most
-ALIKE = 1e-12  # as unit rows that do not differ, up to rounding
-Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
-Mean = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Moved:
     after: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """The result of `compare_encoders`.
 
@@ -176,9 +171,9 @@ def compare_encoders(
     generator = np.random.default_rng(seed)
     drawn = generator.permutation(shared)[:queries]
     shuffled = pairs[0], generator.permutation(pairs[1])
-    spreads = _spread(a, pairs[0]), _spread(b, pairs[1])
+    spreads = spread(a, pairs[0]), spread(b, pairs[1])
     (cka, cosines), (cka_chance, by_chance) = (
-        _alike(a.rows, b.rows, each, spreads) for each in (pairs, shuffled)
+        alike(a.rows, b.rows, each, spreads) for each in (pairs, shuffled)
     )
     before, after = (
         _neighbours(each.rows, among, drawn, count)
@@ -230,62 +225,3 @@ def _moved(
         )
         for row, place in enumerate(far)
     )
-
-
-def _spread(vectors: Vectors, among: NDArray[np.int64]) -> tuple[Mean, float]:
-    """The mean of unit rows, and the norm of the product of the centred ones.
-
-    Raises:
-        ValueError: All rows are alike.
-    """
-    total = np.zeros(vectors.dim)
-    for _, block in blocks(vectors.rows, BLOCK, among):
-        total += unit(block).sum(axis=0, dtype=np.float64)
-    mean = total / len(among)
-    square = _product(vectors.rows, vectors.rows, (among, among))
-    norm = float(np.linalg.norm(square - len(among) * np.outer(mean, mean)))
-    if norm < ALIKE * len(among):
-        raise ValueError(
-            f"Expected vectors that differ in {vectors.name} but all are alike"
-        )
-    return mean, norm
-
-
-def _alike(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    pairs: Pairs,
-    spreads: tuple[tuple[Mean, float], tuple[Mean, float]],
-) -> tuple[float, NDArray[np.float32]]:
-    """CKA, and cosines after the orthogonal map, of paired rows."""
-    (mean_a, norm_a), (mean_b, norm_b) = spreads
-    product = _product(a, b, pairs)
-    centred = product - len(pairs[0]) * np.outer(mean_a, mean_b)
-    # R depends on A and B by A^T B alone, which is small.
-    side = max(product.shape)
-    padded = np.zeros((side, side))
-    padded[: product.shape[0], : product.shape[1]] = product
-    turn, _ = orthogonal_procrustes(np.eye(side), padded)
-    turn = turn[: product.shape[0], : product.shape[1]].astype(np.float32)
-    cosines = np.empty(len(pairs[0]), np.float32)
-    for start, (x, y) in _paired(a, b, pairs):
-        cosines[start : start + len(x)] = ((x @ turn) * y).sum(axis=1)
-    return float((centred**2).sum() / (norm_a * norm_b)), cosines
-
-
-def _product(a: NDArray[Any], b: NDArray[Any], pairs: Pairs) -> NDArray[np.float64]:
-    """A^T B (D, E) of paired unit rows."""
-    product = np.zeros((a.shape[1], b.shape[1]))
-    for _, (x, y) in _paired(a, b, pairs):
-        product += x.astype(np.float64).T @ y.astype(np.float64)
-    return product
-
-
-def _paired(
-    a: NDArray[Any], b: NDArray[Any], pairs: Pairs
-) -> Iterator[tuple[int, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
-    """Paired unit rows, a block of them at a time."""
-    for (start, x), (_, y) in zip(
-        blocks(a, BLOCK, pairs[0]), blocks(b, BLOCK, pairs[1]), strict=True
-    ):
-        yield start, (unit(x), unit(y))

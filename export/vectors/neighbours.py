@@ -14,7 +14,7 @@ from rkdo_plugin.export.vectors.search import nearest
 from rkdo_plugin.export.vectors.tiles import Row, Sheet, Tile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Neighbours:
     """The result of `neighbours`.
 

@@ -22,7 +22,7 @@ BLOCK = 65_536  # rows that are looked at, or copied, at once
 LOOKED_AT = 10_000  # keys that a mistyped one is compared with
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vectors:
     """Vectors of images, in memory.
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rkdo_plugin.export.vectors.read import blocks
+from rkdo_plugin.export.vectors.progress import watched
+from rkdo_plugin.export.vectors.read import BLOCK, blocks
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -39,7 +40,8 @@ def nearest(
     queries = unit(queries)
     cosines = np.empty((len(queries), 0), np.float32)
     found = np.empty((len(queries), 0), np.int64)
-    for start, block in blocks(rows, among=among):
+    steps = -(-len(rows if among is None else among) // BLOCK)
+    for start, block in watched(blocks(rows, among=among), "search", steps):
         more, places = search(queries, unit(block), min(wanted, len(block)))
         cosines, found = np.hstack([cosines, more]), np.hstack([found, places + start])
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :wanted]

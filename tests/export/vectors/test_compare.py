@@ -10,7 +10,7 @@ from scipy.stats import ortho_group
 from vector_tables import ENCODER, in_memory, names, random_rows, write_vectors
 
 from rkdo_plugin.export import Vectors, compare_encoders
-from rkdo_plugin.export.vectors import compare, search
+from rkdo_plugin.export.vectors import alike, search
 from rkdo_plugin.export.vectors.read import blocks
 
 A = random_rows(300, 6) + 0.5
@@ -20,7 +20,7 @@ TURN = ortho_group.rvs(6, random_state=0)
 
 @pytest.fixture(autouse=True)
 def several_blocks(monkeypatch):
-    monkeypatch.setattr(compare, "BLOCK", 70)
+    monkeypatch.setattr(alike, "BLOCK", 70)
     monkeypatch.setattr(search, "blocks", partial(blocks, size=70))
 
 

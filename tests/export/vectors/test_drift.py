@@ -1,66 +1,14 @@
-"""Statistics of drift against double loops, and p-values with and without a drift."""
+"""What drift reports, and p-values with and without one."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from two_sample_loops import distances_by_loop, fifth_by_loop, mmd_by_loop
 from vector_tables import in_memory, random_rows, write_vectors
 
 from rkdo_plugin.export import drift
-from rkdo_plugin.export.vectors.drift import (
-    median_distance,
-    mmd,
-    neighbour_distances,
-)
-
-
-def distances_by_loop(x, y):
-    return np.array([[np.sqrt(((u - v) ** 2).sum()) for v in y] for u in x])
-
-
-def mmd_by_loop(x, y, bandwidth):
-    """Unbiased, from its definition, one pair at a time."""
-
-    def k(u, v):
-        return np.exp(-((u - v) ** 2).sum() / (2 * bandwidth**2))
-
-    m, n = len(x), len(y)
-    inside = sum(k(x[i], x[j]) for i in range(m) for j in range(m) if i != j)
-    other = sum(k(y[i], y[j]) for i in range(n) for j in range(n) if i != j)
-    across = sum(k(u, v) for u in x for v in y)
-    return inside / m / (m - 1) + other / n / (n - 1) - 2 * across / m / n
-
-
-def fifth_by_loop(x, y):
-    """Mean distance of y to the fifth nearest of x, and of x among themselves."""
-    new = np.sort(distances_by_loop(y, x), axis=1)[:, 4]
-    own = np.sort(distances_by_loop(x, x), axis=1)[:, 5]  # the first is itself
-    return new.mean(), own.mean()
-
-
-@pytest.mark.parametrize(("m", "n"), [(6, 30), (40, 25), (150, 7)])
-@pytest.mark.parametrize("shift", [0, 3])
-def test_statistics_of_every_division(m, n, shift):
-    pooled = random_rows(m + n, 3).astype(np.float64)
-    pooled[m:] += shift
-    distances = distances_by_loop(pooled, pooled)
-    generator = np.random.default_rng(0)
-    first = np.arange(m + n) >= m
-    members = np.stack([first, *(generator.permutation(first) for _ in range(3))])
-    mmds = mmd(np.exp(-(distances**2) / (2 * 1.3**2)), members)
-    apart = neighbour_distances(distances, members)
-    for row, new in enumerate(members):
-        x, y = pooled[~new], pooled[new]
-        np.testing.assert_allclose(mmds[row], mmd_by_loop(x, y, 1.3), atol=1e-12)
-        np.testing.assert_allclose(apart[row], fifth_by_loop(x, y), rtol=1e-12)
-
-
-def test_the_median_of_all_pairs():
-    x = random_rows(12, 3)
-    distances = distances_by_loop(x, x)
-    pairs = [distances[i, j] for i in range(12) for j in range(i)]
-    assert median_distance(distances) == np.median(pairs)
-    assert median_distance(np.zeros((3, 3))) == 1
+from rkdo_plugin.export.vectors.two_samples import median_distance
 
 
 def test_what_is_reported(tmp_path):
