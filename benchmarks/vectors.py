@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/vectors.py [ROWS [DIM]]
 
-Random float16 vectors, 1,000,000 of 512 numbers by default. Prints a row of Markdown
+Random float16 vectors, 200,000 of 512 numbers by default. Prints a row of Markdown
 for each number of queries: seconds of a CPU, medians of 3 searches in turn, and the
 peak of memory beyond the vectors of a fresh process. Linux.
 """
@@ -59,7 +59,7 @@ def growth(library: str, queries: int, rows: int, dim: int) -> float:
     return peak() - before
 
 
-def main(rows: int = 1_000_000, dim: int = 512) -> None:
+def main(rows: int = 200_000, dim: int = 512) -> None:
     """Print the table."""
     vectors = random_rows(rows, dim)
     print(f"{rows:,} vectors of {dim} float16 numbers\n\n{HEADER}", flush=True)

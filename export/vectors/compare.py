@@ -158,8 +158,8 @@ def compare_encoders(
     if shared < LEAST:
         raise ValueError(
             f"Expected at least {LEAST} keys in both {a.name} and {b.name} but got "
-            f"{shared}; {len(a) - shared} and {len(b) - shared} are in one alone, such "
-            f"as {a.key(0)} and {b.key(0)}"
+            f"{shared}; {len(a) - shared} and {len(b) - shared} are in one alone; the "
+            f"first keys are {a.key(0)} and {b.key(0)}"
         )
     if not 1 <= count < shared:
         raise ValueError(
