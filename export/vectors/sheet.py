@@ -98,7 +98,9 @@ def _thumbnails(sheet: Sheet, source: Source) -> Thumbnails:
         if not isinstance(picture, Image.Image):
             picture = Image.fromarray(picture[:, :, 0])  # of many bands, the first
         picture.thumbnail((SIDE, SIDE))
-        found[item.key] = picture.convert("RGB")
+        zoom = SIDE // max(picture.size)  # of small ones, whose pixels stay sharp
+        size = (zoom * picture.width, zoom * picture.height)
+        found[item.key] = picture.convert("RGB").resize(size, Image.Resampling.NEAREST)
     if not found:
         raise ValueError(
             f"Expected the images of {source}, which were embedded, but none of the "

@@ -1,14 +1,6 @@
 """Every command of `rkdo` by its name."""
 
-from rkdo_plugin.cli import (
-    benchmark,
-    embed,
-    export,
-    field,
-    machine,
-    train,
-    vectors,
-)
+from rkdo_plugin.cli import benchmark, embed, export, field, machine, train, vectors
 from rkdo_plugin.cli.words import Commands
 
 COMMANDS: Commands = {

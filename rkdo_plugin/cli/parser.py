@@ -2,8 +2,7 @@
 
 An argument that is a dataclass becomes one option for each of its fields. A bool that
 is off by default becomes a flag. A list without a default takes one word or more.
-Options are shown with hyphens; underscores are
-accepted, too.
+Options are shown with hyphens; underscores are accepted, too.
 """
 
 import inspect
@@ -87,11 +86,11 @@ def _of_command(command: Command, words: Sequence[str] | None) -> Parser:
     parameters = inspect.signature(command).parameters
     flags = {name for name, p in parameters.items() if p.annotation is bool}
     parts = {name: p.annotation for name, p in parameters.items() if nested(p)}
-    lists = {
+    lists = [
         name
         for name, p in parameters.items()
         if p.annotation == list[str] and p.default is p.empty
-    }
+    ]
     parser.add_function_arguments(
         command, as_group=False, as_positional=True, skip={*flags, *parts, *lists}
     )

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rkdo_plugin.export import write_sheet
+from rkdo_plugin.export.vectors.sheet import WRITERS
 from rkdo_plugin.export.vectors.tiles import Row, Sheet, Tile
 
 
@@ -78,6 +79,23 @@ def test_of_many_bands_the_first(colours, tmp_path):
     np.save(colours / "bands.npy", np.tile(bands, (30, 30, 1)))
     write_sheet(result("bands.npy", channels=5), colours, tmp_path / "sheet.html")
     near(shown(tmp_path / "sheet.html"), {"bands.npy": [50] * 3})
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((8, 8), (160, 160)), ((70, 20), (140, 40)), ((90, 30), (90, 30))],
+)
+def test_small_images_are_enlarged(colours, tmp_path, monkeypatch, size, shown):
+    Image.new("RGB", size, "red").save(colours / "small.png")
+    sizes = []
+
+    def write(sheet, thumbnails):
+        sizes.extend(image.size for image in thumbnails.values())
+        return b"page"
+
+    monkeypatch.setitem(WRITERS, ".html", write)
+    write_sheet(result("small.png"), colours, tmp_path / "sheet.html")
+    assert sizes == [shown]
 
 
 def test_large_images_are_made_small(colours, tmp_path):
