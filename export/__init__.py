@@ -30,18 +30,26 @@ if TYPE_CHECKING:
         TritonVersion,
         write_triton_repository,
     )
+    from rkdo_plugin.export.vectors.compare import Comparison, compare_encoders
+    from rkdo_plugin.export.vectors.drift import Drift, drift
+    from rkdo_plugin.export.vectors.neighbours import Neighbours, neighbours
+    from rkdo_plugin.export.vectors.read import Vectors, read_vectors
+    from rkdo_plugin.export.vectors.sheet import write_sheet
     from rkdo_plugin.export.verification.report import ParityError, Report
     from rkdo_plugin.export.verification.verify import verify
 
 __all__ = [
     "CPUSettings",
     "CUDASettings",
+    "Comparison",
     "Diagnosis",
+    "Drift",
     "EmbeddedFolder",
     "EmbeddingSession",
     "Encoder",
     "ImageEmbedder",
     "Item",
+    "Neighbours",
     "ParityError",
     "ProviderError",
     "Report",
@@ -49,28 +57,37 @@ __all__ = [
     "Source",
     "TensorRTSettings",
     "TritonVersion",
+    "Vectors",
     "check_signature",
+    "compare_encoders",
+    "drift",
     "embed_folder",
     "embed_images",
     "examine",
     "export_onnx",
     "freeze",
+    "neighbours",
     "open_source",
     "quantize",
+    "read_vectors",
     "sign",
     "verify",
+    "write_sheet",
     "write_triton_repository",
 ]
 
 _MODULES = {
     "CPUSettings": "runtime.settings",
     "CUDASettings": "runtime.settings",
+    "Comparison": "vectors.compare",
     "Diagnosis": "runtime.doctor",
+    "Drift": "vectors.drift",
     "EmbeddedFolder": "serving.embed",
     "EmbeddingSession": "runtime.session",
     "Encoder": "encoder.encoder",
     "ImageEmbedder": "encoder.protocol",
     "Item": "reading.item",
+    "Neighbours": "vectors.neighbours",
     "ParityError": "verification.report",
     "ProviderError": "runtime.providers",
     "Report": "verification.report",
@@ -78,16 +95,22 @@ _MODULES = {
     "Source": "reading.source",
     "TensorRTSettings": "runtime.settings",
     "TritonVersion": "serving.triton.repository",
+    "Vectors": "vectors.read",
     "check_signature": "file.signature",
+    "compare_encoders": "vectors.compare",
+    "drift": "vectors.drift",
     "embed_folder": "serving.embed",
     "embed_images": "serving.embed",
     "examine": "runtime.doctor",
     "export_onnx": "onnx",
     "freeze": "encoder.freeze",
+    "neighbours": "vectors.neighbours",
     "open_source": "reading.open",
     "quantize": "quantization",
+    "read_vectors": "vectors.read",
     "sign": "file.signature",
     "verify": "verification.verify",
+    "write_sheet": "vectors.sheet",
     "write_triton_repository": "serving.triton.repository",
 }
 

@@ -1,6 +1,6 @@
 """Every command of `rkdo` by its name."""
 
-from rkdo_plugin.cli import benchmark, embed, export, field, machine, train
+from rkdo_plugin.cli import benchmark, embed, export, field, machine, train, vectors
 from rkdo_plugin.cli.words import Commands
 
 COMMANDS: Commands = {
@@ -11,6 +11,9 @@ COMMANDS: Commands = {
     "export": export.export,
     "verify": export.verify,
     "embed": embed.embed,
+    "neighbours": vectors.neighbours,
+    "compare": vectors.compare,
+    "drift": vectors.drift,
     "triton": export.triton,
     "benchmark": {
         "loss": benchmark.loss,

@@ -1,8 +1,8 @@
 """From typed functions to a command line, by jsonargparse.
 
 An argument that is a dataclass becomes one option for each of its fields. A bool that
-is off by default becomes a flag. Options are shown with hyphens; underscores are
-accepted, too.
+is off by default becomes a flag. A list without a default takes one word or more.
+Options are shown with hyphens; underscores are accepted, too.
 """
 
 import inspect
@@ -86,9 +86,16 @@ def _of_command(command: Command, words: Sequence[str] | None) -> Parser:
     parameters = inspect.signature(command).parameters
     flags = {name for name, p in parameters.items() if p.annotation is bool}
     parts = {name: p.annotation for name, p in parameters.items() if nested(p)}
+    lists = [
+        name
+        for name, p in parameters.items()
+        if p.annotation == list[str] and p.default is p.empty
+    ]
     parser.add_function_arguments(
-        command, as_group=False, as_positional=True, skip={*flags, *parts}
+        command, as_group=False, as_positional=True, skip={*flags, *parts, *lists}
     )
+    for name in lists:
+        parser.add_argument(name, nargs="+", help=_meaning(command, name))
     for kind in parts.values():
         off = {field.name for field in fields(kind) if field.default is False}
         always = {field.name for field in fields(kind) if field.default is True}
@@ -124,9 +131,12 @@ def _arguments(
 
 
 def _add_flag(parser: ArgumentParser, owner: Any, flag: str) -> None:
+    parser.add_argument(f"--{flag}", action="store_true", help=_meaning(owner, flag))
+
+
+def _meaning(owner: Any, argument: str) -> str | None:
     described = docstring_parser.parse(inspect.getdoc(owner) or "").params
-    meaning = next(each.description for each in described if each.arg_name == flag)
-    parser.add_argument(f"--{flag}", action="store_true", help=meaning)
+    return next(each.description for each in described if each.arg_name == argument)
 
 
 def _summary(command: Command) -> str:

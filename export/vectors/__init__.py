@@ -1,0 +1,1 @@
+"""What vectors say: nearest images, a change of encoder, a change of images."""
