@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.export.file.metadata import PREFIX, SHA256
+from rkdo_plugin.export.serving.arrays import PATHS, VECTORS
 from rkdo_plugin.export.serving.parts import PART
 from rkdo_plugin.plugins.names import did_you_mean
 
@@ -75,11 +76,12 @@ def read_vectors(path: str | Path) -> Vectors:
     """Read the vectors that `rkdo embed` wrote.
 
     Args:
-        path: The Parquet file, or the folder of parts. The columns are `path`, `key` or
-            `row`, and `vector`; others are not read.
+        path: The Parquet file, or the folder of parts or of arrays. The columns are
+            `path`, `key` or `row`, and `vector`; others are not read.
 
     Returns:
-        The vectors, N x D numbers of the stored type in memory.
+        The vectors, N x D numbers of the stored type: in memory, but for arrays, which
+        are mapped into it.
 
     Raises:
         FileNotFoundError: There is no such file, or no part in the folder.
@@ -92,6 +94,8 @@ def read_vectors(path: str | Path) -> Vectors:
         (50000, 512)
     """
     path = Path(path)
+    if (path / VECTORS).is_file():
+        return _of_arrays(path)
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if PART.fullmatch(file.name))
@@ -152,6 +156,27 @@ def blocks(
         yield start, rows[part] if among is None else rows[among[part]]
 
 
+def _of_arrays(path: Path) -> Vectors:
+    """The vectors of a folder in the form npy."""
+    try:
+        rows = np.load(path / VECTORS, mmap_mode="r", allow_pickle=False)
+        table = pq.read_table(path / PATHS)
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise ValueError(
+            f"Expected {VECTORS} and {PATHS} in {path} but got: {error}"
+        ) from error
+    name = next((name for name in KEYS if name in table.column_names), None)
+    if rows.ndim != 2 or name is None or len(table) != len(rows):
+        raise ValueError(
+            f"Expected {VECTORS} (N, D) in {path}, and a key for each row in {PATHS}, "
+            f"but got {rows.shape} and {len(table)} rows of "
+            f"{listed(table.column_names)}"
+        )
+    keys = table[name].cast(pa.string())
+    require_vectors(path, keys, rows)
+    return Vectors(str(path), keys, rows, encoder_metadata(table.schema))
+
+
 def _of_tables(
     path: Path, files: Sequence[Path]
 ) -> tuple[pa.ChunkedArray, NDArray[Any], dict[str, str]]:
@@ -210,12 +235,16 @@ def _contents(file: Path) -> tuple[str, int, pa.DataType, dict[str, str]]:
             f"{kind}"
         )
     dim = kind.list_size if fixed else _first_length(file)
-    metadata = {
+    return key, dim, kind.value_type, encoder_metadata(schema)
+
+
+def encoder_metadata(schema: pa.Schema) -> dict[str, str]:
+    """What a table says of the encoder."""
+    return {
         key.decode(): value.decode("utf-8", "replace")
         for key, value in (schema.metadata or {}).items()
         if key.startswith(PREFIX.encode())
     }
-    return key, dim, kind.value_type, metadata
 
 
 def _first_length(file: Path) -> int:

@@ -45,12 +45,30 @@ def test_what_embed_writes(tmp_path, small_file, images):
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
     session = EmbeddingSession(small_file, "cpu")
-    for output in ("v.parquet", "parts"):
-        embed_images(session, tmp_path / "images", tmp_path / output)
+    for output in ("v.parquet", "parts", "arrays"):
+        form = "npy" if output == "arrays" else "parquet"
+        embed_images(session, tmp_path / "images", tmp_path / output, form=form)
         found = read_vectors(tmp_path / output)
         assert found.encoder == session.metadata["rkdo.sha256"]
         assert found.channels == 3
         np.testing.assert_allclose(found.rows, session.embed(images), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "reason"),
+    [
+        (np.zeros((2, 3), np.float32), {"path": ["a"]}, "1 rows of path"),
+        (np.zeros(2, np.float32), {"path": ["a", "b"]}, r"\(N, D\) .* got \(2,\)"),
+        (np.zeros((2, 3), np.float32), {"name": ["a", "b"]}, "2 rows of name"),
+        (np.zeros((2, 3), np.float32), {"path": ["a", "a"]}, "repeats a"),
+        (np.full((1, 3), np.nan, np.float32), {"path": ["a"]}, "of a is not"),
+    ],
+)
+def test_arrays_that_do_not_fit_their_keys(tmp_path, rows, keys, reason):
+    np.save(tmp_path / "vectors.npy", rows)
+    pq.write_table(pa.table(keys), tmp_path / "paths.parquet")
+    with pytest.raises(ValueError, match=reason):
+        read_vectors(tmp_path)
 
 
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
