@@ -1,6 +1,6 @@
 """Every command of `rkdo` by its name."""
 
-from rkdo_plugin.cli import benchmark, embed, export, field, machine, train
+from rkdo_plugin.cli import benchmark, embed, export, field, machine, serve, train
 from rkdo_plugin.cli.words import Commands
 
 COMMANDS: Commands = {
@@ -11,6 +11,7 @@ COMMANDS: Commands = {
     "export": export.export,
     "verify": export.verify,
     "embed": embed.embed,
+    "serve": serve.serve,
     "triton": export.triton,
     "benchmark": {
         "loss": benchmark.loss,

@@ -86,9 +86,13 @@ def _of_command(command: Command, words: Sequence[str] | None) -> Parser:
     parameters = inspect.signature(command).parameters
     flags = {name for name, p in parameters.items() if p.annotation is bool}
     parts = {name: p.annotation for name, p in parameters.items() if nested(p)}
+    several = [name for name, p in parameters.items() if _several(p)]
     parser.add_function_arguments(
-        command, as_group=False, as_positional=True, skip={*flags, *parts}
+        command, as_group=False, as_positional=True, skip={*flags, *parts, *several}
     )
+    for name in several:
+        help_of = _meaning(command, name)
+        parser.add_argument(name, nargs="+", metavar=name[:-1], help=help_of)
     for kind in parts.values():
         off = {field.name for field in fields(kind) if field.default is False}
         always = {field.name for field in fields(kind) if field.default is True}
@@ -124,9 +128,18 @@ def _arguments(
 
 
 def _add_flag(parser: ArgumentParser, owner: Any, flag: str) -> None:
+    parser.add_argument(f"--{flag}", action="store_true", help=_meaning(owner, flag))
+
+
+def _several(parameter: inspect.Parameter) -> bool:
+    """Whether an argument takes one word or more: a list without a default."""
+    required = parameter.default is parameter.empty
+    return required and parameter.annotation == list[str]
+
+
+def _meaning(owner: Any, name: str) -> str | None:
     described = docstring_parser.parse(inspect.getdoc(owner) or "").params
-    meaning = next(each.description for each in described if each.arg_name == flag)
-    parser.add_argument(f"--{flag}", action="store_true", help=meaning)
+    return next(each.description for each in described if each.arg_name == name)
 
 
 def _summary(command: Command) -> str:

@@ -1,0 +1,133 @@
+"""The HTTP side: KServe's endpoints behind keys and limits."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from kserve.protocol.rest.server import metrics_handler
+from kserve.protocol.rest.v2_endpoints import register_v2_endpoints
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rkdo_plugin.export.serving.server.batching import QueueFullError
+from rkdo_plugin.export.serving.server.errors import ERRORS
+from rkdo_plugin.export.serving.server.gate import Gate, noted
+from rkdo_plugin.export.serving.server.protocol import FixedModels, Plane
+
+OPEN = {"/v2/health/live", "/v2/health/ready"}  # probes have no key
+BODY_SECONDS = 30  # in which a request's body has to come
+RETRY_SECONDS = b"1"
+
+
+class Refused(Exception):  # noqa: N818
+    """A request that no model sees."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def application(plane: Plane, gate: Gate) -> ASGIApp:
+    """KServe's endpoints of the Open Inference Protocol, and /metrics."""
+    app = FastAPI(openapi_url=None)
+    register_v2_endpoints(app, plane, FixedModels(plane.model_registry))
+    app.add_api_route("/metrics", metrics_handler)
+    for kind, (status, _) in ERRORS.items():
+        app.add_exception_handler(kind, _answer(status))
+    app.add_exception_handler(RequestValidationError, _answer(400))
+    return Guarded(app, gate)
+
+
+class Guarded:
+    """An ASGI application that sees whole requests alone, which have a key."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app, self._gate = app, gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request, read it and pass it on."""
+        if scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        with noted("http", scope["path"]) as fields, self._gate.holding() as hold:
+
+            async def noting(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    fields["outcome"] = HTTPStatus(message["status"]).name
+                    if message["status"] == 503:
+                        message["headers"].append((b"retry-after", RETRY_SECONDS))
+                await send(message)
+
+            try:
+                body = await self._body(dict(scope["headers"]), receive, hold)
+            except Refused as refused:
+                answer = JSONResponse({"error": str(refused)}, refused.status)
+                await answer(scope, receive, noting)
+                return
+            except asyncio.IncompleteReadError:
+                return
+            fields["bytes"] = len(body)
+            await self._app(_as_bytes(scope), _replay(body, receive), noting)
+
+    async def _body(
+        self, headers: dict[bytes, bytes], receive: Receive, hold: Any
+    ) -> bytes:
+        if not self._gate.knows(headers.get(b"authorization", b"")):
+            raise Refused(401, "Expected the header Authorization: Bearer KEY")
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            raise Refused(415, "Expected a body that is not compressed")
+        most = self._gate.max_bytes
+        too_large = Refused(413, f"Expected at most {most} bytes in a request")
+        if int(headers.get(b"content-length", b"0")) > most:
+            raise too_large
+        parts: list[bytes] = []
+
+        async def read() -> None:
+            size, more = 0, True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise asyncio.IncompleteReadError(b"", None)
+                part = message.get("body", b"")
+                size += len(part)
+                if size > most:
+                    raise too_large
+                hold(len(part))
+                parts.append(part)
+                more = message.get("more_body", False)
+
+        try:
+            await asyncio.wait_for(read(), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            raise Refused(408, f"Expected the body in {BODY_SECONDS} s") from None
+        except QueueFullError as error:
+            raise Refused(503, str(error)) from error
+        return b"".join(parts)
+
+
+def _as_bytes(scope: Scope) -> Scope:
+    """Let KServe take the body as bytes, whatever type the client calls it."""
+    headers = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
+    return {
+        **scope,
+        "headers": [*headers, (b"content-type", b"application/octet-stream")],
+    }
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
+def _answer(status: int) -> Any:
+    async def answer(_: Request, error: Exception) -> JSONResponse:
+        reason = str(error) if isinstance(error, tuple(ERRORS)) else "Expected a body"
+        return JSONResponse({"error": reason}, status)
+
+    return answer
