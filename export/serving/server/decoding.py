@@ -2,6 +2,8 @@
 
 from io import BytesIO
 
+from PIL import UnidentifiedImageError
+
 from rkdo_plugin.export.encoder.image_size import ImageSize
 from rkdo_plugin.export.encoder.images import resize
 from rkdo_plugin.export.encoder.pictures import (
@@ -40,5 +42,7 @@ def decode(
             )
         file.seek(0)
         return resize(read_picture(file, channels), image_size, channels)
+    except UnidentifiedImageError:
+        raise ValueError("not a picture") from None
     except READ_ERRORS as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error

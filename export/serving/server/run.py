@@ -122,6 +122,7 @@ class Server:
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                ws="none",
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
@@ -151,13 +152,13 @@ class Server:
             ) from None
         await rpc.start()
         http = asyncio.create_task(self._http.serve([at]))
-        while not self._http.started:
+        while not (self._http.started or http.done()):
             await asyncio.sleep(0)
         names = [model.name for model in self._models]
         ports = {"host": host, "port": self.ports[0], "grpc_port": self.ports[1]}
         log.info("serving", extra={"fields": {"models": names, **ports}})
         started()
-        while not self._http.should_exit:
+        while not (self._http.should_exit or http.done()):
             await asyncio.sleep(0.1)
         self._plane.stopping = True
         await asyncio.gather(http, rpc.stop(GRACE_SECONDS))

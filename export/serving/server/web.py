@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rkdo_plugin.export.serving.server.batching import QueueFullError
 from rkdo_plugin.export.serving.server.errors import ERRORS
 from rkdo_plugin.export.serving.server.gate import Gate, noted
+from rkdo_plugin.export.serving.server.logs import log
 from rkdo_plugin.export.serving.server.protocol import FixedModels, Plane
 
 OPEN = {"/v2/health/live", "/v2/health/ready"}  # probes have no key
@@ -36,7 +37,8 @@ def application(plane: Plane, gate: Gate) -> ASGIApp:
     app.add_api_route("/metrics", metrics_handler)
     for kind, (status, _) in ERRORS.items():
         app.add_exception_handler(kind, _answer(status))
-    app.add_exception_handler(RequestValidationError, _answer(400))
+    app.add_exception_handler(RequestValidationError, _answer(400, "Expected a body"))
+    app.add_exception_handler(Exception, _answer(500, "Internal server error"))
     return Guarded(app, gate)
 
 
@@ -69,7 +71,10 @@ class Guarded:
             except asyncio.IncompleteReadError:
                 return
             fields["bytes"] = len(body)
-            await self._app(_as_bytes(scope), _replay(body, receive), noting)
+            try:
+                await self._app(_as_bytes(scope), _replay(body, receive), noting)
+            except Exception as error:  # answered; the connection may go on
+                log.error("failed", exc_info=error)
 
     async def _body(
         self, headers: dict[bytes, bytes], receive: Receive, hold: Any
@@ -125,9 +130,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _answer(status: int) -> Any:
+def _answer(status: int, reason: str | None = None) -> Any:
     async def answer(_: Request, error: Exception) -> JSONResponse:
-        reason = str(error) if isinstance(error, tuple(ERRORS)) else "Expected a body"
-        return JSONResponse({"error": reason}, status)
+        return JSONResponse({"error": reason or str(error)}, status)
 
     return answer
