@@ -4,6 +4,7 @@ KServe turns each binary tensor into a list of Python numbers, and its BYTES int
 which image files are not. Here tensors stay as they came.
 """
 
+import json
 import re
 from importlib import metadata
 from typing import Any, NoReturn
@@ -113,11 +114,11 @@ class Plane(DataPlane):  # type: ignore[misc]
         response: InferResponse,
         headers: dict[str, str],
         req_attributes: dict[str, Any],
-    ) -> tuple[Any, dict[str, str]]:
+    ) -> tuple[bytes, dict[str, str]]:
         """Write a response, whatever headers of CloudEvents the request had."""
         body, length = response.to_rest()
-        if length is None:
-            return body, {}
+        if length is None:  # FastAPI takes milliseconds to write a vector as JSON
+            return json.dumps(body).encode(), {}
         return body, {INFERENCE_CONTENT_LENGTH_HEADER: str(length)}
 
 

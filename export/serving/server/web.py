@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from kserve.constants.constants import INFERENCE_CONTENT_LENGTH_HEADER
 from kserve.protocol.rest.server import metrics_handler
 from kserve.protocol.rest.v2_endpoints import register_v2_endpoints
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,8 +59,7 @@ class Guarded:
             async def noting(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     fields["outcome"] = HTTPStatus(message["status"]).name
-                    if message["status"] == 503:
-                        message["headers"].append((b"retry-after", RETRY_SECONDS))
+                    _complete(message)
                 await send(message)
 
             try:
@@ -119,6 +119,18 @@ def _as_bytes(scope: Scope) -> Scope:
         **scope,
         "headers": [*headers, (b"content-type", b"application/octet-stream")],
     }
+
+
+def _complete(message: Message) -> None:
+    """Add the headers that KServe leaves out of the start of an answer."""
+    headers = message["headers"]
+    names = {name for name, _ in headers}
+    if message["status"] == 503:
+        headers.append((b"retry-after", RETRY_SECONDS))
+    if b"content-type" not in names:
+        binary = INFERENCE_CONTENT_LENGTH_HEADER.encode() in names
+        kind = b"application/octet-stream" if binary else b"application/json"
+        headers.append((b"content-type", kind))
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
