@@ -84,8 +84,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
             f"Expected to listen on {host}, port {port}, but got: {error.strerror}"
         ) from error
     with at:
-        # Connections inherit it. asyncio sets it on sockets of its own making alone, and
-        # without it answers wait 40 ms for the client's acknowledgement.
+        # Connections inherit it. asyncio sets it on sockets of its own making alone.
+        # Without it answers wait 40 ms for the client's acknowledgement.
         at.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield at
 

@@ -122,3 +122,9 @@ def test_one_client_talks_to_this_server_and_to_triton(client, small_file, tmp_p
         (first, *_) = described[side + "s"]
         told = f"{first['name']} {kind}{first['datatype']} {first['shape'][1:]}"
         assert told == promised[side]
+
+
+def test_answers_do_not_wait_for_more():
+    """Connections inherit the option of the socket that listens."""
+    with run.listening("127.0.0.1", 0) as at:
+        assert at.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

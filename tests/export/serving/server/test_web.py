@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import tritonclient.http
+from checkout import blocks
 from prometheus_client import REGISTRY
 from servers import address, files, serving, tensor
 from tritonclient.utils import InferenceServerException
@@ -224,6 +225,18 @@ def test_a_bad_image_is_named_and_fails_its_own_request_alone(
             bad.get_result()
         found = good.get_result().as_numpy("embedding")
     np.testing.assert_array_equal(found, encoder.embed(images))
+
+
+def test_the_program_of_the_guide(stub, tmp_path, monkeypatch):
+    (block,) = blocks("docs/serving.md", "python")
+    (tmp_path / "photo.jpg").write_bytes(files(np.zeros((1, 9, 9, 3), np.uint8))[0])
+    monkeypatch.chdir(tmp_path)
+    stub.image_size = stub.fixed_size = 224
+    with serving({"encoder": stub}) as server:
+        found = {}
+        exec(block.replace("127.0.0.1:8080", address(server)), found)
+    assert found["vectors"].tolist() == [[0, 0, 0]] * 2
+    assert stub.batches == [1, 2]
 
 
 def test_an_unknown_model(client, images):
