@@ -70,7 +70,7 @@ def served(model: Path) -> Iterator[tuple[int, int]]:
                 if process.poll() is not None:
                     raise RuntimeError(text)
                 time.sleep(0.1)
-            yield json.loads(text.splitlines()[0])["port"], process.pid
+            yield json.loads(text.splitlines()[1])["port"], process.pid
             process.send_signal(signal.SIGTERM)
             if process.wait(60) != 0:
                 raise RuntimeError(f"exit {process.returncode}")

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from functools import partial
 from uuid import uuid4
 
 import numpy as np
-from kserve import InferOutput, InferRequest, InferResponse, Model
+from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InvalidInput
 
 from rkdo_plugin.export.encoder.image_size import sides
@@ -83,16 +84,13 @@ class EncoderModel(Model):  # type: ignore[misc]
             QueueFullError: Too many images wait already.
         """
         tensor = only_input(payload)
-        try:
-            with self.batcher.accepted(tensor.shape[0]):
-                if tensor.name == ENCODED:
-                    images = await self._decoded(files_of(tensor))
-                else:
-                    images = self._checked(images_of(tensor))
-                running = self.batcher.submit(images)
-                embeddings = await asyncio.wrap_future(running)
-        except ValueError as error:
-            raise InvalidInput(str(error)) from error
+        with ExitStack() as place:
+            try:
+                place.enter_context(self.batcher.accepted(tensor.shape[0]))
+                images = await self._images(tensor)
+            except ValueError as error:
+                raise InvalidInput(str(error)) from error
+            embeddings = await asyncio.wrap_future(self.batcher.submit(images))
         output = InferOutput(OUTPUT, list(embeddings.shape), "FP32")
         output.set_data_from_numpy(embeddings)
         return InferResponse(
@@ -103,7 +101,10 @@ class EncoderModel(Model):  # type: ignore[misc]
             requested_outputs=payload.request_outputs,
         )
 
-    def _checked(self, images: UInt8Array) -> UInt8Array:
+    async def _images(self, tensor: InferInput) -> UInt8Array:
+        if tensor.name == ENCODED:
+            return await self._decoded(files_of(tensor))
+        images = images_of(tensor)
         require_images(images, self._session.fixed_size, self._session.channels)
         height, width = images.shape[1:3]
         if height * width > self._max_pixels:

@@ -12,7 +12,9 @@ from pathlib import Path
 import uvicorn
 from kserve import ModelRepository
 
+from rkdo_plugin.export.encoder.images import sample_images
 from rkdo_plugin.export.runtime.session import EmbeddingSession
+from rkdo_plugin.export.runtime.settings import Provider
 from rkdo_plugin.export.serving.server.gate import Gate
 from rkdo_plugin.export.serving.server.logs import configure, log
 from rkdo_plugin.export.serving.server.model import EncoderModel
@@ -42,13 +44,21 @@ def serve(models: Sequence[str | Path], settings: ServerSettings) -> None:
     configure()
     with listening(settings.host, settings.port) as at:
         sessions = {
-            name: EmbeddingSession(path, settings.provider)
-            for name, path in paths.items()
+            name: _loaded(name, path, settings.provider) for name, path in paths.items()
         }
         server = Server(sessions, settings, keys)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
         asyncio.run(server.run(at))
+
+
+def _loaded(name: str, path: Path, provider: Provider) -> EmbeddingSession:
+    """An encoder that has run once: on a GPU the first run takes seconds."""
+    session = EmbeddingSession(path, provider)
+    session.embed(sample_images(1, session.image_size, session.channels))
+    fields = {"model": name, "provider": session.provider}
+    log.info("loaded", extra={"fields": fields})
+    return session
 
 
 def named(models: Sequence[str | Path]) -> dict[str, Path]:

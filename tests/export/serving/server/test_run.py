@@ -46,7 +46,9 @@ def test_a_process_serves_two_models_and_ends_at_a_signal(
     command = [sys.executable, "-c", PROGRAM, *words.split(), "--provider", "cpu"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
-        first = next(lines(process))
+        *loaded, first = [next(lines(process)) for _ in range(3)]
+        assert [line["model"] for line in loaded] == ["first", "second"]
+        assert {line["provider"] for line in loaded} == {"cpu"}
         assert first["event"] == "serving" and first["models"] == ["first", "second"]
         at = f"{first['host']}:{first['port']}"
         assert first["host"] == "127.0.0.1"
