@@ -47,8 +47,7 @@ BATCH = 8  # images of a request there, and of the encoder's own batches
 Headers = dict[str, str]
 Body = tuple[bytes, Headers]
 EXPORT = """
-import sys, torch, torchvision
-from torch import nn
+import sys, torch
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, export_onnx
 torch.manual_seed(0)

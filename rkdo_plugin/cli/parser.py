@@ -91,8 +91,8 @@ def _of_command(command: Command, words: Sequence[str] | None) -> Parser:
         command, as_group=False, as_positional=True, skip={*flags, *parts, *several}
     )
     for name in several:
-        help_of = _meaning(command, name)
-        parser.add_argument(name, nargs="+", metavar=name[:-1], help=help_of)
+        meaning = _meaning(command, name)
+        parser.add_argument(name, nargs="+", metavar=name[:-1], help=meaning)
     for kind in parts.values():
         off = {field.name for field in fields(kind) if field.default is False}
         always = {field.name for field in fields(kind) if field.default is True}

@@ -1,7 +1,7 @@
 """How errors are told to clients, over HTTP and over gRPC."""
 
 from grpc import StatusCode
-from kserve.errors import InvalidInput, ModelNotFound, ServerNotReady
+from kserve.errors import InvalidInput, ModelNotFound
 
 from rkdo_plugin.export.serving.server.batching import QueueFullError
 
@@ -10,5 +10,4 @@ ERRORS: dict[type[Exception], tuple[int, StatusCode]] = {
     ModelNotFound: (404, StatusCode.NOT_FOUND),
     NotImplementedError: (501, StatusCode.UNIMPLEMENTED),
     QueueFullError: (503, StatusCode.UNAVAILABLE),
-    ServerNotReady: (503, StatusCode.UNAVAILABLE),
 }

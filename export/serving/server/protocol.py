@@ -33,23 +33,13 @@ class Request(InferenceRequest):  # type: ignore[misc]
 
 
 class Plane(DataPlane):  # type: ignore[misc]
-    """KServe's road from a request to its model, with binary tensors kept as they are.
-
-    Attributes:
-        stopping: Whether the server is about to stop, and no longer ready.
-    """
-
-    stopping = False
+    """KServe's road from a request to its model. Binary tensors stay as they are."""
 
     def metadata(self) -> dict[str, Any]:
         """The server's name, version and extensions of the protocol."""
         version = metadata.version("rkdo-plugin")
         extensions = ["binary_tensor_data"]
         return {"name": "rkdo", "version": version, "extensions": extensions}
-
-    async def ready(self) -> bool:
-        """Whether new requests are welcome."""
-        return not self.stopping
 
     def decode_inference_request(
         self, body: bytes, headers: dict[str, str], model_name: str

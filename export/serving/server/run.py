@@ -25,6 +25,7 @@ from rkdo_plugin.export.serving.server_settings import ServerSettings, read_keys
 from rkdo_plugin.export.serving.triton.config import require_name
 
 GRACE_SECONDS = 25  # Kubernetes kills after 30
+IDLE_SECONDS = 65  # before a connection is closed; proxies close theirs after 60
 
 
 def serve(models: Sequence[str | Path], settings: ServerSettings) -> None:
@@ -138,6 +139,7 @@ class Server:
                 ws="none",
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
+                timeout_keep_alive=IDLE_SECONDS,
             )
         )
         self.ports = (0, 0)
@@ -173,7 +175,6 @@ class Server:
         started()
         while not (self._http.should_exit or http.done()):
             await asyncio.sleep(0.1)
-        self._plane.stopping = True
         await asyncio.gather(http, rpc.stop(GRACE_SECONDS))
         for model in self._models:
             model.batcher.close()

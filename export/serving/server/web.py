@@ -23,7 +23,7 @@ BODY_SECONDS = 30  # in which a request's body has to come
 RETRY_SECONDS = b"1"
 
 
-class Refused(Exception):  # noqa: N818
+class RefusedError(Exception):
     """A request that no model sees."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -64,11 +64,11 @@ class Guarded:
 
             try:
                 body = await self._body(dict(scope["headers"]), receive, hold)
-            except Refused as refused:
+            except RefusedError as refused:
                 answer = JSONResponse({"error": str(refused)}, refused.status)
                 await answer(scope, receive, noting)
                 return
-            except asyncio.IncompleteReadError:
+            except ConnectionResetError:
                 return
             fields["bytes"] = len(body)
             try:
@@ -80,11 +80,11 @@ class Guarded:
         self, headers: dict[bytes, bytes], receive: Receive, hold: Any
     ) -> bytes:
         if not self._gate.knows(headers.get(b"authorization", b"")):
-            raise Refused(401, "Expected the header Authorization: Bearer KEY")
+            raise RefusedError(401, "Expected the header Authorization: Bearer KEY")
         if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Refused(415, "Expected a body that is not compressed")
+            raise RefusedError(415, "Expected a body that is not compressed")
         most = self._gate.max_bytes
-        too_large = Refused(413, f"Expected at most {most} bytes in a request")
+        too_large = RefusedError(413, f"Expected at most {most} bytes in a request")
         if int(headers.get(b"content-length", b"0")) > most:
             raise too_large
         parts: list[bytes] = []
@@ -94,7 +94,7 @@ class Guarded:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise asyncio.IncompleteReadError(b"", None)
+                    raise ConnectionResetError
                 part = message.get("body", b"")
                 size += len(part)
                 if size > most:
@@ -106,9 +106,9 @@ class Guarded:
         try:
             await asyncio.wait_for(read(), BODY_SECONDS)
         except asyncio.TimeoutError:
-            raise Refused(408, f"Expected the body in {BODY_SECONDS} s") from None
+            raise RefusedError(408, f"Expected the body in {BODY_SECONDS} s") from None
         except QueueFullError as error:
-            raise Refused(503, str(error)) from error
+            raise RefusedError(503, str(error)) from error
         return b"".join(parts)
 
 
