@@ -23,10 +23,9 @@ import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +41,7 @@ from rkdo_plugin.export.encoder.images import sample_images
 CLIENTS = 16
 SLOW = 32  # clients that send half a request, and then nothing
 JUNK = 50 * 2**20  # bytes
-ROUNDS, SECONDS = 5, 6  # of each side of the measurement, in turn
+ROUNDS, SECONDS = 5, 5  # of each side of the measurement, in turn
 BATCH = 8  # images of a request there, and of the encoder's own batches
 Headers = dict[str, str]
 Body = tuple[bytes, Headers]
@@ -261,14 +260,6 @@ def attack(model: Path, requests: int) -> None:
             raise SystemExit(f"wrong: {wrong}")
 
 
-def rate(work: Callable[[], int]) -> float:
-    """Images per second of work that returns how many images it did."""
-    done, started = 0, time.perf_counter()
-    while time.perf_counter() - started < SECONDS:
-        done += work()
-    return done / (time.perf_counter() - started)
-
-
 def speed(model: Path) -> None:
     """Load the server in turn with the encoder alone."""
     session = EmbeddingSession(model, provider="cpu")
@@ -277,28 +268,33 @@ def speed(model: Path) -> None:
     with served(model) as (port, _), ThreadPoolExecutor(CLIENTS) as clients:
         sent = Attack(port, f"/v2/models/{model.stem}/infer", session)
         times: list[float] = []
-        local = threading.local()
 
-        def ask(_: int) -> None:
-            if not hasattr(local, "connection"):
-                local.connection = http.client.HTTPConnection("127.0.0.1", port)
+        def ask_until(end: float) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port)
+            asked = 0
+            while (started := time.perf_counter()) < end:
+                connection.request("POST", sent.path, body, headers)
+                answer = connection.getresponse()
+                assert answer.read() and answer.status == 200
+                times.append(time.perf_counter() - started)
+                asked += 1
+            connection.close()
+            return asked
+
+        def through() -> float:
             started = time.perf_counter()
-            local.connection.request("POST", sent.path, body, headers)
-            answer = local.connection.getresponse()
-            assert answer.read() and answer.status == 200
-            times.append(time.perf_counter() - started)
+            asked = sum(clients.map(ask_until, [started + SECONDS] * CLIENTS))
+            return asked * BATCH / (time.perf_counter() - started)
 
-        def all_ask() -> int:
-            list(clients.map(ask, range(4 * CLIENTS)))
-            return 4 * CLIENTS * BATCH
+        def alone() -> float:
+            started, runs = time.perf_counter(), 0
+            while time.perf_counter() < started + SECONDS:
+                session.embed(images)
+                runs += 1
+            return runs * BATCH / (time.perf_counter() - started)
 
-        def alone() -> int:
-            return len(session.embed(images))
-
-        all_ask(), alone()
-        times.clear()
-        pairs = [(rate(alone), rate(all_ask)) for _ in range(ROUNDS)]
-    ratios = sorted(through / direct for direct, through in pairs)
+        pairs = [(alone(), through()) for _ in range(ROUNDS)]
+    ratios = sorted(answered / direct for direct, answered in pairs)
     batch = BATCH / statistics.median(direct for direct, _ in pairs)
     late = float(np.quantile(times, 0.99))
     print(
