@@ -89,7 +89,7 @@ def test_what_is_accepted_is_answered_and_new_requests_are_refused():
             assert stub.entered.acquire(timeout=60)
             server.stop()
             refused = threading.Event()
-            while not refused.is_set():
+            while not refused.wait(0.02):  # more would fill the queue of connections
                 try:
                     socket.create_connection((host, int(port)), timeout=60).close()
                 except ConnectionError:
