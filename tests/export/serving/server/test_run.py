@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pytest
 import tritonclient.http
-from servers import Stub, address, serving, tensor
+from servers import Stub, address, asked, serving, tensor
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import export_onnx, write_triton_repository
@@ -67,12 +67,12 @@ def test_a_process_serves_two_models_and_ends_at_a_signal(
         process.kill()
     np.testing.assert_array_equal(answers[0], encoder.embed(images))
     assert not np.allclose(*answers)
-    asked = [line for line in rest if line["event"] == "request"]
-    assert [line["place"] for line in asked] == [
+    noted = [line for line in rest if line["event"] == "request"]
+    assert [line["place"] for line in noted] == [
         "/v2/models/first/infer",
         "/v2/models/second/infer",
     ]
-    assert set(asked[0]) == {
+    assert set(noted[0]) == {
         *("time", "level", "event", "protocol", "place", "bytes", "outcome", "seconds")
     }
     assert rest[-1]["event"] == "stopped" and "secret" not in json.dumps(rest)
@@ -84,18 +84,17 @@ def test_what_is_accepted_is_answered_and_new_requests_are_refused():
     image = np.full((1, 2, 2, 3), 7, np.uint8)
     with serving({"small": stub}) as server:
         host, port = address(server).split(":")
-        with tritonclient.http.InferenceServerClient(address(server)) as client:
-            asked = client.async_infer("small", [tensor(image)])
-            assert stub.entered.acquire(timeout=60)
-            server.stop()
-            refused = threading.Event()
-            while not refused.wait(0.02):  # more would fill the queue of connections
-                try:
-                    socket.create_connection((host, int(port)), timeout=60).close()
-                except ConnectionError:
-                    refused.set()
-            stub.may_run.set()
-            answer = asked.get_result().as_numpy("embedding")
+        waiting = asked(server, image)
+        assert stub.entered.acquire(timeout=60)
+        server.stop()
+        refused = threading.Event()
+        while not refused.wait(0.02):  # more would fill the queue of connections
+            try:
+                socket.create_connection((host, int(port)), timeout=60).close()
+            except ConnectionError:
+                refused.set()
+        stub.may_run.set()
+        answer = waiting.result(60)
     assert answer.tolist() == [[7, 7, 7]]
 
 

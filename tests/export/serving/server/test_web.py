@@ -11,7 +11,7 @@ import pytest
 import tritonclient.http
 from checkout import blocks
 from prometheus_client import REGISTRY
-from servers import address, files, serving, tensor
+from servers import address, asked, files, serving, tensor
 from tritonclient.utils import InferenceServerException
 
 from rkdo_plugin.export.serving.server import web
@@ -273,20 +273,19 @@ def test_a_full_queue_says_when_to_come_back(stub, images):
     small = images[:4, :2, :2]
     with serving({"small": stub}, max_queue=4) as server:
         stub.may_run.clear()
-        with tritonclient.http.InferenceServerClient(address(server)) as client:
-            waiting = client.async_infer("small", [tensor(small)])
-            assert stub.entered.acquire(timeout=60)
-            one = binary(12, [1, 2, 2, 3])
-            length = str(len(one))
-            status, answer, headers = post(
-                server, one + bytes(12), inference_header_content_length=length
-            )
-            assert status == 503 and headers["Retry-After"] == "1"
-            assert "at most 4 images to wait but 4 do" in answer["error"]
-            stub.may_run.set()
-            assert len(waiting.get_result().as_numpy("embedding")) == 4
-            with pytest.raises(InferenceServerException, match="at most 4 images"):
-                client.infer("small", [tensor(images[:5, :2, :2])])
+        waiting = asked(server, small)
+        assert stub.entered.acquire(timeout=60)
+        one = binary(12, [1, 2, 2, 3])
+        length = str(len(one))
+        status, answer, headers = post(
+            server, one + bytes(12), inference_header_content_length=length
+        )
+        assert status == 503 and headers["Retry-After"] == "1"
+        assert "at most 4 images to wait but 4 do" in answer["error"]
+        stub.may_run.set()
+        assert len(waiting.result(60)) == 4
+        with pytest.raises(InferenceServerException, match="at most 4 images"):
+            asked(server, images[:5, :2, :2]).result(60)
 
 
 def test_an_encoder_that_fails_is_an_error_of_the_server(stub):
