@@ -21,6 +21,8 @@ IMPORTED_FOR_US = {
     "tensorboard": "Lightning's TensorBoardLogger",
 }
 DEVELOPMENT_EXTRAS = {"test"}
+# A package that one command alone imports may import that command's extra at the top.
+OF_AN_EXTRA = ("rkdo_plugin.export.serving.server.",)
 
 
 def requirements(lines: list[str]) -> set[str]:
@@ -49,8 +51,9 @@ def distributions(lazy: bool) -> set[str]:
     """The distributions that the package imports."""
     known = packages_distributions()
     roots: set[str] = set()
-    for path in sources().values():
-        roots |= imported(ast.parse(path.read_text()), lazy)
+    for name, path in sources().items():
+        if lazy or not name.startswith(OF_AN_EXTRA):
+            roots |= imported(ast.parse(path.read_text()), lazy)
     return {
         canonicalize_name(name) for root in roots for name in known.get(root, [root])
     }

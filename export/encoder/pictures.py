@@ -60,18 +60,12 @@ def open_picture(path: Path, channels: int) -> Picture:
 def read_picture(
     file: BinaryIO, channels: int, name: str = "", draft: int | None = None
 ) -> Picture:
-    """Read a picture from an open file; the result is that of `open_picture`.
+    """Read a picture from an open file; the rest is as in `open_picture`.
 
     Args:
         file: At its start, and able to seek.
-        channels: Channels of the encoder's images.
         name: For the remedy in an error.
-        draft: Let libjpeg decode a JPEG at 1/2, 1/4 or 1/8, if both sides are at least
-            so many pixels then. It is faster, and changes pixels.
-
-    Raises:
-        OSError: It is damaged or no picture.
-        ValueError: It has other channels, or numbers that are no intensities.
+        draft: Decode a JPEG at 1/2, 1/4 or 1/8, no smaller than so many pixels.
     """
     start = file.read(len(NPY))
     file.seek(0)
@@ -199,31 +193,40 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def picture_shape(path: Path) -> tuple[int, int, int]:
-    """Height, width and channels of a picture as its file holds it.
+def picture_shape(file: BinaryIO) -> tuple[int, int, int]:
+    """Height, width and channels of a picture, by the header of its open file.
 
     The channels are 3 unless the file is a .npy array or a TIFF of several bands: what
     Pillow reads is meant to be seen.
 
     Raises:
-        OSError: The file is missing, damaged or no picture.
+        OSError: It is damaged or no picture.
+        ValueError: It is a damaged .npy file, or an array of one dimension.
     """
-    with path.open("rb") as file:
-        start = file.read(len(NPY))
+    start = file.read(len(NPY))
+    file.seek(0)
     if start == NPY:
-        shape = np.load(path, allow_pickle=False, mmap_mode="r").shape
+        shape = _array_shape(file)
         height, width, channels = shape if len(shape) == 3 else (*shape[:2], 1)
         return height, width, channels
     if start.startswith(TIFF):
         import tifffile
 
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(file) as tiff:
             page = _page(tiff)
             alpha = any(extra in (1, 2) for extra in page.extrasamples)
             channels = 3 if alpha else page.samplesperpixel
             return page.imagelength, page.imagewidth, max(channels, 3)
-    with Image.open(path, formats=list(_formats())) as image:
+    with Image.open(file, formats=list(_formats())) as image:
         return image.height, image.width, 3
+
+
+def _array_shape(file: BinaryIO) -> tuple[int, ...]:
+    """The shape of a .npy file's array."""
+    form = np.lib.format
+    first = form.read_magic(file) == (1, 0)
+    read = form.read_array_header_1_0 if first else form.read_array_header_2_0
+    return read(file)[0]
 
 
 def _first_page(file: BinaryIO) -> npt.NDArray[Any]:

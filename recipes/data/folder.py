@@ -101,8 +101,8 @@ def _load(file: str | Path, channels: int) -> Picture:
 
 
 def _shape(file: Path) -> tuple[int, int, int]:
-    with _named(file):
-        return picture_shape(file)
+    with _named(file), file.open("rb") as opened:
+        return picture_shape(opened)
 
 
 @contextmanager

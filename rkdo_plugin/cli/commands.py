@@ -1,6 +1,15 @@
 """Every command of `rkdo` by its name."""
 
-from rkdo_plugin.cli import benchmark, embed, export, field, machine, train, vectors
+from rkdo_plugin.cli import (
+    benchmark,
+    embed,
+    export,
+    field,
+    machine,
+    serve,
+    train,
+    vectors,
+)
 from rkdo_plugin.cli.words import Commands
 
 COMMANDS: Commands = {
@@ -14,6 +23,7 @@ COMMANDS: Commands = {
     "neighbours": vectors.neighbours,
     "compare": vectors.compare,
     "drift": vectors.drift,
+    "serve": serve.serve,
     "triton": export.triton,
     "benchmark": {
         "loss": benchmark.loss,

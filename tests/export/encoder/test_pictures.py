@@ -30,6 +30,11 @@ TURNS = {  # what a viewer does to show a picture of each orientation
 }
 
 
+def shape_of(path):
+    with path.open("rb") as file:
+        return picture_shape(file)
+
+
 def opened(path, channels=3):
     return np.asarray(open_picture(path, channels))
 
@@ -215,7 +220,7 @@ def test_other_channels_come_from_arrays_and_tiffs(tmp_path, kind, layout):
     else:
         planes = values if layout == "contig" else np.moveaxis(values, 2, 0)
         tifffile.imwrite(path, planes, photometric="minisblack", planarconfig=layout)
-    assert picture_shape(path) == bands.shape and is_picture(path)
+    assert shape_of(path) == bands.shape and is_picture(path)
     np.testing.assert_array_equal(open_picture(path, 5), bands)
     with pytest.raises(ValueError, match=r"pixels \(H, W, 4\) but got \(12, 9, 5\)"):
         open_picture(path, 4)
@@ -229,7 +234,7 @@ def test_channels_that_come_first_are_pointed_out(tmp_path):
 
 def test_a_photograph_for_an_encoder_of_five_channels_is_refused(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "photo.png")
-    assert picture_shape(tmp_path / "photo.png") == (12, 9, 3)
+    assert shape_of(tmp_path / "photo.png") == (12, 9, 3)
     with pytest.raises(ValueError, match=r"\.npy file or a TIFF of 5 channels"):
         open_picture(tmp_path / "photo.png", 5)
 
@@ -243,7 +248,7 @@ def test_plain_integers_up_to_255_are_read_as_they_are(tmp_path, kind):
 @pytest.mark.parametrize("channels", [3, 5])
 def test_a_tiff_without_a_picture_is_an_error(tmp_path, channels):
     (tmp_path / "header.tif").write_bytes(b"II*\0" + bytes(4))
-    for read in (picture_shape, lambda path: open_picture(path, channels)):
+    for read in (shape_of, lambda path: open_picture(path, channels)):
         with pytest.raises(OSError, match="TIFF without a picture"):
             read(tmp_path / "header.tif")
 

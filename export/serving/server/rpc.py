@@ -1,0 +1,76 @@
+"""The gRPC side: KServe's servicer behind keys and limits."""
+
+from typing import Any
+
+import grpc
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
+from kserve.protocol.grpc.servicer import InferenceServicer
+
+from rkdo_plugin.export.serving.server.errors import ERRORS
+from rkdo_plugin.export.serving.server.gate import Gate, noted
+from rkdo_plugin.export.serving.server.logs import log
+from rkdo_plugin.export.serving.server.protocol import FixedModels, Plane
+
+OPEN = ("/ServerLive", "/ServerReady")
+
+
+class Guarding(ExceptionToStatusInterceptor):  # type: ignore[misc]
+    """Refuses calls without a key, and tells errors by their status."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self._gate = gate
+
+    async def intercept(
+        self, method: Any, request_or_iterator: Any, context: Any, method_name: str
+    ) -> Any:
+        """Check one call, pass it on and note its outcome."""
+        if method_name.endswith(OPEN):
+            return await method(request_or_iterator, context)
+        model = getattr(request_or_iterator, "model_name", "")
+        with noted("grpc", f"{method_name}/{model}") as fields:
+            given = dict(context.invocation_metadata() or ())
+            if not self._gate.knows(given.get("authorization", "")):
+                fields["outcome"] = "UNAUTHENTICATED"
+                await context.abort(
+                    grpc.StatusCode.UNAUTHENTICATED,
+                    "Expected the metadata authorization: Bearer KEY",
+                )
+            fields["bytes"] = request_or_iterator.ByteSize()
+            try:
+                with self._gate.holding() as hold:
+                    hold(fields["bytes"])
+                    answer = await method(request_or_iterator, context)
+            except Exception as error:
+                code, reason = _told(error)
+                fields["outcome"] = code.name
+                await context.abort(code, reason)
+            fields["outcome"] = "OK"
+            return answer
+
+
+def rpc_server(plane: Plane, gate: Gate, max_calls: int) -> Any:
+    """A gRPC server of the Open Inference Protocol, which listens nowhere yet."""
+    server = grpc.aio.server(
+        interceptors=(Guarding(gate),),
+        maximum_concurrent_rpcs=max_calls,
+        options=[
+            ("grpc.max_receive_message_length", gate.max_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # a port in use is an error
+        ],
+    )
+    servicer = InferenceServicer(plane, FixedModels(plane.model_registry))
+    add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    return server
+
+
+def _told(error: Exception) -> tuple[grpc.StatusCode, str]:
+    for kind, (_, code) in ERRORS.items():
+        if isinstance(error, kind):
+            return code, str(error)
+    log.error("failed", exc_info=error)
+    return grpc.StatusCode.INTERNAL, "Internal server error"
