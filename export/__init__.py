@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         embed_folder,
         embed_images,
     )
+    from rkdo_plugin.export.serving.ray_engine import RaySession
     from rkdo_plugin.export.serving.triton.repository import (
         TritonVersion,
         write_triton_repository,
@@ -44,6 +45,7 @@ __all__ = [
     "Item",
     "ParityError",
     "ProviderError",
+    "RaySession",
     "Report",
     "Signer",
     "Source",
@@ -73,6 +75,7 @@ _MODULES = {
     "Item": "reading.item",
     "ParityError": "verification.report",
     "ProviderError": "runtime.providers",
+    "RaySession": "serving.ray_engine",
     "Report": "verification.report",
     "Signer": "file.signature",
     "Source": "reading.source",

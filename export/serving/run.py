@@ -1,20 +1,25 @@
 """An embedding under way: from a source's images to rows of a table."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from tqdm import tqdm
 
 from rkdo_plugin.export.encoder.pictures import listed
-from rkdo_plugin.export.reading.decoding import Decoder, Rows
+from rkdo_plugin.export.reading.decoding import Reasons, Rows
 from rkdo_plugin.export.reading.item import Item, printable
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 
+if TYPE_CHECKING:
+    from rkdo_plugin.export.serving.ray_engine import RaySession
+
 Failure = tuple[str, str]  # a key and a reason
+Mapped = Iterator[tuple[list[Item], Rows, Reasons]]
+"""What `Decoder.map` yields."""
 
 
 @dataclass
@@ -28,9 +33,11 @@ class Run:
         embedded: Number of rows.
         resumed: Of these, those of earlier runs.
         schema: Of the table, with the encoder's metadata.
+        left: The images that earlier runs have not embedded.
+        mapped: Embeds images.
     """
 
-    session: EmbeddingSession
+    session: "EmbeddingSession | RaySession"
     source: Source
     batch_size: int
     dtype: pa.DataType
@@ -39,7 +46,8 @@ class Run:
     embedded: int = 0
     resumed: int = 0
     schema: pa.Schema = field(init=False)
-    decoder: Decoder = field(init=False)
+    left: Iterable[Item] = field(init=False)
+    mapped: Callable[[Iterable[Item]], Mapped] = field(init=False)
     progress: "tqdm[Any]" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,11 +55,11 @@ class Run:
         fields = [(self.source.key, pa.string()), ("vector", vectors)]
         metadata = self.session.metadata
         self.schema = pa.schema([*fields, *self.source.kept], metadata)
+        self.left = self.source
 
     def rows(self, items: Iterable[Item]) -> Iterator[pa.RecordBatch]:
         """The rows of images that can be read, a chunk of them at a time."""
-        mapped = self.decoder.map(self._named(items), self.session.embed)
-        for chunk, embeddings, reasons in mapped:
+        for chunk, embeddings, reasons in self.mapped(self._named(items)):
             for item, reason in zip(chunk, reasons, strict=True):
                 if reason is not None:
                     self._fail(item.key, reason)
@@ -85,12 +93,11 @@ class Run:
     def _named(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items that Parquet can name: file names on Linux may be any bytes."""
         for item in items:
-            try:
-                item.key.encode()
-            except UnicodeEncodeError as error:
-                self._fail(printable(item.key), f"{type(error).__name__}: {error}")
-            else:
+            reason = unnameable(item)
+            if reason is None:
                 yield item
+            else:
+                self._fail(printable(item.key), reason)
 
     def _fail(self, key: str, reason: str) -> None:
         if self.strict:
@@ -113,3 +120,12 @@ class Run:
         self.progress.update(len(items))
         keys = pa.array([item.key for item in items])
         return pa.record_batch([keys, vectors, *kept], schema=self.schema)
+
+
+def unnameable(item: Item) -> str | None:
+    """Why Parquet cannot hold the item's key, if it cannot."""
+    try:
+        item.key.encode()
+    except UnicodeEncodeError as error:
+        return f"{type(error).__name__}: {error}"
+    return None

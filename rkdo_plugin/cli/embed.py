@@ -1,5 +1,6 @@
 """`rkdo embed`: from images to vectors."""
 
+from contextlib import ExitStack
 from typing import Literal
 
 
@@ -17,6 +18,8 @@ def embed(
     strict: bool = False,
     overwrite: bool = False,
     restart: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
 ) -> None:
     """Embed images into Parquet: a file, or a folder of parts that can be gone on with.
 
@@ -30,7 +33,8 @@ def embed(
             command again goes on after those that are there.
         provider: What computes; anything but auto is an error where it does not load.
         batch_size: Images that run at once; by default 8 on a CPU, 64 on a GPU.
-        workers: Processes that decode images; by default one for each core.
+        workers: Processes that decode images; by default one for each core. With Ray:
+            actors that embed; by default one for each CPU or GPU of the cluster.
         column: Of a table: that of paths or bytes; by default image, path or jpg.
         keep: Columns of a table, or ends of names in tar files, that are carried along,
             such as label,split.
@@ -39,24 +43,43 @@ def embed(
         strict: Let a file that is no image, or cannot be read, be an error.
         overwrite: Replace an older file at `output`.
         restart: Remove the parts of an older job, and begin anew.
+        engine: Where images are embedded: local is this machine, ray is a cluster of
+            Ray. A job that was begun with one goes on with the other.
+        ray_address: The cluster: HOST:PORT, or auto for the one that this machine
+            belongs to. By default a cluster of this machine alone is started.
     """
-    from rkdo_plugin.export import EmbeddingSession, embed_images, open_source
+    from rkdo_plugin.export import (
+        EmbeddingSession,
+        RaySession,
+        embed_images,
+        open_source,
+    )
 
+    if ray_address is not None and engine != "ray":
+        raise ValueError(
+            f"Expected `engine` to be ray with `ray_address` but got {engine}"
+        )
     kept = [] if keep is None else keep.split(",")
     images = open_source(source, column=column, keep=kept)
-    # Several batches at once, each on a core, take less time than one on all cores.
-    session = EmbeddingSession(model, provider, threads=1)
-    print(
-        embed_images(
-            session,
-            images,
-            output,
-            batch_size=batch_size,
-            workers=workers,
-            part_images=part_images,
-            dtype=dtype,
-            strict=strict,
-            overwrite=overwrite,
-            restart=restart,
+    with ExitStack() as closing:
+        session: EmbeddingSession | RaySession
+        if engine == "ray":
+            session = RaySession(model, provider, address=ray_address)
+            closing.enter_context(session)
+        else:
+            # Batches on a core each take less time than one on all cores.
+            session = EmbeddingSession(model, provider, threads=1)
+        print(
+            embed_images(
+                session,
+                images,
+                output,
+                batch_size=batch_size,
+                workers=workers,
+                part_images=part_images,
+                dtype=dtype,
+                strict=strict,
+                overwrite=overwrite,
+                restart=restart,
+            )
         )
-    )
