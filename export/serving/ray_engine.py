@@ -118,41 +118,42 @@ class RaySession:
 
         Yields:
             Chunks, in the order of the items.
+
+        Raises:
+            RuntimeError: The provider does not load, or a worker failed.
         """
         import ray
-        from ray.data import ActorPoolStrategy, DataContext
+        from ray.data import ActorPoolStrategy
 
-        context = DataContext.get_current().copy()
+        pixels = Pixels(self.image_size, self.channels)
+        on_gpu = self.provider != "cpu"
+        start = ray.data.from_items([0])
+        context = start.context
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.target_max_block_size = 1  # byte: a chunk goes on as soon as it is read
-        pixels = Pixels(self.image_size, self.channels)
-        on_gpu = self.provider != "cpu"
+        # The reader takes no CPU: the actors may hold them all, and wait for it. Stages
+        # that ask for different resources are not run in one process.
+        rows = start.map_batches(Reader(items, images), num_cpus=0)
+        if on_gpu:
+            rows = rows.map(pixels, num_cpus=1)
         model = ray.put(self._model)
-        with DataContext.current(context):
-            # Other resources keep Ray from doing two stages in one task. The reader
-            # needs next to no CPU, and would wait for one as long as the actors run.
-            rows = ray.data.from_items([0]).map_batches(
-                Reader(items, images), num_cpus=0
-            )
-            if on_gpu:
-                rows = rows.map(pixels, num_cpus=1)
-            rows = rows.map(
-                Embedder,  # type: ignore[arg-type]  # it takes classes, too
-                fn_constructor_args=(
-                    model,
-                    self.provider,
-                    batch_size,
-                    None if on_gpu else pixels,
-                ),
-                compute=ActorPoolStrategy(
-                    min_size=1, max_size=actors, initial_size=actors
-                ),
-                num_cpus=0 if on_gpu else 1,
-                num_gpus=1 if on_gpu else 0,
-            )
-        for row in rows.iter_rows():
-            yield pickle.loads(row[CHUNK])
+        options = (model, self.provider, batch_size, None if on_gpu else pixels)
+        rows = rows.map(
+            Embedder,  # type: ignore[arg-type]  # it takes classes, too
+            fn_constructor_args=options,
+            compute=ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+            num_cpus=0 if on_gpu else 1,
+            num_gpus=1 if on_gpu else 0,
+        )
+        try:
+            for row in rows.iter_rows():
+                chunk = pickle.loads(row[CHUNK])
+                if isinstance(chunk, RuntimeError):
+                    raise chunk
+                yield chunk
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(f"a worker of the Ray cluster failed: {error}") from None
 
 
 class RayEngine:
@@ -224,7 +225,7 @@ def _connect(address: str | None) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         ray.init(address="local", include_dashboard=False, **options)

@@ -17,6 +17,7 @@ from rkdo_plugin.export.file.model_file import ModelFile
 from rkdo_plugin.export.reading.decoding import Reasons, Rows
 from rkdo_plugin.export.reading.item import Item, Place
 from rkdo_plugin.export.reading.worker import decode_into
+from rkdo_plugin.export.runtime.providers import ProviderError
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.runtime.settings import Provider
 from rkdo_plugin.export.serving.run import unnameable
@@ -83,13 +84,17 @@ class Embedder:
         import ray
 
         file: ModelFile = ray.get(model)
-        self.session = EmbeddingSession(
-            file, provider, threads=1 if provider == "cpu" else None
-        )
         self.batch_size, self.pixels = batch_size, pixels
+        self.refused: str | None = None
+        try:
+            self.session = EmbeddingSession(file, provider, threads=1)
+        except ProviderError as error:  # Ray would start the actor again
+            self.refused = str(error)
 
     def __call__(self, row: Row) -> Row:
-        """Embed a row."""
+        """Embed a row; the row says so if the provider did not load."""
+        if self.refused is not None:
+            return {CHUNK: pickle.dumps(RuntimeError(self.refused))}
         chunk = pickle.loads(row[CHUNK])
         decoded: Decoded = chunk if self.pixels is None else self.pixels.decode(chunk)
         keys, pixels, reasons = decoded

@@ -2,19 +2,22 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
 from PIL import Image
 
 from rkdo_plugin.cli.main import main
-from rkdo_plugin.export import EmbeddingSession, RaySession, embed_images, open_source
+from rkdo_plugin.export import EmbeddingSession, RaySession, embed_images
 from rkdo_plugin.export.reading import decoding
+from rkdo_plugin.export.reading.folder import Folder
+from rkdo_plugin.export.runtime.libraries import nvidia_driver
 from rkdo_plugin.export.serving import ray_engine
 from rkdo_plugin.export.serving.ray_stages import Embedder
 
@@ -109,17 +112,6 @@ def test_the_rows_of_the_local_engine(session, local, folder, whole, tmp_path):
     assert "waited" not in str(done)
 
 
-class KilledOnce(Embedder):
-    """An actor whose process is killed in the middle of the third chunk."""
-
-    def __init__(self, model, provider, batch_size, pixels, file):
-        super().__init__(model, provider, batch_size, pixels)
-        self.file = file
-
-    def __call__(self, row):
-        pass
-
-
 def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing(
     session, folder, whole, tmp_path, monkeypatch
 ):
@@ -128,13 +120,13 @@ def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing(
     class KilledOnce(Embedder):
         def __call__(self, row):
             if b"20.png" in row["chunk"] and not killed.exists():
-                killed.write_text(str(os.getpid()))
+                killed.write_text(f"torch: {'torch' in sys.modules}")
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().__call__(row)
 
     monkeypatch.setattr(ray_engine, "Embedder", KilledOnce)
     done = embed(session, folder, tmp_path / "ray")
-    assert killed.exists() and done.images == 41
+    assert killed.read_text() == "torch: False" and done.images == 41
     same(tmp_path / "ray", whole)
 
 
@@ -151,3 +143,99 @@ def test_a_job_that_the_other_engine_began(session, local, folder, whole, tmp_pa
     embed(local, folder, whole)
     same(whole, before)
     assert embed(session, folder, whole).resumed == 41
+
+
+def test_a_gpu_has_decoding_in_tasks_of_its_own(
+    small_file, folder, whole, tmp_path, monkeypatch
+):
+    class OnCPU(Embedder):
+        def __init__(self, model, provider, batch_size, pixels):
+            assert provider == "cuda" and pixels is None
+            super().__init__(model, "cpu", batch_size, pixels)
+
+    monkeypatch.setattr(ray_engine, "Embedder", OnCPU)
+    with RaySession(small_file) as session:
+        assert session.provider == "cuda" and session.places == 1
+        embed(session, folder, tmp_path / "ray")
+    same(tmp_path / "ray", whole)
+
+
+@pytest.mark.skipif(nvidia_driver() is not None, reason="needs a machine without a GPU")
+def test_a_provider_that_does_not_load_is_an_error(small_file, folder, tmp_path):
+    with (
+        RaySession(small_file, "cuda") as session,
+        pytest.raises(RuntimeError, match="'cuda' to load but there is no NVIDIA"),
+    ):
+        embed(session, folder, tmp_path / "ray")
+    assert list((tmp_path / "ray").iterdir()) == []
+
+
+def test_a_worker_that_sees_other_files_is_an_error(session, folder, tmp_path):
+    class Elsewhere(Folder):
+        def __iter__(self):
+            for item in super().__iter__():
+                if os.getpid() == driver or item.key != "20.png":
+                    yield item
+
+    driver = os.getpid()
+    with pytest.raises(RuntimeError, match=r"image 20\.png but they found 21\.png"):
+        embed(session, Elsewhere(folder), tmp_path / "ray")
+    assert [path.name for path in (tmp_path / "ray").iterdir()] == [
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
+
+
+def test_a_worker_that_fails_is_an_error(session, folder, tmp_path):
+    class Gone(Folder):
+        def __iter__(self):
+            if os.getpid() != driver:
+                raise FileNotFoundError("gone.tar")
+            return super().__iter__()
+
+    driver = os.getpid()
+    with pytest.raises(RuntimeError, match=r"(?s)Ray cluster failed: .*gone\.tar"):
+        embed(session, Gone(folder), tmp_path / "ray")
+
+
+def test_the_command_connects_to_a_cluster_and_writes_one_file(
+    small_file, folder, local, tmp_path
+):
+    expected = embed_images(local, folder, tmp_path / "local.parquet").output
+    output, address = tmp_path / "ray.parquet", ray.get_runtime_context().gcs_address
+    words = ["embed", str(small_file), str(folder), str(output), "--provider", "cpu"]
+    words += ["--engine", "ray", "--ray-address", address, "--workers", "1"]
+    program = (
+        "import sys; from rkdo_plugin.cli.main import main\n"
+        f"assert main({words}) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    table, other = pq.read_table(output), pq.read_table(expected)
+    assert table.drop("vector").equals(other.drop("vector"))
+    failed = pq.read_table(tmp_path / "ray.failed.parquet")
+    assert failed.equals(pq.read_table(tmp_path / "local.failed.parquet"))
+
+
+def test_no_cluster(small_file, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    words = ["embed", str(small_file), str(folder), str(tmp_path / "out")]
+    for engine, message in (
+        (["--engine", "ray", "--ray-address", address], f"a Ray cluster at {address}"),
+        (["--engine", "ray", "--ray-address", "here"], "to be auto or HOST:PORT: here"),
+        (["--ray-address", address], "--engine to be ray with --ray-address but got"),
+    ):
+        assert main([*words, *engine]) == 1
+        assert message in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    assert main([*words, "--engine", "ray"]) == 1
+    assert "pip install 'rkdo-plugin[ray]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_number_of_actors_out_of_range(session, folder, tmp_path):
+    with pytest.raises(ValueError, match="`workers` to be at least 1 but got 0"):
+        embed(session, folder, tmp_path / "ray", workers=0)
+    assert not (tmp_path / "ray").exists()
