@@ -3,8 +3,8 @@
     python benchmarks/embedding_on_ray.py MODEL FOLDER [--images 1000]
 
 FOLDER holds images, which are taken again and again until there are `--images`. Each
-engine embeds them as often as `--repetitions` says. A job on Ray starts its actors anew,
-which is part of its time; the cluster is started before.
+engine embeds them as often as `--repetitions` says. A job on Ray starts its actors
+anew, which is part of its time; the cluster is started before.
 """
 
 import argparse

@@ -124,6 +124,7 @@ class RaySession:
         """
         import ray
         from ray.data import ActorPoolStrategy
+        from ray.data.exceptions import ExecutionTimeoutError
 
         pixels = Pixels(self.image_size, self.channels)
         on_gpu = self.provider != "cpu"
@@ -152,7 +153,7 @@ class RaySession:
                 if isinstance(chunk, RuntimeError):
                     raise chunk
                 yield chunk
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
             raise RuntimeError(f"a worker of the Ray cluster failed: {error}") from None
 
 
