@@ -20,7 +20,7 @@ from rkdo_plugin.export.encoder.image_size import parse_image_size
 from rkdo_plugin.export.file.metadata import PREFIX
 from rkdo_plugin.export.file.model_file import read_model
 from rkdo_plugin.export.reading.decoding import Reasons, Rows, chunk_images
-from rkdo_plugin.export.reading.item import Item
+from rkdo_plugin.export.reading.item import Item, Part, Place
 from rkdo_plugin.export.runtime.providers import ProviderError
 from rkdo_plugin.export.runtime.settings import Provider
 from rkdo_plugin.export.serving.ray_stages import (
@@ -94,10 +94,11 @@ class RaySession:
         if provider == "auto":
             provider = "cuda" if "GPU" in resources else "cpu"
         self.provider: Provider = provider
-        self.places = int(resources.get("CPU" if provider == "cpu" else "GPU", 0))
+        kind = "CPU" if provider == "cpu" else "GPU"
+        self.places = int(resources.get(kind, 0))
         if not self.places:
             self._closing.close()
-            raise ProviderError(provider, "no machine of the Ray cluster has a GPU")
+            raise ProviderError(provider, f"no machine of the Ray cluster has a {kind}")
 
     def __enter__(self) -> "RaySession":
         return self
@@ -126,7 +127,7 @@ class RaySession:
         from ray.data import ActorPoolStrategy
         from ray.data.exceptions import ExecutionTimeoutError
 
-        pixels = Pixels(self.image_size, self.channels)
+        pixels = Pixels(self.image_size, self.channels, str(Path.cwd()))
         on_gpu = self.provider != "cpu"
         start = ray.data.from_items([0])
         context = start.context
@@ -135,7 +136,7 @@ class RaySession:
         context.target_max_block_size = 1  # byte: a chunk goes on as soon as it is read
         # The reader takes no CPU: the actors may hold them all, and wait for it. Stages
         # that ask for different resources are not run in one process.
-        rows = start.map_batches(Reader(items, images), num_cpus=0)
+        rows = start.map_batches(Reader(items, images, pixels.folder), num_cpus=0)
         if on_gpu:
             rows = rows.map(pixels, num_cpus=1)
         model = ray.put(self._model)
@@ -207,6 +208,16 @@ class RayEngine:
                         f"found {'none' if there is None else there[0]}: the source "
                         "has changed, or they see other files than this machine"
                     )
+            for item, (key, _, reason) in zip(chunk, found, strict=True):
+                if (
+                    reason is not None
+                    and reason.startswith("FileNotFoundError")
+                    and _is_here(item.place)
+                ):
+                    raise RuntimeError(
+                        f"Expected the workers to see the files of this machine but "
+                        f"not {key}: {reason}"
+                    )
             rows = [row for _, row, reason in found if reason is None]
             vectors: Rows = np.array(rows, dtype=np.float32)
             vectors = vectors.reshape(-1, self._session.dim)
@@ -220,6 +231,11 @@ class RayEngine:
             vectors = iter(rows)
             for key, reason in zip(keys, reasons, strict=True):
                 yield key, next(vectors) if reason is None else None, reason
+
+
+def _is_here(place: Place) -> bool:
+    file = place.file if isinstance(place, Part) else place
+    return isinstance(file, Path) and file.exists()
 
 
 def _connect(address: str | None) -> None:

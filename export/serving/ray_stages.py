@@ -3,8 +3,10 @@
 The column holds Python objects: so Ray neither converts keys of any bytes nor pixels.
 """
 
+import os
 import pickle
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -39,9 +41,11 @@ class Reader:
 
     items: Iterable[Item]
     images: int
+    folder: str  # the caller's, which relative paths start from
 
     def __call__(self, _: object) -> Iterator[dict[str, list[bytes]]]:
         """Yield the rows of the data set, each as a batch."""
+        _enter(self.folder)
         items = (item for item in self.items if unnameable(item) is None)
         while chunk := list(islice(items, self.images)):
             listed = [item.key for item in chunk], [item.place for item in chunk]
@@ -54,6 +58,7 @@ class Pixels:
 
     image_size: ImageSize
     channels: int
+    folder: str
 
     def __call__(self, row: Row) -> Row:
         """Decode a row."""
@@ -61,6 +66,7 @@ class Pixels:
 
     def decode(self, listed: Listed) -> Decoded:
         """Decode a chunk."""
+        _enter(self.folder)
         keys, places = listed
         shape = (len(places), *sides(self.image_size), self.channels)
         pixels = np.empty(shape, dtype=np.uint8)
@@ -102,3 +108,8 @@ class Embedder:
         batches = [pixels[start : start + self.batch_size] for start in starts]
         rows = np.concatenate([self.session.embed(batch) for batch in batches])
         return {CHUNK: pickle.dumps((keys, rows, reasons))}
+
+
+def _enter(folder: str) -> None:
+    with suppress(OSError):  # absolute paths need no such folder
+        os.chdir(folder)

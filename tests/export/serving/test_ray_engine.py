@@ -1,6 +1,7 @@
 """The same rows on a local Ray of two workers, whatever happens to them."""
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -184,6 +185,21 @@ def test_a_worker_that_sees_other_files_is_an_error(session, folder, tmp_path):
     assert parts == {"part-00000.parquet", "part-00001.parquet"}
 
 
+def test_workers_that_do_not_see_a_file_are_an_error(
+    session, folder, tmp_path, monkeypatch
+):
+    class Blind(Embedder):
+        def __call__(self, row):
+            row = {"chunk": row["chunk"].replace(b"23.png", b"xx.png", 2)}
+            keys, rows, reasons = pickle.loads(super().__call__(row)["chunk"])
+            keys = [key.replace("xx", "23") for key in keys]
+            return {"chunk": pickle.dumps((keys, rows, reasons))}
+
+    monkeypatch.setattr(ray_engine, "Embedder", Blind)
+    with pytest.raises(RuntimeError, match=r"see the files .* not 23\.png: FileNot"):
+        embed(session, folder, tmp_path / "ray")
+
+
 def test_a_worker_that_fails_is_an_error(session, folder, tmp_path):
     class Gone(Folder):
         def __iter__(self):
@@ -201,8 +217,8 @@ def test_the_command_connects_to_a_cluster_or_starts_one_and_writes_one_file(
     small_file, folder, local, tmp_path, connect
 ):
     expected = embed_images(local, folder, tmp_path / "local.parquet").output
-    output = tmp_path / "ray.parquet"
-    words = ["embed", str(small_file), str(folder), str(output), "--provider", "cpu"]
+    output = tmp_path / "ray.parquet"  # the workers start in another folder
+    words = ["embed", str(small_file), folder.name, output.name, "--provider", "cpu"]
     words += ["--engine", "ray", "--workers", "1"]
     if connect:
         words += ["--ray-address", ray.get_runtime_context().gcs_address]
@@ -211,7 +227,8 @@ def test_the_command_connects_to_a_cluster_or_starts_one_and_writes_one_file(
         f"assert main({words}) == 0\n"
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     table, other = pq.read_table(output), pq.read_table(expected)
     assert table.drop("vector").equals(other.drop("vector"))
     failed, others = (
