@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         embed_folder,
         embed_images,
     )
+    from rkdo_plugin.export.serving.ray_engine import RaySession
     from rkdo_plugin.export.serving.triton.repository import (
         TritonVersion,
         write_triton_repository,
@@ -52,6 +53,7 @@ __all__ = [
     "Neighbours",
     "ParityError",
     "ProviderError",
+    "RaySession",
     "Report",
     "Signer",
     "Source",
@@ -90,6 +92,7 @@ _MODULES = {
     "Neighbours": "vectors.neighbours",
     "ParityError": "verification.report",
     "ProviderError": "runtime.providers",
+    "RaySession": "serving.ray_engine",
     "Report": "verification.report",
     "Signer": "file.signature",
     "Source": "reading.source",

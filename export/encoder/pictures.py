@@ -64,6 +64,7 @@ def read_picture(
 
     Args:
         file: At its start, and able to seek.
+        channels: Channels of the encoder's images.
         name: For the remedy in an error.
         draft: Decode a JPEG at 1/2, 1/4 or 1/8, no smaller than so many pixels.
     """

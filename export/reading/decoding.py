@@ -70,8 +70,7 @@ class Decoder:
         self.draft = draft
         self.batch_size, self.lanes, self.waited = batch_size, lanes, 0.0
         height, width = sides(image_size)
-        images = min(CHUNK_IMAGES, CHUNK_BYTES // (height * width * channels))
-        self.chunk = max(1, images // batch_size) * batch_size
+        self.chunk = chunk_images(image_size, channels, batch_size)
         self._shape = (AHEAD * workers + lanes, self.chunk, height, width, channels)
         self._closing = ExitStack()
 
@@ -178,6 +177,13 @@ class Decoder:
         starts = range(0, max(1, len(readable)), self.batch_size)
         rows = [use(readable[start : start + self.batch_size]) for start in starts]
         return np.concatenate(rows), reasons, waited
+
+
+def chunk_images(image_size: ImageSize, channels: int, batch_size: int) -> int:
+    """Number of images that are decoded and used at a time: several batches."""
+    height, width = sides(image_size)
+    images = min(CHUNK_IMAGES, CHUNK_BYTES // (height * width * channels))
+    return max(1, images // batch_size) * batch_size
 
 
 def cores() -> int:

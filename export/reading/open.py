@@ -6,7 +6,6 @@ from pathlib import Path, PurePath
 from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.export.reading.files import as_file
 from rkdo_plugin.export.reading.folder import Folder, PathList
-from rkdo_plugin.export.reading.named import NAME, NamedData
 from rkdo_plugin.export.reading.remote import RemoteFolder
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.reading.table import Table
@@ -26,12 +25,11 @@ def open_source(
         name: A folder; a .txt file with a path in each line; a .parquet file with a
             column of paths or of bytes; a .tar file in WebDataset's form, or several:
             "shards-{000..127}.tar". Any of these by a URL that fsspec knows, such as
-            s3://bucket/photographs. Or a data set that `rkdo train` knows by name, and
-            its part: "cifar10:test".
+            s3://bucket/photographs.
         column: Of a table: that of paths or bytes. By default the first there is of
             image, path and jpg.
         keep: Columns of a table that are carried along; of tar files, the ends of the
-            names beside the picture's, such as cls or json; of a named data set, label.
+            names beside the picture's, such as cls or json.
 
     Raises:
         FileNotFoundError: There is no such file or folder.
@@ -44,8 +42,6 @@ def open_source(
         if column is not None:
             raise ValueError(f"Expected no column with tar files but got {column}")
         return Tars(expanded(text), tuple(keep))
-    if NAME.fullmatch(text) and column is None:
-        return NamedData(text, tuple(keep))
     file = as_file(name)
     path = PurePath(file)
     is_folder = isinstance(file, Path) and file.is_dir()

@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.serving.arrays import into_arrays
 from rkdo_plugin.export.serving.parts import FILE, PART_IMAGES, into_file, into_parts
+from rkdo_plugin.export.serving.ray_engine import RayEngine, RaySession
 from rkdo_plugin.export.serving.run import SLOWER, Failure, Run
 
 # Images that run at once. A CPU is as fast with few, and their activations are small.
@@ -39,7 +41,7 @@ class EmbeddedFolder:
         others: Paths, relative to the folder, of the files that are no images.
         seconds: Wall-clock time on this machine. It includes reading the images.
         waited: Share of that time in which the model waited for images to be decoded.
-            Above one half, decoding is the slower side.
+            Above one half, decoding is the slower side. None where it is not known.
         resumed: Number of the images that earlier runs had embedded.
     """
 
@@ -48,7 +50,7 @@ class EmbeddedFolder:
     unreadable: tuple[Failure, ...]
     others: tuple[str, ...]
     seconds: float
-    waited: float = 0.0
+    waited: float | None = None
     resumed: int = 0
 
     def __str__(self) -> str:
@@ -58,7 +60,7 @@ class EmbeddedFolder:
         lines = [summary]
         if self.resumed:
             lines.append(f"embedded before: {self.resumed}")
-        if new:
+        if new and self.waited is not None:
             slower = "decoding" if self.waited > SLOWER else "the model"
             lines.append(
                 f"the model waited for images {self.waited:.0%} of the time: {slower} "
@@ -123,7 +125,7 @@ def embed_folder(
 
 
 def embed_images(
-    session: EmbeddingSession,
+    session: EmbeddingSession | RaySession,
     source: Source | str | Path,
     output: str | Path,
     *,
@@ -149,13 +151,15 @@ def embed_images(
 
     Args:
         session: The encoder. One on a CPU with `threads=1` runs on each core at once,
-            which takes less time than all cores at one batch.
+            which takes less time than all cores at one batch. A `RaySession` embeds on
+            the machines of a Ray cluster, and this one writes what they embed.
         source: What `open_source` returns, or a name for it.
         output: The Parquet file or the folder.
         batch_size: Number of images that run at once; by default 8 on a CPU and 64 on a
             GPU.
         workers: Number of processes that decode images; by default one for each core,
-            and none for few images.
+            and none for few images. On Ray it is the number of actors; by default one
+            for each CPU or GPU of the cluster.
         part_images: Number of the source's images for each part.
         dtype: Of the vectors in the table.
         form: With "npy" the folder holds `vectors.npy` (N, D) and `paths.parquet` at
@@ -173,7 +177,8 @@ def embed_images(
     Raises:
         FileExistsError: There is an older file, or something else than parts.
         OSError: The output cannot be written to, or the source is missing.
-        RuntimeError: A process that decodes images was killed.
+        RuntimeError: A process that decodes images was killed. On Ray: a worker
+            failed, or lists other images than this process.
         ValueError: There are no images; none can be read; two have one key; a number is
             out of range; the parts are of another model, source or option; the source
             has changed since; or `strict` is on and something was left out.
@@ -196,15 +201,10 @@ def embed_images(
         if number < 1:
             raise ValueError(f"Expected `{name}` to be at least 1 but got {number}")
     strict_now = strict and output.suffix == FILE
-    run = Run(session, source, batch_size, DTYPES[dtype], strict=strict_now)
+    run = Run(session, source, batch_size, DTYPES[dtype], strict_now, draft)
     total = source.count()
-    if workers is None:
-        workers = default_workers(total)
-    lanes = 1 if session.threads is None else max(1, cores() // session.threads)
     with (
-        Decoder(
-            session.image_size, session.channels, workers, batch_size, lanes, draft
-        ) as run.decoder,
+        _engine(run, workers, total) as engine,
         tqdm(
             total=total,
             desc="embed",
@@ -232,6 +232,28 @@ def embed_images(
         (*unlisted, *run.failed),
         tuple(source.others),
         seconds,
-        run.decoder.waited / seconds,
+        None if engine.waited is None else engine.waited / seconds,
         run.resumed,
     )
+
+
+def _engine(run: Run, workers: int | None, total: int) -> Decoder | RayEngine:
+    """Make what embeds the images, and tell the run."""
+    session = run.session
+    if isinstance(session, RaySession):
+        engine = RayEngine(session, run, workers)
+        run.engine, run.mapped = engine, engine.map
+        return engine
+    if workers is None:
+        workers = default_workers(total)
+    lanes = 1 if session.threads is None else max(1, cores() // session.threads)
+    decoder = Decoder(
+        session.image_size,
+        session.channels,
+        workers,
+        run.batch_size,
+        lanes,
+        run.draft,
+    )
+    run.engine, run.mapped = decoder, partial(decoder.map, use=session.embed)
+    return decoder

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from rkdo_plugin.publish import publish, require_writable, write_whole
 
 FILE = ".parquet"  # the end of an output that is one file
 PART_IMAGES = 8192  # of the source for each part, and rows of a row group
-PART = re.compile(r"part-\d{5,}\.parquet")
+PART = re.compile(r"part-(\d{5,})\.parquet")
 FAILED = "failed.parquet"
 JOB, CONTENT = b"rkdo.job", b"rkdo.part"  # keys of a part's metadata
 SHA256 = f"{PREFIX}sha256"  # of the encoder
@@ -62,6 +63,8 @@ def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
         for name in there:
             (output / name).unlink()
         there = []
+    done = frozenset(int(match[1]) for name in there if (match := PART.fullmatch(name)))
+    run.left = _Left(run.source, part_images, done)
     job = _job(run, part_images)
     schema = run.schema
     items, number = iter(_unique(run.source)), 0
@@ -80,12 +83,26 @@ def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
             )
             _write(table, path, overwrite=False)
         number += 1
-    if len([name for name in there if PART.fullmatch(name)]) > number:
+    if len(done) > number:
         raise ValueError(
             f"Expected {output} to hold {number} parts of {run.source} but it holds "
             "more: the source has changed since; pass `restart` to begin anew"
         )
     _write_failed(run, output / FAILED)
+
+
+@dataclass(frozen=True)
+class _Left:
+    """The images of a source that are in no part yet."""
+
+    source: Source
+    part_images: int
+    done: frozenset[int]  # numbers of the parts that are there
+
+    def __iter__(self) -> Iterator[Item]:
+        for number, item in enumerate(self.source):
+            if number // self.part_images not in self.done:
+                yield item
 
 
 class _Listed:
@@ -144,7 +161,7 @@ def _job(run: Run, part_images: int) -> bytes:
         "columns": [run.source.key, *(column.name for column in run.source.kept)],
         "dtype": str(run.dtype),
         "part_images": part_images,
-        "draft": run.decoder.draft,
+        "draft": run.draft,
     }
     return json.dumps(job, sort_keys=True).encode()
 

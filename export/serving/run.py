@@ -1,22 +1,27 @@
 """An embedding under way: from a source's images to rows of a table."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from tqdm import tqdm
 
 from rkdo_plugin.export.encoder.pictures import listed
-from rkdo_plugin.export.reading.decoding import Decoder, Rows
+from rkdo_plugin.export.reading.decoding import Decoder, Reasons, Rows
 from rkdo_plugin.export.reading.item import Item, printable
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 
+if TYPE_CHECKING:
+    from rkdo_plugin.export.serving.ray_engine import RayEngine, RaySession
+
 SLOWER = 0.5  # share of the time that the model waits where decoding is slower
 Failure = tuple[str, str]  # a key and a reason
+Mapped = Iterator[tuple[list[Item], Rows, Reasons]]
+"""What `Decoder.map` yields."""
 
 
 @dataclass
@@ -26,22 +31,29 @@ class Run:
     Attributes:
         dtype: Of the vectors.
         strict: Raise an error at the first image that cannot be read.
+        draft: Whether large JPEGs may be decoded at a fraction.
         failed: Keys and reasons of the images that could not be read.
         embedded: Number of rows.
         resumed: Of these, those of earlier runs.
         schema: Of the table, with the encoder's metadata.
+        left: The images that earlier runs have not embedded.
+        mapped: Embeds images.
+        engine: What it is part of.
     """
 
-    session: EmbeddingSession
+    session: "EmbeddingSession | RaySession"
     source: Source
     batch_size: int
     dtype: pa.DataType
     strict: bool
+    draft: bool
     failed: list[Failure] = field(default_factory=list)
     embedded: int = 0
     resumed: int = 0
     schema: pa.Schema = field(init=False)
-    decoder: Decoder = field(init=False)
+    left: Iterable[Item] = field(init=False)
+    mapped: Callable[[Iterable[Item]], Mapped] = field(init=False)
+    engine: "Decoder | RayEngine" = field(init=False)
     progress: "tqdm[Any]" = field(init=False)
 
     def __post_init__(self) -> None:
@@ -49,15 +61,16 @@ class Run:
         fields = [(self.source.key, pa.string()), ("vector", vectors)]
         metadata = self.session.metadata
         self.schema = pa.schema([*fields, *self.source.kept], metadata)
+        self.left = self.source
 
     def rows(self, items: Iterable[Item]) -> Iterator[pa.RecordBatch]:
         """The rows of images that can be read, a chunk of them at a time."""
         started = perf_counter()
-        mapped = self.decoder.map(self._named(items), self.session.embed)
-        for chunk, embeddings, reasons in mapped:
-            waited = self.decoder.waited / (perf_counter() - started)
-            slower = "decoding" if waited > SLOWER else "model"
-            self.progress.set_postfix_str(f"slower: {slower}", refresh=False)
+        for chunk, embeddings, reasons in self.mapped(self._named(items)):
+            if self.engine.waited is not None:
+                waited = self.engine.waited / (perf_counter() - started)
+                slower = "decoding" if waited > SLOWER else "model"
+                self.progress.set_postfix_str(f"slower: {slower}", refresh=False)
             for item, reason in zip(chunk, reasons, strict=True):
                 if reason is not None:
                     self._fail(item.key, reason)
@@ -91,12 +104,11 @@ class Run:
     def _named(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items that Parquet can name: file names on Linux may be any bytes."""
         for item in items:
-            try:
-                item.key.encode()
-            except UnicodeEncodeError as error:
-                self._fail(printable(item.key), f"{type(error).__name__}: {error}")
-            else:
+            reason = unnameable(item)
+            if reason is None:
                 yield item
+            else:
+                self._fail(printable(item.key), reason)
 
     def _fail(self, key: str, reason: str) -> None:
         if self.strict:
@@ -119,3 +131,12 @@ class Run:
         self.progress.update(len(items))
         keys = pa.array([item.key for item in items])
         return pa.record_batch([keys, vectors, *kept], schema=self.schema)
+
+
+def unnameable(item: Item) -> str | None:
+    """Why Parquet cannot hold the item's key, if it cannot."""
+    try:
+        item.key.encode()
+    except UnicodeEncodeError as error:
+        return f"{type(error).__name__}: {error}"
+    return None

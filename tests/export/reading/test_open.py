@@ -14,7 +14,6 @@ from PIL import Image
 from rkdo_plugin.export import open_source
 from rkdo_plugin.export.encoder.pictures import read_picture
 from rkdo_plugin.export.reading.item import opened
-from rkdo_plugin.recipes.data import load_data
 
 
 def png(value):
@@ -200,17 +199,6 @@ def test_a_remote_image_that_is_gone_is_an_oserror(memory):
         opened(item.place)
 
 
-def test_a_data_set_by_name():
-    source = open_source("digits:test", keep=["label"])
-    found = list(source)
-    assert len(found) == source.count() == 360
-    expected = load_data("digits").test
-    with opened(found[5].place) as file:
-        pixels = np.asarray(read_picture(file, 1))
-    np.testing.assert_array_equal(pixels, np.asarray(expected[5][0]))
-    assert (found[5].key, found[5].kept) == ("5", (expected[5][1],))
-
-
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -226,8 +214,6 @@ def test_a_data_set_by_name():
         ("x.tar", {"column": "image"}, "no column with tar files but got image"),
         ("memory://none", {}, "a folder of images at memory://none but found no"),
         ("memory://none.txt", {}, "a file at memory://none.txt but found none"),
-        ("digits:test", {"keep": ["class"]}, "the column label but got class"),
-        ("digit:test", {}, "there is no data named .digit."),
     ],
 )
 def test_what_is_no_source(tmp_path, name, options, message):

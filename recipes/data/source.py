@@ -1,8 +1,7 @@
-"""The data sets that `rkdo train` knows by name, such as cifar10."""
+"""The data sets that `load_data` knows, as sources of images to embed."""
 
 import io
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,19 +9,24 @@ import pyarrow as pa
 from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.export.reading.item import Item
 from rkdo_plugin.export.reading.source import Listed
+from rkdo_plugin.recipes.data.load import load_data
 
-NAME = re.compile(r"([a-z0-9-]+):(train|test)")
 LABEL = "label"
 
 
 class NamedData(Listed):
     """The training or the test images of a named data set.
 
-    The key is the image's number. Reading them needs torch.
+    The key is the image's number.
 
     Args:
         name: A name that `load_data` knows, and the part: "cifar10:test".
         keep: "label" or nothing.
+
+    Example:
+        >>> source = NamedData("digits:test", keep=["label"])
+        >>> source.count(), next(iter(source)).kept
+        (360, (7,))
 
     Raises:
         FileNotFoundError: The data set is not on this machine.
@@ -31,12 +35,10 @@ class NamedData(Listed):
 
     key = "row"
 
-    def __init__(self, name: str, keep: tuple[str, ...]) -> None:
+    def __init__(self, name: str, keep: Sequence[str]) -> None:
         super().__init__()
         if not set(keep) <= {LABEL}:
             raise ValueError(f"Expected the column {LABEL} but got {listed(keep)}")
-        from rkdo_plugin.recipes.data.load import load_data
-
         self.name = name
         data, part = name.split(":")
         self.images = getattr(load_data(data), part)
