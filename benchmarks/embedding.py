@@ -41,7 +41,7 @@ from rkdo_plugin.export.encoder.pictures import is_picture, open_picture
 from rkdo_plugin.export.reading.decoding import Decoder, cores, default_workers
 from rkdo_plugin.export.reading.source import Listed
 
-BATCH = 8  # images that the model runs at once, as `rkdo embed` does on a CPU
+BATCH = 4  # images that the model runs at once, as `rkdo embed` does on a CPU
 LOADER_BATCH = 32
 
 

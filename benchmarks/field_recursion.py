@@ -237,7 +237,9 @@ def draw_curves(rows: Rows, picture: Path) -> None:
             axes.set(title=f"{data}: {title}" if place == 0 else title)
             if place == 2:
                 axes.set_xlabel("epoch")
-                axes.legend(fontsize=7)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=4
+    )
     save(figure, picture)
 
 

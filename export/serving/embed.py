@@ -22,7 +22,7 @@ from rkdo_plugin.export.serving.ray_engine import RayEngine, RaySession
 from rkdo_plugin.export.serving.run import SLOWER, Failure, Run
 
 # Images that run at once. A CPU is as fast with few, and their activations are small.
-BATCH_SIZES = {"cpu": 8, "cuda": 64, "tensorrt": 64}
+BATCH_SIZES = {"cpu": 4, "cuda": 64, "tensorrt": 64}
 FORMS = ("parquet", "npy")
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 SHOWN = 20  # lines of a summary for images that failed
@@ -95,7 +95,7 @@ def embed_folder(
             whatever their names, and .npy arrays (H, W, C). Links are followed. A
             folder that several paths lead to is read once, under the first path.
         output: The Parquet file to write, or else a folder, as `embed_images` says.
-        batch_size: Number of images that run at once; by default 8 on a CPU and 64 on a
+        batch_size: Number of images that run at once; by default 4 on a CPU and 64 on a
             GPU.
         workers: Number of processes that decode images; by default one for each core,
             and none for few images.
@@ -155,7 +155,7 @@ def embed_images(
             the machines of a Ray cluster, and this one writes what they embed.
         source: What `open_source` returns, or a name for it.
         output: The Parquet file or the folder.
-        batch_size: Number of images that run at once; by default 8 on a CPU and 64 on a
+        batch_size: Number of images that run at once; by default 4 on a CPU and 64 on a
             GPU.
         workers: Number of processes that decode images; by default one for each core,
             and none for few images. On Ray it is the number of actors; by default one

@@ -38,7 +38,7 @@ def embed(
         output: NAME.parquet is one file. Any other name is a folder of parts; the same
             command again goes on after those that are there.
         provider: What computes; anything but auto is an error where it does not load.
-        batch_size: Images that run at once; by default 8 on a CPU, 64 on a GPU.
+        batch_size: Images that run at once; by default 4 on a CPU, 64 on a GPU.
         workers: Processes that decode images; by default one for each core. With Ray:
             actors that embed; by default one for each CPU or GPU of the cluster.
         column: Of a table: that of paths or bytes; by default image, path or jpg.
