@@ -44,10 +44,10 @@ def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None
     run.require_images()
     files = sorted(path for path in parts.iterdir() if PART.fullmatch(path.name))
     count = sum(pq.read_metadata(file).num_rows for file in files)
-    # The vectors come last: whoever finds them finds the rest.
+    # The vectors get their name last: whoever finds them finds the rest.
     with (
-        publish(output / PATHS, overwrite=True) as keys,
         publish(output / VECTORS, overwrite=restart) as temporary,
+        publish(output / PATHS, overwrite=True) as keys,
     ):
         schema = run.schema.remove(run.schema.get_field_index("vector"))
         # Not through a memory map: a full disk would kill the process.
@@ -64,9 +64,9 @@ def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None
                 vectors = part["vector"].combine_chunks().flatten()
                 array.write(vectors.to_numpy().tobytes())
                 writer.write_table(part.drop_columns("vector").cast(schema))
-    failed = parts / FAILED
-    if failed.exists():
-        failed.replace(output / FAILED)
-    else:
+        if restart:  # an older job's vectors must never meet these keys
+            (output / VECTORS).unlink(missing_ok=True)
         (output / FAILED).unlink(missing_ok=True)
+        if (parts / FAILED).exists():
+            shutil.copy(parts / FAILED, output / FAILED)
     shutil.rmtree(parts)

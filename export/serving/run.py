@@ -65,11 +65,12 @@ class Run:
 
     def rows(self, items: Iterable[Item]) -> Iterator[pa.RecordBatch]:
         """The rows of images that can be read, a chunk of them at a time."""
-        started = perf_counter()
+        before, started = self.engine.waited or 0.0, perf_counter()
         for chunk, embeddings, reasons in self.mapped(self._named(items)):
             if self.engine.waited is not None:
-                waited = self.engine.waited / (perf_counter() - started)
-                slower = "decoding" if waited > SLOWER else "model"
+                waited = self.engine.waited - before
+                share = waited / (perf_counter() - started)
+                slower = "decoding" if share > SLOWER else "model"
                 self.progress.set_postfix_str(f"slower: {slower}", refresh=False)
             for item, reason in zip(chunk, reasons, strict=True):
                 if reason is not None:

@@ -1,6 +1,7 @@
 """vectors.npy and paths.parquet hold what the parts would."""
 
 import errno
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from PIL import Image
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import embed_images, open_source
+from rkdo_plugin.export.serving import arrays
 
 
 @pytest.fixture
@@ -69,6 +71,37 @@ def test_a_full_disk_keeps_the_parts_and_the_same_call_again_goes_on(
     done = embed_images(session, folder, output, form="npy", part_images=4)
     assert done.resumed == done.images == 10
     assert np.load(output / "vectors.npy").shape == (10, session.dim)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_end_between_the_two_files_leaves_keys_without_vectors(
+    session, folder, tmp_path, monkeypatch, restart
+):
+    output, publish = tmp_path / "arrays", arrays.publish
+    if restart:
+        embed_images(session, folder, output, form="npy")
+        (folder / "10.png").unlink()
+
+    @contextmanager
+    def ends_before_the_vectors(path, **options):
+        with publish(path, **options) as temporary:
+            yield temporary
+            if path.name == "vectors.npy":
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(arrays, "publish", ends_before_the_vectors)
+        embed_images(session, folder, output, form="npy", restart=restart)
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["failed.parquet", "parts", "paths.parquet"]
+    done = embed_images(session, folder, output, form="npy")
+    vectors = np.load(output / "vectors.npy")
+    assert (
+        done.resumed
+        == len(vectors)
+        == pq.read_metadata(output / "paths.parquet").num_rows
+    )
+    assert not (output / "parts").exists()
 
 
 def test_finished_arrays_and_other_folders_are_left_alone(session, folder, tmp_path):
