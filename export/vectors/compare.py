@@ -148,10 +148,7 @@ def compare_encoders(
     Source: Kornblith et al., Similarity of Neural Network Representations Revisited
     (ICML 2019).
     """
-    a, b = (
-        each if isinstance(each, Vectors) else read_vectors(each)
-        for each in (first, second)
-    )
+    a, b = read_vectors(first), read_vectors(second)
     rows = rows_of(a.keys, b.keys)
     pairs = np.flatnonzero(rows >= 0), rows[rows >= 0]
     shared = len(pairs[0])

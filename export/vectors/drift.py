@@ -110,10 +110,7 @@ def drift(
 
     Source: Gretton et al., A Kernel Two-Sample Test (JMLR 2012), lemma 6.
     """
-    a, b = (
-        each if isinstance(each, Vectors) else read_vectors(each)
-        for each in (reference, new)
-    )
+    a, b = read_vectors(reference), read_vectors(new)
     if permutations < 1:
         raise ValueError(
             f"Expected `permutations` to be at least 1 but got {permutations}"

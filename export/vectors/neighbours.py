@@ -90,8 +90,7 @@ def neighbours(
         cat.jpg
             1   0.9120  tiger.jpg
     """
-    if not isinstance(vectors, Vectors):
-        vectors = read_vectors(vectors)
+    vectors = read_vectors(vectors)
     if not queries:
         raise ValueError("Expected at least one key or image file but got none")
     rows = vectors.find([str(query) for query in queries])

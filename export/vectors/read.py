@@ -72,12 +72,13 @@ class Vectors:
         return did_you_mean(key, self.keys.filter(near)[:LOOKED_AT].to_pylist())
 
 
-def read_vectors(path: str | Path) -> Vectors:
+def read_vectors(path: Vectors | str | Path) -> Vectors:
     """Read the vectors that `rkdo embed` wrote.
 
     Args:
         path: The Parquet file, or the folder of parts or of arrays. The columns are
-            `path`, `key` or `row`, and `vector`; others are not read.
+            `path`, `key` or `row`, and `vector`; others are not read. Vectors are
+            returned as they are.
 
     Returns:
         The vectors, N x D numbers of the stored type: in memory, but for arrays, which
@@ -93,6 +94,8 @@ def read_vectors(path: str | Path) -> Vectors:
         >>> read_vectors("vectors.parquet").rows.shape  # doctest: +SKIP
         (50000, 512)
     """
+    if isinstance(path, Vectors):
+        return path
     path = Path(path)
     if (path / VECTORS).is_file():
         return _of_arrays(path)

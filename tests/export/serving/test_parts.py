@@ -23,16 +23,9 @@ from rkdo_plugin.export.reading import decoding
 
 
 @pytest.fixture
-def folder(tmp_path, images):
+def folder(numbered_images):
     """23 images, of which two cannot be read."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for number in range(23):
-        image = np.roll(images[number % len(images)], number, axis=1)
-        Image.fromarray(image).save(folder / f"{number:02}.png")
-    (folder / "05.png").write_bytes((folder / "05.png").read_bytes()[:60])
-    (folder / "17.png").write_text("no picture")
-    return folder
+    return numbered_images(23)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import ray
-from PIL import Image
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import EmbeddingSession, RaySession, embed_images
@@ -59,15 +58,9 @@ def small_chunks(monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path, images):
+def folder(numbered_images):
     """43 images, of which two cannot be read, and a name that is not UTF-8."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for number in range(43):
-        image = np.roll(images[number % len(images)], number, axis=1)
-        Image.fromarray(image).save(folder / f"{number:02}.png")
-    (folder / "05.png").write_bytes((folder / "05.png").read_bytes()[:60])
-    (folder / "17.png").write_text("no picture")
+    folder = numbered_images(43)
     (folder / "notes.txt").write_text("no picture")
     if sys.platform == "linux":
         Path(folder, os.fsdecode(b"20\xe9.png")).symlink_to("20.png")
