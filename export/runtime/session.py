@@ -14,6 +14,7 @@ from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
 from rkdo_plugin.export.file.model_file import ModelFile, read_model
 from rkdo_plugin.export.runtime.libraries import nvidia_driver, warn_about_two_runtimes
+from rkdo_plugin.export.runtime.memory import give_back
 from rkdo_plugin.export.runtime.providers import (
     RUNTIME_ERRORS,
     ProviderError,
@@ -116,6 +117,7 @@ class EmbeddingSession:
         if isinstance(settings, TensorRTSettings):
             self._max_batch = settings.max_batch
         self._captured = self._capture(graphs) if graphs else None
+        give_back()
 
     def embed(self, images: UInt8Array) -> npt.NDArray[np.float32]:
         """Embed a numpy array of images.
