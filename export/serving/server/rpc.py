@@ -1,8 +1,11 @@
 """The gRPC side: KServe's servicer behind keys and limits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
+from kserve.errors import InvalidInput
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
@@ -24,6 +27,19 @@ class Guarding(ExceptionToStatusInterceptor):  # type: ignore[misc]
         super().__init__()
         self._gate = gate
 
+    async def intercept_service(
+        self, continuation: Any, handler_call_details: Any
+    ) -> Any:
+        """Let `intercept` see bytes that are no message, too."""
+        handler = await super().intercept_service(continuation, handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            handler.unary_unary,
+            request_deserializer=_or_error(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+
     async def intercept(
         self, method: Any, request_or_iterator: Any, context: Any, method_name: str
     ) -> Any:
@@ -39,8 +55,10 @@ class Guarding(ExceptionToStatusInterceptor):  # type: ignore[misc]
                     grpc.StatusCode.UNAUTHENTICATED,
                     "Expected the metadata authorization: Bearer KEY",
                 )
-            fields["bytes"] = request_or_iterator.ByteSize()
             try:
+                if isinstance(request_or_iterator, DecodeError):
+                    raise InvalidInput("Expected a message of the protocol")
+                fields["bytes"] = request_or_iterator.ByteSize()
                 with self._gate.holding() as hold:
                     hold(fields["bytes"])
                     answer = await method(request_or_iterator, context)
@@ -66,6 +84,18 @@ def rpc_server(plane: Plane, gate: Gate, max_calls: int) -> Any:
     servicer = InferenceServicer(plane, FixedModels(plane.model_registry))
     add_GRPCInferenceServiceServicer_to_server(servicer, server)
     return server
+
+
+def _or_error(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return the error of bytes that are no message, rather than raise it."""
+
+    def deserialized(content: bytes) -> Any:
+        try:
+            return deserialize(content)
+        except DecodeError as error:
+            return error
+
+    return deserialized
 
 
 def _told(error: Exception) -> tuple[grpc.StatusCode, str]:

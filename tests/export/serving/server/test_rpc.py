@@ -123,6 +123,14 @@ def test_a_bad_request_is_told_why(calls, shape, changed, code, reason):
         calls.ModelInfer(asked(np.zeros(shape, np.uint8), **changed))
 
 
+def test_bytes_that_are_no_message_are_refused(server):
+    with channel(server) as open_channel:
+        call = open_channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for content in (b"\xff" * 9, bytes(9_999)):
+            with pytest.raises(grpc.RpcError, match=r"(?s)INVALID_ARGUMENT.*a message"):
+                call(content)
+
+
 def test_models_cannot_be_unloaded(calls):
     with pytest.raises(grpc.RpcError, match="stay"):
         calls.RepositoryModelUnload(RepositoryModelUnloadRequest(model_name="small"))
