@@ -7,49 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from rkdo_plugin.export.encoder.pictures import MODES, Picture
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.draw import draw
-from rkdo_plugin.recipes.data.images import ImageData, as_arrays
+from rkdo_plugin.recipes.data.held import HeldImages, hold
+from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.training.loader import ShuffledBatches, seed_generators
-
-
-class HeldImages:
-    """Labelled images as two arrays.
-
-    Attributes:
-        pixels: (N, H, W, C) uint8.
-        targets: The classes (N,), int64.
-    """
-
-    def __init__(self, pixels: NDArray[np.uint8], targets: NDArray[np.int64]) -> None:
-        self.pixels = pixels
-        self.targets = targets
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, index: int, /) -> tuple[Picture, int]:
-        image, label = self.pixels[index], int(self.targets[index])
-        if image.shape[2] not in MODES:
-            return image, label
-        return Image.fromarray(
-            image.squeeze(2) if image.shape[2] == 1 else image
-        ), label
-
-
-def hold(data: ImageData) -> ImageData:
-    """The same data, decoded once, at the size that the encoder reads."""
-    if isinstance(data.train, HeldImages) and isinstance(data.test, HeldImages):
-        return data
-    train, test = (
-        HeldImages(*as_arrays(part, data.image_size))
-        for part in (data.train, data.test)
-    )
-    return replace(data, train=train, test=test)
 
 
 def load_held(name: str, *, limit: int | None = None, seed: int = 0) -> ImageData:

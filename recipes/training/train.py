@@ -62,6 +62,7 @@ def train(
     out: str | Path,
     execution: Execution | None = None,
     *,
+    data: ImageData | None = None,
     resume: bool = False,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Run:
@@ -71,6 +72,7 @@ def train(
         settings: All that decides the result.
         out: Folder for last.ckpt, config.yaml, metrics.csv and the TensorBoard log.
         execution: How the run is computed.
+        data: Images that are loaded already; by default those that `settings` name.
         resume: Continue the run in `out` where it stopped; the settings must be its
             own.
         callbacks: Further Lightning callbacks.
@@ -88,7 +90,7 @@ def train(
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if first:
         check_run_folder(Path(out), settings.as_config(), resume)
-    images = load_data(
+    images = data or load_data(
         settings.data,
         root=execution.root,
         limit=settings.limit,

@@ -2,6 +2,7 @@
 
 from rkdo_plugin.cli import (
     benchmark,
+    comparison,
     embed,
     export,
     field,
@@ -23,6 +24,7 @@ COMMANDS: Commands = {
     "neighbours": vectors.neighbours,
     "compare": vectors.compare,
     "drift": vectors.drift,
+    "compare-losses": comparison.compare_losses,
     "serve": serve.serve,
     "triton": export.triton,
     "benchmark": {

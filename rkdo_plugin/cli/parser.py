@@ -1,7 +1,8 @@
 """From typed functions to a command line, by jsonargparse.
 
 An argument that is a dataclass becomes one option for each of its fields. A bool that
-is off by default becomes a flag. A list without a default takes one word or more.
+is off by default becomes a flag. A list without a default takes one word or more; a
+sequence is an option that may be given several times.
 Options are shown with hyphens; underscores are accepted, too.
 """
 
@@ -91,9 +92,17 @@ def _of_command(command: Command, words: Sequence[str] | None) -> Parser:
         for name, p in parameters.items()
         if p.annotation == list[str] and p.default is p.empty
     ]
+    repeated = [n for n, p in parameters.items() if p.annotation == Sequence[str]]
     parser.add_function_arguments(
-        command, as_group=False, as_positional=True, skip={*flags, *parts, *lists}
+        command,
+        as_group=False,
+        as_positional=True,
+        skip={*flags, *parts, *lists, *repeated},
     )
+    for name in repeated:
+        parser.add_argument(
+            f"--{name}", action="append", default=[], help=_meaning(command, name)
+        )
     for name in lists:
         parser.add_argument(name, nargs="+", help=_meaning(command, name))
     for kind in parts.values():

@@ -115,7 +115,7 @@ def chosen_options(values: dict[str, Any], words: Sequence[str]) -> dict[str, An
                 option = word.partition("=")[0].replace("_options.", ".")
                 raise ValueError(f"Expected --field beside {option}")
         values["field_options"] = None
-    if "recipe" in values:
+    if "recipe_options" in values:
         values["recipe_options"] = _changed(values["recipe"], values["recipe_options"])
     return values
 

@@ -1,0 +1,1 @@
+"""Compare losses on your data: which one, at equal steps and equal tuning?"""
