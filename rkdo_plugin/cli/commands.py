@@ -31,6 +31,7 @@ COMMANDS: Commands = {
         "loss": benchmark.loss,
         "field": benchmark.field,
         "export": benchmark.export,
+        "paper": benchmark.paper,
     },
     "doctor": machine.doctor,
     "plugins": machine.plugins,

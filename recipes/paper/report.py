@@ -1,0 +1,174 @@
+"""The paper's tables beside ours, in Markdown."""
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+
+import numpy as np
+
+from rkdo_plugin.recipes.comparison.paired import holm, paired_difference
+from rkdo_plugin.recipes.paper.costs import Cost
+from rkdo_plugin.recipes.paper.protocol import (
+    EPOCHS,
+    ICON,
+    PUBLISHED_LINEAR,
+    PUBLISHED_LOSS,
+    RKDO,
+)
+from rkdo_plugin.recipes.paper.results import Results
+from rkdo_plugin.recipes.paper.run import PIXELS, UNTRAINED
+
+OWN = {RKDO: "held-out RKDO", ICON: "held-out I-Con"}
+YARDSTICKS = ("held-out InfoNCE", "held-out I-Con")
+ACCURACIES = ("kNN", "linear", "NMI", "ARI", "neighbours")
+NAMES = {RKDO: "RKDO", ICON: "I-Con", UNTRAINED: "untrained", PIXELS: "raw pixels"}
+
+
+def paper_report(results: Results, costs: Sequence[Cost] = ()) -> str:
+    """The tables.
+
+    Args:
+        results: What was run.
+        costs: Of a step; none for no table of them.
+    """
+    parts = [_losses(results), _accuracies(results), _tests(results)]
+    if costs:
+        parts.append(_costs(costs))
+    return "\n\n".join(parts)
+
+
+def _losses(results: Results) -> str:
+    lines = [
+        f"### {results.data}: training loss, and held-out losses as a common yardstick",
+        "",
+        "Each objective has its own units: read the reduction beside that of the "
+        "untrained encoder. The yardsticks are the same loss of both encoders on the "
+        "same views of test images.",
+        "",
+        "| epochs | seeds | RKDO | I-Con | reduction | paper's | "
+        + " | ".join(f"{yardstick}: {NAMES[loss]}" for yardstick, loss in _yardsticks())
+        + " |",
+        "|---" * (6 + len(_yardsticks())) + "|",
+    ]
+    start = {loss: results.of(UNTRAINED, 0, own) for loss, own in OWN.items()}
+    if start[RKDO]:
+        common = [results.of(UNTRAINED, 0, y) for y, _ in _yardsticks()]
+        lines.append(_loss_row("untrained", start[RKDO], start[ICON], "", common))
+    for epochs in results.epochs:
+        rkdo, icon = (results.of(loss, epochs, "loss") for loss in (RKDO, ICON))
+        common = [results.of(loss, epochs, y) for y, loss in _yardsticks()]
+        lines.append(
+            _loss_row(
+                str(epochs), rkdo, icon, _published_cut(results.data, epochs), common
+            )
+        )
+    return "\n".join(lines)
+
+
+def _loss_row(
+    name: str,
+    rkdo: dict[int, float],
+    icon: dict[int, float],
+    published: str,
+    common: Iterable[dict[int, float]],
+) -> str:
+    seeds = sorted(rkdo.keys() & icon.keys())
+    cut = ""
+    if seeds:
+        own, other = (np.mean([part[s] for s in seeds]) for part in (rkdo, icon))
+        cut = f"{1 - own / other:.1%}"
+    cells = [name, str(len(seeds)), _spread(rkdo, 4), _spread(icon, 4), cut, published]
+    return "| " + " | ".join([*cells, *(_spread(part, 3) for part in common)]) + " |"
+
+
+def _published_cut(data: str, epochs: int) -> str:
+    losses = PUBLISHED_LOSS.get(data)
+    if losses is None or epochs not in EPOCHS:
+        return ""
+    at = EPOCHS.index(epochs)
+    rkdo, icon = losses[RKDO][at], losses[ICON][at]
+    return f"{rkdo:.4f}, {icon:.4f}: {1 - rkdo / icon:.1%}"
+
+
+def _accuracies(results: Results) -> str:
+    lines = [
+        f"### {results.data}: frozen features, in %",
+        "",
+        "| encoder | " + " | ".join(ACCURACIES) + " | paper's linear |",
+        "|---" * (2 + len(ACCURACIES)) + "|",
+    ]
+    trained = product(results.epochs, (RKDO, ICON))
+    arms = [(PIXELS, 0), (UNTRAINED, 0), *((loss, e) for e, loss in trained)]
+    for loss, epochs in arms:
+        cells = [results.of(loss, epochs, score) for score in ACCURACIES]
+        if not cells[0]:
+            continue
+        name = NAMES[loss] + (f", {epochs} epochs" if epochs else "")
+        published = PUBLISHED_LINEAR.get(results.data, {}).get(loss)
+        theirs = ""
+        if published is not None and epochs in EPOCHS:
+            theirs = f"{100 * published[EPOCHS.index(epochs)]:.2f}"
+        row = [name, *(_spread(cell, 2, 100) for cell in cells), theirs]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def _tests(results: Results) -> str:
+    family = [
+        (score, epochs)
+        for score in (*YARDSTICKS, *ACCURACIES)
+        for epochs in results.epochs
+        if results.pairs(epochs, score)[0]
+    ]
+    found = [
+        paired_difference(*results.pairs(epochs, score)) for score, epochs in family
+    ]
+    corrected = holm([difference.p for difference in found])
+    lines = [
+        f"### {results.data}: RKDO - I-Con, paired by seed",
+        "",
+        f"95 % intervals by Student's t; p after Holm's correction for {len(family)} "
+        "tests. Losses: lower is better; else, in points: higher is better.",
+        "",
+        "| measure | epochs | seeds | difference | 95 % interval | p | p, corrected |",
+        "|---" * 7 + "|",
+    ]
+    for (score, epochs), each, p in zip(family, found, corrected, strict=True):
+        digits, scale = (3, 1) if score in YARDSTICKS else (2, 100)
+        mean, low, high = (
+            f"{scale * value:+.{digits}f}" for value in (each.mean, each.low, each.high)
+        )
+        several = each.pairs > 1
+        cells = [score, str(epochs), str(each.pairs), mean]
+        cells.append(f"{low} to {high}" if several else "one seed")
+        cells += [f"{each.p:.3f}", f"{p:.3f}"] if several else ["", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _costs(costs: Sequence[Cost]) -> str:
+    first = costs[0]
+    lines = [
+        "### A step",
+        "",
+        "| loss | seconds | beside I-Con | GFLOPs | beside I-Con |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {cost.loss} | {cost.seconds:.3f} | {cost.seconds / first.seconds:.2f} "
+        f"| {cost.flops / 1e9:.3f} | {cost.flops / first.flops - 1:+.4%} |"
+        for cost in costs
+    ]
+    return "\n".join(lines)
+
+
+def _yardsticks() -> list[tuple[str, str]]:
+    return list(product(YARDSTICKS, (RKDO, ICON)))
+
+
+def _spread(scores: dict[int, float], digits: int, scale: float = 1) -> str:
+    """Mean and standard deviation over seeds."""
+    values = scale * np.array(list(scores.values()))
+    if len(values) == 0:
+        return ""
+    deviation = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{deviation}"
