@@ -7,9 +7,7 @@ such as ../README.md, and become links to pages of the site here.
 import ast
 import posixpath
 import re
-import shutil
 import tempfile
-import tomllib
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -27,6 +25,12 @@ PAGES = {
     "examples": "examples.md",
     **{f"examples/{name}": f"examples.md#{name}" for name in EXAMPLES},
 }
+# The package as it is installed: the folders recipes/ and export/ lie inside it.
+PACKAGE = {
+    "rkdo_plugin": "rkdo_plugin",
+    "recipes": "rkdo_plugin/recipes",
+    "export": "rkdo_plugin/export",
+}
 LINK = re.compile(r"(?<=\]\()[^)\s:#]+")
 
 source = tempfile.TemporaryDirectory()
@@ -34,18 +38,16 @@ source = tempfile.TemporaryDirectory()
 
 @event_priority(50)  # before mkdocstrings reads it
 def on_config(config: MkDocsConfig) -> None:
-    """Give mkdocstrings the package as it is installed, in one tree.
+    """Give mkdocstrings the package in one tree.
 
-    The folders recipes/ and export/ lie inside rkdo_plugin there. The section that our
-    docstrings call "Example" has the name that mkdocstrings knows.
+    The section that our docstrings call "Example" has the name that it knows there.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    for package, folder in project["tool"]["setuptools"]["package-dir"].items():
+    for folder, inside in PACKAGE.items():
         for path in (ROOT / folder).rglob("*.py"):
-            copy = Path(source.name, *package.split("."), path.relative_to(ROOT / folder))
+            copy = Path(source.name, inside, path.relative_to(ROOT / folder))
             copy.parent.mkdir(parents=True, exist_ok=True)
-            text = re.sub(r"^( +)Example:$", r"\1Examples:", path.read_text(), flags=re.M)
-            copy.write_text(text)
+            text = path.read_text()
+            copy.write_text(re.sub(r"^( +)Example:$", r"\1Examples:", text, flags=re.M))
     python = config.plugins["mkdocstrings"].config.handlers["python"]
     python["paths"] = [source.name]
 
@@ -77,11 +79,6 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         return link[0]
 
     return LINK.sub(resolved, markdown)
-
-
-def on_post_build(**_: object) -> None:
-    """Remove the copy of the source."""
-    shutil.rmtree(source.name, ignore_errors=True)
 
 
 def examples() -> str:
