@@ -1,6 +1,7 @@
 """What the checkout says about itself: its package folders, modules and README."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,6 +17,12 @@ FOLDERS = {
     package: ROOT / folder
     for package, folder in PYPROJECT["tool"]["setuptools"]["package-dir"].items()
 }
+
+# The pages that people read.
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+)
 
 
 def sources() -> dict[str, Path]:
@@ -41,3 +48,17 @@ def blocks(page: str, language: str, heading: str = "") -> list[str]:
         text = re.split(rf"^## {heading}\n", text, flags=re.M)[1]
         text = re.split(r"^## ", text, flags=re.M)[0]
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.M | re.S)
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of each command in the console blocks of a page of the checkout."""
+    found: list[list[str]] = []
+    for line in "".join(blocks(page, "console")).replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        for word in lexer:
+            if word in ("$", "&&"):
+                found.append([])
+            else:
+                found[-1].append(word)
+    return found

@@ -106,8 +106,11 @@ ACROSS = {
     "tests/recipes/training/test_field_resume.py": "a resumed run and its field",
     "tests/test_examples.py": "the scripts of examples/",
     "tests/test_layout.py": "the folders themselves",
+    "tests/test_page_commands.py": "the commands that the pages show",
+    "tests/test_pages.py": "the pages, their Python and their figures",
     "tests/test_packaging.py": "the wheel and pyproject.toml",
     "tests/test_readme.py": "the README and the docstrings",
+    "tests/test_site.py": "the documentation site",
 }
 
 

@@ -20,7 +20,7 @@ IMPORTED_FOR_US = {
     "onnxscript": "torch.onnx.export(dynamo=True)",
     "tensorboard": "Lightning's TensorBoardLogger",
 }
-DEVELOPMENT_EXTRAS = {"test"}
+DEVELOPMENT_EXTRAS = {"docs", "test"}
 # A package that one command alone imports may import that command's extra at the top.
 OF_AN_EXTRA = ("rkdo_plugin.export.serving.server.",)
 

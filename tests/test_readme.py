@@ -1,4 +1,4 @@
-"""The README's Python and the Examples of the docstrings run as they stand."""
+"""The Examples of the docstrings run as they stand, and the README's tests in CI."""
 
 import doctest
 import importlib
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkout import ROOT, blocks, readme_blocks, sources
+from checkout import ROOT, readme_blocks, sources
 
 import rkdo_plugin
 
@@ -36,22 +36,6 @@ def test_the_examples_of_docstrings_run(
     )
     result = runner.run(example, out=report.append)
     assert result.failed == 0, "".join(report)
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        *readme_blocks("python"),
-        *blocks("docs/your-own-script.md", "python"),
-        *blocks("docs/plugins.md", "python"),
-    ],
-    ids=lambda _: "block",
-)
-def test_the_python_of_the_readme_and_the_guides_runs(
-    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
 
 
 def test_ci_runs_the_command_that_the_readme_gives_for_the_tests() -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import yaml
+from checkout import blocks, commands
 
 from rkdo_plugin import Recipe
 from rkdo_plugin.cli.main import main
@@ -165,3 +166,16 @@ def test_what_keeps_no_protocol_is_named(words, message, tmp_path, capsys):
     assert main([*TRAIN.split(), *words.split(), "--out", "run"]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_commands_of_the_guide(install, capsys):
+    for name, code in zip(
+        ("loss", "recipe"), blocks("docs/plugins.md", "python"), strict=True
+    ):
+        install(f"guide-{name}", code, module=f"guide_{name}")
+    for words in commands("docs/plugins.md"):
+        short = TRAIN.split()[1:] if words[1] == "train" else []
+        assert main([*words[1:], *short]) == 0, words
+    printed = capsys.readouterr().out
+    for found in ("acme-align-uniform", "acme-narrow", "acme-columns", "parity passed"):
+        assert found in printed
