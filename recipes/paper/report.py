@@ -102,12 +102,12 @@ def _accuracies(results: Results) -> str:
         cells = [results.of(loss, epochs, score) for score in ACCURACIES]
         if not cells[0]:
             continue
-        name = NAMES[loss] + (f", {epochs} epochs" if epochs else "")
+        length = f", {epochs} epoch{'s' * (epochs > 1)}" if epochs else ""
         published = PUBLISHED_LINEAR.get(results.data, {}).get(loss)
         theirs = ""
         if published is not None and epochs in EPOCHS:
             theirs = f"{100 * published[EPOCHS.index(epochs)]:.2f}"
-        row = [name, *(_spread(cell, 2, 100) for cell in cells), theirs]
+        row = [NAMES[loss] + length, *(_spread(cell, 2, 100) for cell in cells), theirs]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
