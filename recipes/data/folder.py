@@ -46,7 +46,7 @@ def load_folder(folder: Path) -> ImageData:
 
     Three layouts are understood: `train/CLASS/*.png` with `test/CLASS/*.png`;
     `CLASS/*.png`, of which every fifth image is for testing; and `*.png`, which has no
-    labels: enough to train on, not to evaluate.
+    labels: enough to train on, and for the measures that need none.
 
     Pictures are read in colour. If the first file is a .npy array (H, W, C) or a TIFF
     of C bands, all have to be, and the mean and standard deviation are measured.

@@ -1,6 +1,7 @@
 """How good frozen features are: nearest neighbours and a linear classifier."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,17 +11,35 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
+from torch.utils.data import Subset
 
-from rkdo_plugin.recipes.data.images import ImageData, as_arrays
+from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
 
 NEIGHBORS = 20  # neighbours that vote
 TEMPERATURE = 0.1  # a neighbour of cosine similarity s votes with weight exp(s / t)
 QUERIES = 1024  # rows of the similarity matrix that are in memory at once
+READ = 4096  # images that are in memory at once; whole batches of an encoder
 
 Features = NDArray[np.floating]
 Labels = NDArray[np.integer]
 Embed = Callable[[NDArray[np.uint8]], Features]
 """From images (N, H, W, C) uint8 to features (N, D)."""
+
+
+class Embedded(NamedTuple):
+    """The features of a data set's images, and their classes.
+
+    Attributes:
+        train: Features (N, D) of the training images.
+        train_labels: Their classes (N,).
+        test: Features (M, D) of the test images.
+        test_labels: Their classes (M,).
+    """
+
+    train: Features
+    train_labels: Labels
+    test: Features
+    test_labels: Labels
 
 
 def raw_pixels(images: NDArray[np.uint8]) -> Features:
@@ -49,20 +68,46 @@ def evaluate(embed: Embed, data: ImageData) -> dict[str, float]:
         >>> sorted(scores)
         ['knn', 'linear']
     """
+    return accuracies(embed_data(embed, data))
+
+
+def embed_data(embed: Embed, data: ImageData) -> Embedded:
+    """The features of labelled images; arguments and errors are those of `evaluate`."""
     if data.num_classes < 2:
         raise ValueError(
             f"Expected images of at least two classes to evaluate on but {data.name} "
             f"has {data.num_classes}"
         )
-    train, train_labels = as_arrays(data.train, data.image_size)
-    test, test_labels = as_arrays(data.test, data.image_size)
-    train_features, test_features = embed(train), embed(test)
-    return {
-        "knn": knn_accuracy(train_features, train_labels, test_features, test_labels),
-        "linear": linear_accuracy(
-            train_features, train_labels, test_features, test_labels
-        ),
-    }
+    train = embed_images(embed, data.train, data)
+    return Embedded(*train, *embed_images(embed, data.test, data))
+
+
+def embed_images(
+    embed: Embed, images: LabelledImages, data: ImageData
+) -> tuple[Features, Labels]:
+    """The features (N, D) and the classes (N,) of images, read a part at a time.
+
+    Args:
+        embed: As of `evaluate`.
+        images: Those of `data`, or a part of them.
+        data: Says the size.
+
+    Raises:
+        ValueError: There are no images.
+    """
+    whole: Any = images
+    features, labels = [], []
+    for start in range(0, max(len(images), 1), READ):
+        part: Any = Subset(whole, range(start, min(start + READ, len(images))))
+        pixels, classes = as_arrays(part, data.image_size)
+        features.append(embed(pixels))
+        labels.append(classes)
+    return np.concatenate(features), np.concatenate(labels)
+
+
+def accuracies(features: Embedded) -> dict[str, float]:
+    """What `evaluate` returns, of features that were computed already."""
+    return {"knn": knn_accuracy(*features), "linear": linear_accuracy(*features)}
 
 
 def knn_accuracy(

@@ -1,6 +1,8 @@
 """Read what a run or an export left: its encoder, and the recipe if it reports."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from rkdo_plugin.export import EmbeddingSession, ImageEmbedder, freeze
 from rkdo_plugin.export.encoder.checkpoint import read_weights
 from rkdo_plugin.plugins.host import host
 from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.encoders.start import Normalization
 from rkdo_plugin.recipes.evaluation.run_folder import checkpoint_of
 
@@ -26,6 +29,8 @@ class Trained:
         seed: Seed of that draw.
         recipe: The trained recipe, if it reports on itself.
         normalization: How the recipe was trained to read images.
+        views: The views of whole batches that the recipe was trained on, for given
+            data; None where no recipe is recorded.
     """
 
     path: Path
@@ -35,6 +40,7 @@ class Trained:
     seed: int = 0
     recipe: Recipe | None = None
     normalization: Normalization | None = None
+    views: Callable[[ImageData], nn.Module] | None = None
 
 
 def load_trained(path: Path) -> Trained:
@@ -54,9 +60,11 @@ def load_trained(path: Path) -> Trained:
     record = checkpoint.record
     recipe: Recipe | None = None
     normalization: Normalization | None = None
+    views: Callable[[ImageData], nn.Module] | None = None
     if "recipe" in record:
         normalization = Normalization(tuple(record["mean"]), tuple(record["std"]))
         factory: Any = host().factory("recipe", record["recipe"])
+        views = partial(_views, factory, record["settings"])
         if factory.reports:
             recipe = factory(record["settings"])
             recipe.load_state_dict(checkpoint.weights)
@@ -70,7 +78,17 @@ def load_trained(path: Path) -> Trained:
         seed=record.get("seed", 0),
         recipe=recipe,
         normalization=normalization,
+        views=views,
     )
+
+
+def _views(
+    factory: Callable[[Mapping[str, Any]], Recipe],
+    settings: Mapping[str, Any],
+    data: ImageData,
+) -> nn.Module:
+    """A recipe's views, which do not depend on its weights."""
+    return factory(settings).batched_views(data)
 
 
 def encoder_of_run(run: str, in_channels: int = 3) -> nn.Module:

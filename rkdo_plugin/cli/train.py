@@ -61,8 +61,9 @@ def evaluate(
 ) -> None:
     """Score frozen features by nearest neighbours and a linear classifier.
 
-    Some recipes report on themselves instead: clusters are compared with k-means, a map
-    is drawn into its run folder.
+    Retrieval and measures that need no labels follow. Images without classes have the
+    latter alone. Some recipes report on themselves instead: clusters are compared with
+    k-means, a map is drawn into its run folder.
 
     Args:
         model: A run folder, its checkpoint, or an exported ONNX file.
