@@ -85,8 +85,8 @@ def examples() -> str:
     """The scripts of examples/ as a page."""
     page = [
         "# Example scripts\n",
-        "After this page you can start from a whole script and change what differs in "
-        "yours. The scripts are the files of the folder `examples/`. The tests run them.",
+        "After this page you can start from a whole script, and change what differs in "
+        "yours. The scripts lie in the folder `examples/`. The tests run them.",
     ]
     for name in EXAMPLES:
         code = (ROOT / "examples" / name).read_text()

@@ -118,7 +118,5 @@ def test_the_commands_of_a_page_run(page: str, folder: Path) -> None:
                 if option in words:
                     del words[words.index(option) : words.index(option) + 2]
                 words += [option, value]
-            shutil.rmtree(
-                "RUN", ignore_errors=True
-            )  # stands for a new folder each time
+            shutil.rmtree("RUN", ignore_errors=True)  # a new folder each time
         assert main(words) == 0, words

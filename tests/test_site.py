@@ -16,6 +16,7 @@ from mkdocs.exceptions import Abort
 
 import rkdo_plugin
 from rkdo_plugin import export
+from rkdo_plugin.plugins.builtin import rkdo_losses, rkdo_recipes
 
 PAGES = sorted(
     path.relative_to(ROOT / "docs").with_suffix("").as_posix()
@@ -96,10 +97,17 @@ def test_every_link_and_anchor_is_there(site: Path, pages: dict[str, Page]) -> N
     assert checked > 1000
 
 
-def test_every_public_name_is_in_the_reference(pages: dict[str, Page]) -> None:
+def test_every_public_name_loss_and_recipe_is_in_the_reference(
+    pages: dict[str, Page],
+) -> None:
     anchors = set().union(*(page.anchors for page in pages.values()))
     public = {f"rkdo_plugin.{name}" for name in rkdo_plugin.__all__}
     public |= {f"rkdo_plugin.export.{name}" for name in export.__all__}
+    for factory in [*rkdo_losses().values(), *rkdo_recipes().values()]:
+        module, _, name = str(factory).partition(":")
+        # The others are Lightly's and torch's.
+        if module.startswith("rkdo_plugin") and name not in rkdo_plugin.__all__:
+            public.add(f"{module}.{name}")
     assert public <= anchors
 
 
