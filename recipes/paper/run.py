@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from lightly.models.modules.heads import SimCLRProjectionHead
 from sklearn.cluster import KMeans
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
 from rkdo_plugin.export import Encoder
@@ -14,12 +13,11 @@ from rkdo_plugin.plugins.create import create_encoder, create_loss
 from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
 from rkdo_plugin.recipes.evaluation.accuracy import (
     Embed,
-    Features,
-    Labels,
     knn_accuracy,
     linear_accuracy,
 )
 from rkdo_plugin.recipes.evaluation.clusters import agreement
+from rkdo_plugin.recipes.evaluation.measures import neighbourhood_accuracy
 from rkdo_plugin.recipes.paper.images import PaperImages
 from rkdo_plugin.recipes.paper.protocol import (
     ICON,
@@ -32,7 +30,6 @@ from rkdo_plugin.recipes.training.loader import seed_generators
 from rkdo_plugin.recipes.views.transforms import batched, two_views
 
 Scores = dict[str, float]
-NEIGHBOURS = 10
 UNTRAINED, PIXELS = "untrained", "pixels"
 
 
@@ -126,15 +123,8 @@ def feature_scores(images: PaperImages, embed: Embed) -> Scores:
         "linear": linear_accuracy(*given),
         "NMI": found["nmi"],
         "ARI": found["ari"],
-        "neighbours": same_class(features, test_labels),
+        "neighbours": neighbourhood_accuracy(features, test_labels),
     }
-
-
-def same_class(features: Features, labels: Labels) -> float:
-    """Share of the nearest neighbours by cosine that are of the image's own class."""
-    search = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine")
-    nearest = search.fit(features).kneighbors(return_distance=False)
-    return float((labels[nearest] == labels[:, None]).mean())
 
 
 def run_seed(

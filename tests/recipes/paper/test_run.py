@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from rkdo_plugin.recipes.evaluation.measures import NEIGHBORS
 from rkdo_plugin.recipes.paper.protocol import criterion_of
 from rkdo_plugin.recipes.paper.run import (
-    NEIGHBOURS,
     Trained,
     feature_scores,
     run_seed,
-    same_class,
 )
 
 SCORES = {"kNN", "linear", "NMI", "ARI", "neighbours"}
@@ -76,15 +75,4 @@ def test_features_that_are_the_classes_score_best(images):
     assert scores["kNN"] == scores["linear"] == 1
     assert scores["NMI"] == pytest.approx(1)
     # Six images of each class have but five others.
-    assert scores["neighbours"] == pytest.approx(5 / NEIGHBOURS)
-
-
-def test_neighbours_are_counted_as_a_loop_counts_them():
-    random = np.random.default_rng(0)
-    features, labels = random.normal(size=(40, 5)), random.integers(0, 3, 40)
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    same = []
-    for i in range(40):
-        order = [j for j in np.argsort(-unit @ unit[i], kind="stable") if j != i]
-        same += [labels[j] == labels[i] for j in order[:NEIGHBOURS]]
-    assert same_class(features, labels) == pytest.approx(np.mean(same))
+    assert scores["neighbours"] == pytest.approx(5 / NEIGHBORS)
