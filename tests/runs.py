@@ -15,7 +15,9 @@ def train(recipe="simclr", loss=None, data="digits", *, out, **options):
     """`rkdo_plugin.recipes.training.train.train` without a progress bar."""
     names = {field.name for field in fields(Execution)}
     execution = {name: options.pop(name) for name in names & options.keys()}
-    once = {k: options.pop(k) for k in ("resume", "callbacks") if k in options}
+    once = {
+        k: options.pop(k) for k in ("resume", "callbacks", "images") if k in options
+    }
     settings = RunSettings(recipe=recipe, loss=loss, data=data, **options)
     execution = Execution(**{"progress": False, **execution})
     return training.train(settings, out, execution, **once)

@@ -74,7 +74,7 @@ class Entry:
 
     def seconds(self) -> float | None:
         """The median over its runs of their seconds a step; None without a run."""
-        runs = [row["seconds"] for row in self.rows.values() if "seconds" in row]
+        runs = [row["seconds"] for row in self.rows.values() if row.get("seconds")]
         return median(runs) if runs else None
 
 

@@ -4,17 +4,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import torch
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
 from rkdo_plugin.recipes.comparison.results import Planned, Row
-from rkdo_plugin.recipes.data.images import ImageData
 
-Attempt = Callable[[Planned, ImageData], Row]
+if TYPE_CHECKING:
+    from rkdo_plugin.recipes.data.images import ImageData
 
-_images: ImageData  # of a process that runs
+Attempt = Callable[[Planned, "ImageData"], Row]
+
+_images: "ImageData"  # of a process that runs
 
 
 class Runner:
@@ -26,7 +28,7 @@ class Runner:
         jobs: Number of runs at once.
     """
 
-    def __init__(self, attempt: Attempt, images: ImageData, jobs: int) -> None:
+    def __init__(self, attempt: Attempt, images: "ImageData", jobs: int) -> None:
         self._attempt = attempt
         self._images = images
         self._processes = [_Process(images) for _ in range(jobs)] if jobs > 1 else []
@@ -72,7 +74,7 @@ class Runner:
 class _Process:
     """A process that runs one after the other. If it dies, the next has a new one."""
 
-    def __init__(self, images: ImageData) -> None:
+    def __init__(self, images: "ImageData") -> None:
         self._images = images
         self._executor: ProcessPoolExecutor | None = None
 
@@ -94,10 +96,9 @@ class _Process:
             executor.shutdown(kill_workers=True)
 
 
-def _begin(images: ImageData) -> None:
+def _begin(images: "ImageData") -> None:
     global _images
     _images = images
-    torch.set_num_threads(1)
 
 
 def _run_one(attempt: Attempt, planned: Planned) -> Row:

@@ -10,8 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rkdo_plugin.recipes.training.settings import RunSettings
 
 RUNS = "runs.jsonl"
@@ -59,7 +57,7 @@ def code_version() -> str:
     for name in sorted(sources):
         digest.update(name.encode() + b"\0" + sources[name] + b"\0")
     own = version("rkdo-plugin")
-    return f"rkdo-plugin {own} ({digest.hexdigest()}), torch {torch.__version__}"
+    return f"rkdo-plugin {own} ({digest.hexdigest()}), torch {version('torch')}"
 
 
 class Results:

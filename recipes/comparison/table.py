@@ -9,6 +9,7 @@ import numpy as np
 
 from rkdo_plugin.recipes.comparison.compare import Comparison, Entry
 from rkdo_plugin.recipes.comparison.scoring import KNN, measure_of
+from rkdo_plugin.recipes.comparison.settings import FIRST_TUNING_SEED
 from rkdo_plugin.recipes.comparison.statistics import (
     Estimate,
     mean,
@@ -148,13 +149,14 @@ def _notes(comparison: Comparison) -> str:
     else:
         few = " With so few seeds they are too narrow." if settings.seeds < FEW else ""
         notes.append(f"Intervals: 95 %, percentile bootstrap over the seeds.{few}")
-    seeds = _seeds(settings.tuning_seeds)
-    by = measure_of(comparison.images)
-    notes.append(
-        f"Tuning: {comparison.tuning_steps:,} steps, {seeds}, by the {by} of training "
-        "images that were kept back."
-    )
-    if len({entry.points for entry in comparison.entries}) > 1:
+    points, by = {e.points for e in comparison.entries}, measure_of(comparison.images)
+    if max(points) > 1:
+        notes.append(
+            f"Tuning: {comparison.tuning_steps:,} steps, "
+            f"{_seeds(settings.tuning_seeds)} from {FIRST_TUNING_SEED}, by the {by} of "
+            "training images that were kept back."
+        )
+    if len(points) > 1:
         notes.append(
             "The contenders were not tuned alike: some have no temperature, or set it."
         )
@@ -207,7 +209,7 @@ def _tuned(entry: Entry) -> str:
     words = [f"{name} {value:g}" for name, value in named.items() if value is not None]
     if not words:
         return NOTHING
-    return f"{', '.join(words)} (best of {entry.points})"
+    return ", ".join(words) + (f" (best of {entry.points})" if entry.points > 1 else "")
 
 
 def _cost(seconds: float | None, baseline: float | None) -> str:

@@ -50,6 +50,8 @@ class HeldImages:
 
 def hold(data: ImageData) -> ImageData:
     """The same data, decoded once, at the size that the encoder reads."""
+    if isinstance(data.train, HeldImages) and isinstance(data.test, HeldImages):
+        return data
     return replace(
         data,
         train=held(data.train, data),

@@ -11,6 +11,7 @@ from rkdo_plugin.export.encoder.pictures import MODES
 from rkdo_plugin.field import FieldPairs
 from rkdo_plugin.field.trust import AUTO
 from rkdo_plugin.recipes.base.recipe import Recipe
+from rkdo_plugin.recipes.data.held import HeldImages
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages
 from rkdo_plugin.recipes.data.labels import PartlyLabelled
 from rkdo_plugin.recipes.encoders.feature_dim import feature_dim
@@ -19,6 +20,7 @@ from rkdo_plugin.recipes.field.create import (
     FieldSettings,
     create_field_callback,
 )
+from rkdo_plugin.recipes.training.held import HeldBatches
 from rkdo_plugin.recipes.training.loader import StepLoader
 from rkdo_plugin.recipes.training.settings import RunSettings
 from rkdo_plugin.recipes.views.transforms import Views, one_by_one, raw_image
@@ -81,8 +83,12 @@ def open_loader(
         train = PartlyLabelled(images.train, recipe.labelled, settings.seed)
         labelled = train.labelled
     batch = (settings.batch_size, settings.seed, workers)
+    samples: Any = None
+    if settings.augment == "batches" and isinstance(train, HeldImages):
+        samples = HeldBatches(train)
     if start is None:
-        return StepLoader(TwoViews(train, views), *batch, None, labelled), []
+        samples = samples or TwoViews(train, views)
+        return StepLoader(samples, *batch, None, labelled), []
     callback = create_field_callback(
         start,
         options,
@@ -91,8 +97,8 @@ def open_loader(
         settings.epochs,
         initialize=not (resumed and recipe.updates_field),
     )
-    pairs = FieldPairs(train, views, callback.field)
-    loader = StepLoader(pairs, *batch, callback.field, labelled)
+    samples = samples or FieldPairs(train, views, callback.field)
+    loader = StepLoader(samples, *batch, callback.field, labelled)
     return loader, [callback] if recipe.updates_field else []
 
 

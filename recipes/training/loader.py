@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rkdo_plugin.field import FieldPairs, ResponseField
+from rkdo_plugin.recipes.training.held import HeldBatches
 
 LABELLED = 0.25  # share of a batch that is drawn from few labelled samples
 
@@ -159,7 +160,7 @@ class StepLoader(DataLoader[Any]):
     """Loads a data set for training; Lightning saves and restores its position.
 
     Args:
-        samples: A map-style data set, for example of (views, label).
+        samples: A map-style data set, for example of (views, label), or `HeldBatches`.
         batch_size: Number of images in a step, over all processes.
         seed: Non-negative seed of the order and of the augmentation.
         workers: Number of processes that load and augment; with 0 this process does.
@@ -197,10 +198,12 @@ class StepLoader(DataLoader[Any]):
                 f"{len(self.batches.unlabelled)} images without a label but got "
                 f"{batch_size}"
             )
+        whole = isinstance(samples, HeldBatches)
         super().__init__(
-            SeededSamples(samples, seed),
+            samples if whole else SeededSamples(samples, seed),
             batch_sampler=self.batches,
             num_workers=workers,
+            collate_fn=_as_it_is if whole else None,
             persistent_workers=workers > 0,
             worker_init_fn=_ignore_interrupts,
         )
@@ -221,6 +224,10 @@ class StepLoader(DataLoader[Any]):
         """Continue at a saved position."""
         self.batches.step = state["step"]
         self.batches.partners = state.get("partners")
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _ignore_interrupts(worker: int) -> None:

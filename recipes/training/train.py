@@ -62,7 +62,7 @@ def train(
     out: str | Path,
     execution: Execution | None = None,
     *,
-    data: ImageData | None = None,
+    images: ImageData | None = None,
     resume: bool = False,
     callbacks: Sequence[pl.Callback] = (),
 ) -> Run:
@@ -72,7 +72,7 @@ def train(
         settings: All that decides the result.
         out: Folder for last.ckpt, config.yaml, metrics.csv and the TensorBoard log.
         execution: How the run is computed.
-        data: Images that are loaded already; by default those that `settings` name.
+        images: The data, if it is loaded already; else the settings name it.
         resume: Continue the run in `out` where it stopped; the settings must be its
             own.
         callbacks: Further Lightning callbacks.
@@ -90,13 +90,14 @@ def train(
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if first:
         check_run_folder(Path(out), settings.as_config(), resume)
-    images = data or load_data(
-        settings.data,
-        root=execution.root,
-        limit=settings.limit,
-        seed=settings.seed,
-        image_size=optional_image_size(settings.image_size),
-    )
+    if images is None:
+        images = load_data(
+            settings.data,
+            root=execution.root,
+            limit=settings.limit,
+            seed=settings.seed,
+            image_size=optional_image_size(settings.image_size),
+        )
     _check_batch(settings.batch_size, images)
     resumed = resume and checkpoint.is_file()
     saved = read_run(checkpoint) if resumed else None
