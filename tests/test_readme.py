@@ -44,6 +44,7 @@ def test_the_examples_of_docstrings_run(
         *readme_blocks("python"),
         *blocks("docs/your-own-script.md", "python"),
         *blocks("docs/plugins.md", "python"),
+        *blocks("docs/evaluation.md", "python"),
     ],
     ids=lambda _: "block",
 )
