@@ -85,7 +85,7 @@ def steps_to(target: float, steps: Array, scores: Array) -> float:
         scores: Scores (L,).
 
     Example:
-        >>> steps_to(0.7, np.array([10.0, 20.0, 40.0]), np.array([0.5, 0.6, 0.8]))
+        >>> steps_to(0.75, np.array([10.0, 20.0, 40.0]), np.array([0.25, 0.5, 1.0]))
         30.0
     """
     (reached,) = np.nonzero(scores >= target)
