@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from rkdo_plugin.recipes.data.images import ImageData, as_arrays
+from rkdo_plugin.recipes.data.held import held
+from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.evaluation.accuracy import Embed, knn_accuracy
 
 KNN = "kNN accuracy"
@@ -22,11 +23,13 @@ def score(embed: Embed, data: ImageData) -> float:
         embed: From images (N, H, W, C) uint8 to features (N, D).
         data: The images. Without classes the training images are not looked at.
     """
-    test, test_labels = as_arrays(data.test, data.image_size)
+    test = held(data.test, data)
     if measure_of(data) == RANK:
-        return rank_me(embed(test))
-    train, labels = as_arrays(data.train, data.image_size)
-    return knn_accuracy(embed(train), labels, embed(test), test_labels)
+        return rank_me(embed(test.pixels))
+    train = held(data.train, data)
+    return knn_accuracy(
+        embed(train.pixels), train.targets, embed(test.pixels), test.targets
+    )
 
 
 def rank_me(features: NDArray[np.floating]) -> float:

@@ -63,7 +63,7 @@ def _main(comparison: Comparison) -> str:
     for entry in comparison.entries:
         scores = entry.scores(final)
         chance = ratio = NOTHING
-        if scores and target and entry is not baseline:
+        if min(len(scores), len(target)) > 1 and entry is not baseline:
             found = probability_of_improvement([*scores.values()], target)
             chance = _interval(found, "{:.2f}".format)
         own, other = (each.curves(comparison.epochs) for each in (entry, baseline))
@@ -83,7 +83,7 @@ def _main(comparison: Comparison) -> str:
                 _cost(entry.seconds(), base_seconds),
             ]
         )
-    heads = ["contender", "tuned to", "runs", _heading(comparison), goal]
+    heads = ["contender", "settings", "runs", _heading(comparison), goal]
     heads += [f"P(better than {baseline.contender.name})", "ms a step"]
     return _table(heads, rows)
 
