@@ -143,8 +143,8 @@ print(f"trust in the given neighbours: {field.trust:.2f}")
 # %% [markdown]
 # ## What came out
 #
-# One seed and four epochs: a difference of two points may be chance. Repeat it with
-# three seeds before you believe it.
+# One seed and four epochs of 600 images: a difference of a few points is chance. Train
+# longer, and with three seeds, before you believe one.
 
 # %%
 for name, found in scores.items():
