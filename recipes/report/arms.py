@@ -143,7 +143,7 @@ def flat(config: Mapping[str, Any]) -> Settings:
 
 def differing(settings: Sequence[Settings]) -> list[str]:
     """The keys in which settings differ, those that name arms first."""
-    keys = {key: None for key in FIRST}
+    keys = dict.fromkeys(FIRST)
     keys |= {key: None for each in settings for key in each}
     return [key for key in keys if len({repr(s.get(key)) for s in settings}) > 1]
 

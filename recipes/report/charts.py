@@ -36,7 +36,7 @@ def plotting_script() -> str:
         raise ImportError(
             "a report needs vl-convert-python: pip install 'rkdo-plugin[report]'"
         ) from error
-    return vl_convert.javascript_bundle(vl_version=SCHEMA_VERSION)
+    return vl_convert.javascript_bundle(None, vl_version=SCHEMA_VERSION)
 
 
 def curves_chart(

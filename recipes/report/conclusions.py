@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rkdo_plugin.recipes.report.collect import Collected
 from rkdo_plugin.recipes.report.results import KNN, Result
-from rkdo_plugin.recipes.report.words import counted, difference, percent
+from rkdo_plugin.recipes.report.words import counted, difference
 
 FEW = 5  # seeds, below which an interval rests on little
 
@@ -51,8 +51,8 @@ def conclude(
     _exports(found, may, may_not)
     if maps:
         may_not.append(
-            "How far apart or how large groups are, from a map: t-SNE keeps who is near "
-            "whom, not distances. A map shows one run, of the smallest seed."
+            "How far apart or how large groups are, from a map: t-SNE keeps who is "
+            "near whom, not distances. A map shows one run, of the smallest seed."
         )
         if held_out is False:
             may_not.append(

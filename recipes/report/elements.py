@@ -5,10 +5,17 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+LONG = 44  # characters, above which a cell breaks into lines
+
 
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of plain text."""
     return f"<p{_class(kind)}>{escape(text)}</p>"
+
+
+def heading(text: str) -> str:
+    """A heading within a section."""
+    return f"<h3>{escape(text)}</h3>"
 
 
 def listed(texts: Iterable[str]) -> str:
@@ -28,7 +35,7 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     lines = [
         f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "".join(map(_cell, cells))
         + "</tr>"
         for first, *cells in rows
     ]
@@ -98,6 +105,11 @@ def chart(caption: str, spec: dict[str, Any], *fallback: str) -> str:
 def as_json(value: Any) -> str:
     """JSON that ends no script element early."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+
+
+def _cell(text: str) -> str:
+    long = _class("long" if len(text) > LONG else "")
+    return f"<td{long}>{escape(text)}</td>"
 
 
 def _class(kind: str) -> str:

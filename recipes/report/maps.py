@@ -146,7 +146,7 @@ def _alike(
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> str:
-    """A small PNG or JPEG as a data URL; of other bands than gray and RGB, the first."""
+    """A small picture as a data URL; of other bands than gray and RGB, the first."""
     picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
     picture.thumbnail((SIDE, SIDE))
     return data_url(picture, "JPEG" if image.shape[2] == 3 else "PNG")

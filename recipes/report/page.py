@@ -37,11 +37,12 @@ nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0;
 .scroll { overflow-x: auto; max-width: 100%; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .9rem;
   font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
+caption { text-align: left; color: var(--soft); padding-bottom: .3rem;
+  max-width: calc(100vw - 2rem); }
 th, td { text-align: left; vertical-align: top; padding: .3rem 1rem .3rem 0;
   border-bottom: 1px solid var(--line); }
 th { max-width: 22rem; }
-td { white-space: nowrap; } td:last-child { white-space: normal; }
+td { white-space: nowrap; } .long { white-space: normal; min-width: 18rem; }
 thead th { color: var(--soft); font-weight: 600; }
 tbody th { font-weight: 500; min-width: 7rem; }
 pre { background: var(--panel); padding: .7rem; font-size: .85rem; }
@@ -56,7 +57,7 @@ figure { margin: 1rem 0; min-width: 0; } figcaption { font-weight: 600; }
 figure img { min-width: 44rem; width: 100%; max-width: 60rem; background: #fff; }
 .passed { color: var(--good); } .failed { color: var(--bad); font-weight: 600; }
 .plot { width: 100%; min-height: 12rem; } .plot.vega-embed { display: block; }
-.plot svg { max-width: 100%; } .plot image { image-rendering: pixelated; }
+.plot svg { max-width: 100%; height: auto; } .plot image { image-rendering: pixelated; }
 .plot svg text { fill: var(--ink) !important; }
 .plot svg .role-axis-grid line, .plot svg .role-axis-tick line,
 .plot svg .role-axis-domain line { stroke: var(--line) !important; }

@@ -89,8 +89,8 @@ def _lead(found: Collected) -> str:
     arms = ""
     if found.runs:
         arms = (
-            f" The runs are {counted(len(found.arms), 'arm')}: runs of an arm differ in "
-            "nothing but the seed."
+            f" The runs are {counted(len(found.arms), 'arm')}: runs of an arm differ "
+            "in nothing but the seed."
         )
     return f"{', '.join(parts)}.{arms}"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rkdo_plugin.recipes.report import elements as html
-from rkdo_plugin.recipes.report.arms import Arm, Point, differing
+from rkdo_plugin.recipes.report.arms import Arm, differing
 from rkdo_plugin.recipes.report.charts import curves_chart, map_chart
 from rkdo_plugin.recipes.report.collect import Collected
 from rkdo_plugin.recipes.report.comparisons import FoundComparison
@@ -78,13 +78,13 @@ def results_section(found: Collected, results: Sequence[Result]) -> str:
 
 def conclusions_section(conclusions: Conclusions) -> str:
     """What may and may not be concluded."""
+    may, may_not = map(html.listed, (conclusions.may, conclusions.may_not))
     return html.section(
         "conclusions",
         "What may and may not be concluded",
         '<div class="sides">',
-        f'<div class="may"><h3>You may conclude</h3>{html.listed(conclusions.may)}</div>',
-        '<div class="may-not"><h3>You may not conclude</h3>'
-        f"{html.listed(conclusions.may_not)}</div>",
+        f'<div class="may"><h3>You may conclude</h3>{may}</div>',
+        f'<div class="may-not"><h3>You may not conclude</h3>{may_not}</div>',
         "</div>",
     )
 
@@ -220,9 +220,9 @@ def fields_section(sheets: Mapping[str, FieldSheet], why: str) -> str:
         alt = (
             f"Contact sheet of the response field of {name}: rows of training images, "
             "each beside its heaviest neighbours, from the surest rows to the least "
-            "sure. The figures are below."
+            "sure. The figures are below. {sheet.title}"
         )
-        parts.append(html.picture(sheet.source, alt, f"{name}. {sheet.title}"))
+        parts.append(html.picture(sheet.source, alt, f"{name}: who is whose neighbour"))
         parts.append(html.details("All figures", html.preformatted(sheet.figures)))
     if why:
         parts.append(html.paragraph(why))
@@ -233,16 +233,15 @@ def exports_section(exports: Sequence[FoundExport]) -> str:
     """The gates of each exported file, and what it says about itself."""
     parts = []
     for each in exports:
-        name = html.escape(each.path.name)
-        parts.append(f"<h3>{name}</h3>")
+        parts.append(html.heading(each.path.name))
         report = each.report
         if report is None:
             parts.append(html.paragraph(f"No figures: {each.remark}."))
         else:
             verdict = "passed" if report.passed else "FAILED"
             text = (
-                f"Verification {verdict}: {each.precision} on {report.provider}, against "
-                f"{report.compared_with}, {report.images:,} images."
+                f"Verification {verdict}: {each.precision} on {report.provider}, "
+                f"against {report.compared_with}, {report.images:,} images."
             )
             parts.append(html.paragraph(text, "passed" if report.passed else "failed"))
             parts.append(html.listed(report.failures))
