@@ -220,7 +220,7 @@ def fields_section(sheets: Mapping[str, FieldSheet], why: str) -> str:
         alt = (
             f"Contact sheet of the response field of {name}: rows of training images, "
             "each beside its heaviest neighbours, from the surest rows to the least "
-            "sure. The figures are below. {sheet.title}"
+            f"sure. The figures are below. {sheet.title}"
         )
         parts.append(html.picture(sheet.source, alt, f"{name}: who is whose neighbour"))
         parts.append(html.details("All figures", html.preformatted(sheet.figures)))
