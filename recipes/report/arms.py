@@ -7,8 +7,8 @@ from typing import Any
 from rkdo_plugin.recipes.comparison.paired import paired_difference
 from rkdo_plugin.recipes.report.runs import FoundRun
 
-FIRST = ("recipe", "loss", "field", "encoder")  # these name an arm where they suffice
-BARE = ("recipe", "loss", "encoder")  # their values say what they are
+FIRST = ("recipe", "field", "encoder")  # these name an arm where they suffice
+BARE = ("recipe", "encoder")  # their values say what they are
 OBJECTIVE = ("recipe", "loss", "field", "batch_size")  # and the options of the three
 
 Settings = dict[str, Any]
@@ -143,26 +143,24 @@ def flat(config: Mapping[str, Any]) -> Settings:
 
 def differing(settings: Sequence[Settings]) -> list[str]:
     """The keys in which settings differ, those that name arms first."""
-    keys = dict.fromkeys(FIRST)
-    keys |= {key: None for each in settings for key in each}
+    keys = dict.fromkeys([*FIRST, *(key for each in settings for key in each)])
     return [key for key in keys if len({repr(s.get(key)) for s in settings}) > 1]
 
 
 def names_of(settings: Sequence[Settings]) -> list[str]:
-    """Short names that tell settings apart: the first differing keys that suffice.
+    """Short names that tell settings apart: the loss, and differences that suffice.
 
     Equal settings have equal names.
     """
-    parts: list[list[str]] = [[] for _ in settings]
+    names = [[str(each.get("loss", each.get("recipe", "run")))] for each in settings]
+    told = [[repr(each.get("loss"))] for each in settings]
     for key in differing(settings):
-        before = len({repr(part) for part in parts})
         values = [repr(each.get(key)) for each in settings]
-        if len({repr(pair) for pair in zip(parts, values, strict=True)}) == before:
+        finer = [[*own, value] for own, value in zip(told, values, strict=True)]
+        if len({*map(repr, finer)}) == len({*map(repr, told)}):
             continue
-        for part, each in zip(parts, settings, strict=True):
+        told = finer
+        for name, each in zip(names, settings, strict=True):
             if key in each:
-                value = str(each[key])
-                part.append(value if key in BARE else f"{key} {value}")
-    plain = settings[0] if settings else {}
-    alone = ", ".join(str(plain[key]) for key in ("recipe", "loss") if key in plain)
-    return [", ".join(part) or alone or "run" for part in parts]
+                name.append(str(each[key]) if key in BARE else f"{key} {each[key]}")
+    return [", ".join(name) for name in names]
