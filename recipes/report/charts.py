@@ -101,6 +101,7 @@ def curves_chart(
         {"field": "seeds"},
     ]
     band = {
+        "transform": [{"filter": "datum.low !== null"}],
         "mark": {"type": "area", "fillOpacity": 0.2, "aria": False},
         "encoding": {
             "x": x,

@@ -97,29 +97,36 @@ def _lead(found: Collected) -> str:
 
 def _maps(
     arms: Sequence[Arm], root: str | None, points: int
-) -> tuple[MapImages | None, dict[str, Map], str]:
-    """The maps of the arms' first runs, or why there is none."""
+) -> tuple[MapImages | None, dict[str, Map], list[str]]:
+    """The maps of the arms' first runs, and why some are missing."""
     if points == 0 or not arms:
-        return None, {}, ""
+        return None, {}, []
     config = arms[0].runs[0].config
+    size = optional_image_size(config.get("image_size"))
     try:
-        data = load_data(
-            config["data"],
-            root=root,
-            image_size=optional_image_size(config.get("image_size")),
-        )
-    except FileNotFoundError as error:
-        return None, {}, f"No maps, since the images are not there: {error}"
+        data = load_data(config["data"], root=root, image_size=size)
+    except (FileNotFoundError, ValueError) as error:
+        return None, {}, [f"No maps, since the images are not there: {error}"]
     images = map_images(data, points)
-    return images, {arm.name: map_of(arm.runs[0].folder, images) for arm in arms}, ""
+    maps, missing = {}, []
+    for arm in arms:
+        try:
+            maps[arm.name] = map_of(arm.runs[0].folder, images)
+        except ValueError as error:
+            missing.append(f"No map of {arm.name}: {error}")
+    return images, maps, missing
 
 
-def _sheets(arms: Sequence[Arm], root: str | None) -> tuple[dict[str, FieldSheet], str]:
-    """The contact sheets of the arms' first runs that have fields, or why none."""
-    with_field = [arm for arm in arms if arm.settings.get("field") is not None]
-    try:
-        return {
-            arm.name: field_sheet(arm.runs[0].folder, root) for arm in with_field
-        }, ""
-    except FileNotFoundError as error:
-        return {}, f"No contact sheets, since the images are not there: {error}"
+def _sheets(
+    arms: Sequence[Arm], root: str | None
+) -> tuple[dict[str, FieldSheet], list[str]]:
+    """The contact sheets of the arms' first runs with fields, and why some are not."""
+    sheets, missing = {}, []
+    for arm in arms:
+        if arm.settings.get("field") is None:
+            continue
+        try:
+            sheets[arm.name] = field_sheet(arm.runs[0].folder, root)
+        except (FileNotFoundError, ValueError) as error:
+            missing.append(f"No contact sheet of {arm.name}: {error}")
+    return sheets, missing

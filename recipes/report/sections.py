@@ -178,10 +178,13 @@ def comparison_section(found: FoundComparison, number: int) -> str:
     )
 
 
-def maps_section(maps: Mapping[str, Map], images: MapImages | None, why: str) -> str:
-    """A map for each finished arm; or why there is none."""
-    if images is None:
-        return html.section("maps", "Maps", html.paragraph(why)) if why else ""
+def maps_section(
+    maps: Mapping[str, Map], images: MapImages | None, missing: Sequence[str]
+) -> str:
+    """A map for each finished arm, and why some are missing."""
+    why = [html.paragraph(text) for text in missing]
+    if images is None or not maps:
+        return html.section("maps", "Maps", *why) if why else ""
     kind = "test" if images.held_out else "training"
     plots = []
     for name, found in maps.items():
@@ -210,11 +213,11 @@ def maps_section(maps: Mapping[str, Map], images: MapImages | None, why: str) ->
         "Point at an image to see it, or move the slider, also by the arrow keys. All "
         "maps have the same images. Axes have no meaning; near means alike."
     )
-    return html.section("maps", "Maps", html.paragraph(note), html.grid(plots))
+    return html.section("maps", "Maps", html.paragraph(note), html.grid(plots), *why)
 
 
-def fields_section(sheets: Mapping[str, FieldSheet], why: str) -> str:
-    """The contact sheet of each arm's field; or why there is none."""
+def fields_section(sheets: Mapping[str, FieldSheet], missing: Sequence[str]) -> str:
+    """The contact sheet of each arm's field, and why some are missing."""
     parts = []
     for name, sheet in sheets.items():
         alt = (
@@ -224,8 +227,7 @@ def fields_section(sheets: Mapping[str, FieldSheet], why: str) -> str:
         )
         parts.append(html.picture(sheet.source, alt, f"{name}: who is whose neighbour"))
         parts.append(html.details("All figures", html.preformatted(sheet.figures)))
-    if why:
-        parts.append(html.paragraph(why))
+    parts += [html.paragraph(text) for text in missing]
     return html.section("fields", "Response fields", *parts) if parts else ""
 
 

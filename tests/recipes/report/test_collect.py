@@ -9,14 +9,14 @@ def test_runs_of_different_data_are_refused_with_the_reason(tmp_path):
     other = write_run(tmp_path / "other", data="cifar10")
     with pytest.raises(ValueError, match="figures of different images do not compare"):
         collect([one, other])
-    with pytest.raises(ValueError, match="one has digits and .*other has cifar10"):
+    with pytest.raises(ValueError, match=r"one has digits and .*other has cifar10"):
         collect([one, other])
 
 
 def test_a_folder_that_grew_between_runs_is_refused(tmp_path):
     one = write_run(tmp_path / "one", samples=100)
     grown = write_run(tmp_path / "grown", samples=120, seed=1)
-    with pytest.raises(ValueError, match="has 100 of 10 .* has 120 of 10 classes"):
+    with pytest.raises(ValueError, match=r"has 100 of 10 .* has 120 of 10 classes"):
         collect([one, grown])
     fewer = write_run(tmp_path / "fewer", samples=50, limit=50)
     assert len(collect([one, fewer]).arms) == 2  # fewer of the same images
