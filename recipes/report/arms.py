@@ -7,7 +7,7 @@ from typing import Any
 from rkdo_plugin.recipes.comparison.paired import paired_difference
 from rkdo_plugin.recipes.report.runs import FoundRun
 
-FIRST = ("recipe", "field", "encoder")  # these name an arm where they suffice
+FIRST = ("recipe", "loss", "field", "encoder")  # these name an arm where they suffice
 BARE = ("recipe", "encoder")  # their values say what they are
 OBJECTIVE = ("recipe", "loss", "field", "batch_size")  # and the options of the three
 

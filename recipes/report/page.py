@@ -20,7 +20,6 @@ STYLE = """
   --paper: #161618; --panel: #222226; --line: #47474d; --link: #8ab8f0;
   --good: #7bd79b; --bad: #ff9c94; --lift: brightness(1.45); } }
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; }
 body { font: 1rem/1.55 system-ui, sans-serif; color: var(--ink);
   background: var(--paper); max-width: 72rem; margin: 0 auto; padding: 0 1rem 3rem;
   overflow-wrap: anywhere; }
@@ -70,19 +69,20 @@ output { color: var(--soft); font-size: .9rem; }
 #vg-tooltip-element td { white-space: normal; border: 0; padding: .1rem .4rem .1rem 0; }
 #vg-tooltip-element img { width: 96px; image-rendering: pixelated; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .9rem; }
-@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --paper: #fff;
   --panel: #fff; --line: #bbb; --link: #000; --good: #11632f; --bad: #a3140f;
   --lift: none; }
   body { max-width: none; font-size: 10pt; } nav, .skip, .vega-bind, output,
   details:not([open]) { display: none; }
   .scroll { overflow: visible; } td { white-space: normal; }
-  figure, tr, .sides > div { break-inside: avoid; }
-  h2, h3 { break-after: avoid; } figure img { min-width: 0; } }
+  .grid { grid-template-columns: 1fr 1fr; } .sides { display: block; }
+  .sides > div { margin-bottom: 1rem; }
+  figure, tr, li { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  figure img { min-width: 0; width: auto; max-width: 100%; max-height: 20cm; } }
 """
 
 SCRIPT = """
-const images = JSON.parse(document.getElementById("images").textContent);
+const maps = [], images = JSON.parse(document.getElementById("images").textContent);
 for (const place of document.querySelectorAll(".chart")) {
   const spec = JSON.parse(place.querySelector("script").textContent);
   const rows = spec.data.values, isMap = "params" in spec;
@@ -90,9 +90,12 @@ for (const place of document.querySelectorAll(".chart")) {
   const options = { actions: false, renderer: "svg", hover: false };
   const plot = place.querySelector(".plot"), said = place.querySelector("output");
   const { view } = await vegaEmbed(plot, spec, options);
+  if (isMap) maps.push(view);
   if (isMap) view.addSignalListener("chosen", (name, i) => {
     const kind = rows[i].class < 0 ? "" : `, class ${rows[i].class}`;
     said.textContent = `image ${i}${kind}`;
+    for (const other of maps)
+      if (other.signal(name) !== i) other.signal(name, i).runAsync();
   });
 }
 for (const fold of document.querySelectorAll("details"))

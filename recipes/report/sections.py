@@ -139,7 +139,7 @@ def _curves(arms: Sequence[Arm], names: Sequence[str], metric: str) -> str:
     some = f", {len(listed)} of {len(steps)} steps" if len(listed) < len(steps) else ""
     table = html.table(f"{title}{some}", ["step", *curves], rows)
     spec = curves_chart(drawn, names, what, share=metric == KNN)
-    return html.chart(title, spec, html.details("The same as a table", table))
+    return html.chart(title, spec, html.details(f"As a table: {title}", table))
 
 
 def _thinned(values: Sequence[Any], count: int) -> list[Any]:
@@ -204,14 +204,14 @@ def maps_section(
                     f"{percent(found.accuracy)} of the images."
                 ),
                 html.details(
-                    "The same as a table",
+                    f"As a table: {name}",
                     html.table("Neighbours on the map", heads, rows),
                 ),
             ]
         plots.append(html.chart(title, spec, *fallback))
     note = (
-        "Point at an image to see it, or move the slider, also by the arrow keys. All "
-        "maps have the same images. Axes have no meaning; near means alike."
+        "Point at an image to see it, or move the slider, also by the arrow keys. It "
+        "shows the same image on all maps. Axes have no meaning; near means alike."
     )
     return html.section("maps", "Maps", html.paragraph(note), html.grid(plots), *why)
 
