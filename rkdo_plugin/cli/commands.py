@@ -7,6 +7,7 @@ from rkdo_plugin.cli import (
     export,
     field,
     machine,
+    report,
     serve,
     train,
     vectors,
@@ -25,6 +26,7 @@ COMMANDS: Commands = {
     "compare": vectors.compare,
     "drift": vectors.drift,
     "compare-losses": comparison.compare_losses,
+    "report": report.report,
     "serve": serve.serve,
     "triton": export.triton,
     "benchmark": {

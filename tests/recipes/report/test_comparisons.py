@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+from report_runs import CONFIG, write_run
+from scipy import stats
+
+from rkdo_plugin.recipes.report.collect import collect
+from rkdo_plugin.recipes.report.comparisons import read_found_comparison
+
+SCORES = {10: [0.5, 0.6, 0.55], 20: [0.7, 0.8, 0.78]}
+
+
+def write_comparison(folder, data="digits", fingerprint="abc"):
+    """What `rkdo compare-losses` leaves, without its runs; one of them failed."""
+    folder.mkdir()
+    row = {"settings": CONFIG | {"data": data}, "code": "rkdo-plugin 0"}
+    rows = [row | {"purpose": p, "data": fingerprint} for p in ("tuning", "result")]
+    lines = "\n".join(map(json.dumps, rows)) + "\n"
+    (folder / "runs.jsonl").write_text(lines)
+    lines = ["contender,epochs,steps,seed,score,seconds,error"]
+    for steps, scores in SCORES.items():
+        lines += [f"icon,1,{steps},{n},{s},0.1," for n, s in enumerate(scores)]
+    lines += ["rkdo,1,10,0,0.6,0.1,", 'rkdo,2,20,0,,,"ValueError: <b>, lost"']
+    (folder / "curves.csv").write_text("\n".join(lines) + "\n")
+    (folder / "table.md").write_text("| contender | kNN accuracy, % |\n")
+    return folder
+
+
+def test_points_are_means_of_complete_runs(tmp_path):
+    found = read_found_comparison(write_comparison(tmp_path / "found"))
+    assert found.measure == "kNN accuracy"
+    assert found.failed == ("rkdo, 20 steps, seed 0: ValueError: <b>, lost",)
+    last = found.curve("icon")[-1]
+    own = np.array(SCORES[20])
+    expected = stats.t.interval(0.95, 2, own.mean(), stats.sem(own))
+    assert (last.low, last.high) == pytest.approx(expected)
+    (only,) = found.curve("rkdo")
+    assert (only.step, only.mean, only.low) == (10, 0.6, None)
+
+
+def test_other_images_are_refused(tmp_path):
+    one = write_comparison(tmp_path / "one")
+    other = write_comparison(tmp_path / "other", fingerprint="def")
+    with pytest.raises(ValueError, match="the same images in all"):
+        collect([one, other])
+    run = write_run(tmp_path / "run", data="cifar10")
+    with pytest.raises(ValueError, match="the same data in all"):
+        collect([run, one])
+
+
+def test_a_comparison_that_is_not_finished_is_refused(tmp_path):
+    folder = write_comparison(tmp_path / "found")
+    (folder / "runs.jsonl").write_text("{")
+    with pytest.raises(ValueError, match="a line is damaged"):
+        read_found_comparison(folder)
+    (folder / "runs.jsonl").write_text("")
+    with pytest.raises(ValueError, match="runs of the result but got none"):
+        read_found_comparison(folder)
+    (folder / "table.md").unlink()
+    with pytest.raises(FileNotFoundError, match=r"not finished|no table\.md"):
+        read_found_comparison(folder)
