@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-CONFIDENCE = 0.95
+from rkdo_plugin.recipes.comparison.paired import paired_difference
+
 Row = dict[str, Any]
 Rows = dict[tuple[str, int, int], Row]
 
@@ -55,7 +55,6 @@ def spread(scores: Mapping[int, float]) -> str:
 def difference(own: Mapping[int, float], other: Mapping[int, float]) -> str:
     """Mean paired difference and its Student-t interval, in points."""
     seeds = sorted(own.keys() & other.keys())
-    points = 100 * np.array([own[seed] - other[seed] for seed in seeds])
-    half = stats.sem(points) * stats.t.ppf((1 + CONFIDENCE) / 2, len(points) - 1)
-    mean = points.mean()
-    return f"{mean:+.2f} | {mean - half:+.2f} to {mean + half:+.2f}"
+    points = ([100 * part[seed] for seed in seeds] for part in (own, other))
+    found = paired_difference(*points)
+    return f"{found.mean:+.2f} | {found.low:+.2f} to {found.high:+.2f}"

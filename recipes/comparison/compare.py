@@ -29,6 +29,7 @@ from rkdo_plugin.recipes.comparison.images import (
 from rkdo_plugin.recipes.comparison.parallel import Runner
 from rkdo_plugin.recipes.comparison.results import (
     RESULT,
+    RUN_KEY,
     Planned,
     Results,
     Row,
@@ -147,7 +148,8 @@ def compare_losses(
     tuning_epochs = closest(settings.budget * min(settings.lengths), tuning_epoch)
     steps = _steps(images, settings.batch_size)
     epochs = settings.epochs(steps)
-    results = Results(Path(out), code_version(), fingerprint(images), restart=restart)
+    shared = {"code": code_version(), "data": fingerprint(images)}
+    results = Results(Path(out), shared, RUN_KEY, restart=restart)
 
     grids = [
         {
@@ -175,8 +177,10 @@ def compare_losses(
         _finish([*runs.values()], runner, results)
     entries = []
     for number, contender in enumerate(contenders):
-        own = {key[1:]: results[run] for key, run in runs.items() if key[0] == number}
-        tuning = [results[run] for run in tried[number]]
+        own = {
+            key[1:]: results[run.row] for key, run in runs.items() if key[0] == number
+        }
+        tuning = [results[run.row] for run in tried[number]]
         entries.append(
             Entry(contender, len(grids[number]), points[number], own, tuning)
         )
@@ -209,16 +213,18 @@ def _best(grid: dict[Point, list[Planned]], results: Results) -> Point | None:
     """The best point of a grid; where there is one alone, it has not been run."""
     if len(grid) == 1:
         return next(iter(grid))
-    return best_of({p: [results[run] for run in runs] for p, runs in grid.items()})
+    return best_of({p: [results[run.row] for run in runs] for p, runs in grid.items()})
 
 
 def _finish(planned: Sequence[Planned], runner: Runner, results: Results) -> None:
     """Run what is not finished yet, and say on stderr how far it is."""
-    once = {run.key: run for run in planned if not results.finished(run)}
+    once = {
+        results.name(run.row): run for run in planned if not results.finished(run.row)
+    }
     left, started, count = len(once), time.perf_counter(), 0
     try:
         for run, outcome in runner.run([*once.values()]):
-            results.add(run, outcome)
+            results.add(run.row, outcome)
             count += 1
             seconds = (time.perf_counter() - started) / count * (left - count)
             print(

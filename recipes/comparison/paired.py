@@ -7,6 +7,8 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+FEWEST = 3  # pairs of which an interval is made
+ROUNDING = 1e-12  # of the largest score: differences that are the same
 
 
 @dataclass(frozen=True)
@@ -15,9 +17,11 @@ class Difference:
 
     Attributes:
         mean: Of the differences.
-        low: Lower end of the 95 % interval by Student's t; NaN with one seed.
-        high: Its upper end.
-        p: Two-sided p-value of no difference; NaN with one seed.
+        low: Lower end of the 95 % interval by Student's t; NaN with fewer than 3 seeds,
+            or where all differences are the same, which says more of coarse scores than
+            of the seeds to come.
+        high: Its upper end, likewise.
+        p: Two-sided p-value of no difference, likewise.
         pairs: Number of seeds.
     """
 
@@ -50,11 +54,10 @@ def paired_difference(own: Sequence[float], other: Sequence[float]) -> Differenc
         )
     differences = np.subtract(own, other).astype(np.float64)
     mean, pairs = float(differences.mean()), len(differences)
-    if pairs == 1:
+    scale = max(np.abs(own).max(), np.abs(other).max())
+    if pairs < FEWEST or np.ptp(differences) <= ROUNDING * scale:
         return Difference(mean, np.nan, np.nan, np.nan, pairs)
     error = float(stats.sem(differences))
-    if error == 0:
-        return Difference(mean, mean, mean, float(mean == 0), pairs)
     half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1))
     p = 2 * float(stats.t.sf(abs(mean) / error, pairs - 1))
     return Difference(mean, mean - half, mean + half, p, pairs)

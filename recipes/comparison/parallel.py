@@ -1,39 +1,39 @@
-"""Many runs at once, in processes of one thread each."""
+"""Many runs at once, in processes of their own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
-from rkdo_plugin.recipes.comparison.results import Planned, Row
+from rkdo_plugin.recipes.comparison.results import Row
 
-if TYPE_CHECKING:
-    from rkdo_plugin.recipes.data.images import ImageData
+Planned = TypeVar("Planned")
+Images = TypeVar("Images")
 
-Attempt = Callable[[Planned, "ImageData"], Row]
-
-_images: "ImageData"  # of a process that runs
+_images: Any  # of a process that runs
 
 
-class Runner:
+class Runner(Generic[Planned, Images]):
     """Runs what is planned; one at a time in this process, or several in others.
 
     Args:
-        attempt: Runs one, and says why where it fails.
-        images: Held images.
+        attempt: Runs one on the images, and returns {"error": reason} where it fails.
+        images: Held images, which a process gets once.
         jobs: Number of runs at once.
     """
 
-    def __init__(self, attempt: Attempt, images: "ImageData", jobs: int) -> None:
+    def __init__(
+        self, attempt: Callable[[Planned, Images], Row], images: Images, jobs: int
+    ) -> None:
         self._attempt = attempt
         self._images = images
         self._processes = [_Process(images) for _ in range(jobs)] if jobs > 1 else []
 
-    def __enter__(self) -> "Runner":
+    def __enter__(self) -> "Runner[Planned, Images]":
         return self
 
     def __exit__(
@@ -74,11 +74,11 @@ class Runner:
 class _Process:
     """A process that runs one after the other. If it dies, the next has a new one."""
 
-    def __init__(self, images: "ImageData") -> None:
+    def __init__(self, images: Any) -> None:
         self._images = images
         self._executor: ProcessPoolExecutor | None = None
 
-    def run(self, attempt: Attempt, planned: Planned) -> Row:
+    def run(self, attempt: Callable[[Any, Any], Row], planned: Any) -> Row:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 1, initializer=_begin, initargs=(self._images,)
@@ -96,10 +96,10 @@ class _Process:
             executor.shutdown(kill_workers=True)
 
 
-def _begin(images: "ImageData") -> None:
+def _begin(images: Any) -> None:
     global _images
     _images = images
 
 
-def _run_one(attempt: Attempt, planned: Planned) -> Row:
+def _run_one(attempt: Callable[[Any, Any], Row], planned: Any) -> Row:
     return attempt(planned, _images)

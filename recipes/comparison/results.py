@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib import import_module
@@ -12,9 +12,10 @@ from typing import Any
 
 from rkdo_plugin.recipes.training.settings import RunSettings
 
-RUNS = "runs.jsonl"
+RUNS, TABLE, CURVES = "runs.jsonl", "table.md", "curves.csv"
 PACKAGES = ("rkdo_plugin", "rkdo_plugin.recipes", "rkdo_plugin.export")
 
+RUN_KEY = ("purpose", "settings")
 RESULT = "result"
 TUNING = "tuning"
 
@@ -39,11 +40,6 @@ class Planned:
         """What a row says of it: "purpose" and "settings"."""
         return {"purpose": self.purpose, "settings": self.settings.as_config()}
 
-    @property
-    def key(self) -> str:
-        """The same for runs that are the same."""
-        return _key(self.row)
-
 
 def code_version() -> str:
     """The version of this package with a hash of its source files, and PyTorch's."""
@@ -63,49 +59,60 @@ def code_version() -> str:
 class Results:
     """The runs of one version of the code on the same images, in a file.
 
-    A row has the "purpose" and the "settings" of its run, the version of the "code" and
-    the fingerprint of the "data", and either "score", "steps" and "seconds", those of a
-    step, or "error". A run that ended with an error is no finished run.
+    A row has what a run is, as "purpose" and "settings"; what all runs of the file have
+    in common, as "code" and "data"; and what came of it, or an "error". A run that
+    ended with an error is no finished run.
 
     Args:
         folder: Holds runs.jsonl.
-        code: The version of the code.
-        data: The fingerprint of the images.
-        restart: Remove the older runs.
+        shared: What all runs have in common, by name.
+        key: The names of what a run is.
+        restart: Remove what the folder has of an older comparison.
 
     Raises:
-        ValueError: The file holds runs of another version or of other images, or is
-            damaged.
+        ValueError: The file holds runs with something else in common, or is damaged.
     """
 
-    def __init__(self, folder: Path, code: str, data: str, *, restart: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shared: Mapping[str, str],
+        key: Sequence[str],
+        *,
+        restart: bool,
+    ) -> None:
         self.path = folder / RUNS
-        self.code = code
-        self.data = data
+        self._shared = shared
+        self._key = key
         folder.mkdir(parents=True, exist_ok=True)
         if restart:
-            self.path.unlink(missing_ok=True)
+            for name in (RUNS, TABLE, CURVES):
+                (folder / name).unlink(missing_ok=True)
         self._rows: dict[str, Row] = {}
         for row in self._read():
             self._check(row)
-            self._rows[_key(row)] = row
+            self._rows[self.name(row)] = row
 
-    def __getitem__(self, planned: Planned) -> Row:
+    def __getitem__(self, run: Row) -> Row:
         """The row of a run, finished or not."""
-        return self._rows[planned.key]
+        return self._rows[self.name(run)]
 
-    def finished(self, planned: Planned) -> bool:
+    def finished(self, run: Row) -> bool:
         """Whether a run came to its end."""
-        return "score" in self._rows.get(planned.key, {})
+        return "error" not in self._rows.get(self.name(run), {"error": "not run"})
 
-    def add(self, planned: Planned, outcome: Row) -> None:
+    def add(self, run: Row, outcome: Row) -> None:
         """Add the row of a run, at once and whole."""
-        row = {**planned.row, "code": self.code, "data": self.data, **outcome}
+        row = {**run, **self._shared, **outcome}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._rows[planned.key] = row
+        self._rows[self.name(run)] = row
+
+    def name(self, run: Row) -> str:
+        """The same for runs that are the same."""
+        return json.dumps([run[name] for name in self._key], sort_keys=True)
 
     def _read(self) -> Iterator[Row]:
         text = self.path.read_text("utf-8") if self.path.exists() else ""
@@ -114,23 +121,21 @@ class Results:
             self.path.write_text(whole + "\n" if whole else "", "utf-8")
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
+                row = json.loads(line)
+                for name in (*self._key, *self._shared):
+                    row[name]  # an error where there is none
+                yield row
+            except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(
                     f"Expected line {number} of {self.path} to be a run but it is "
                     "damaged; remove it, or begin anew with `restart`"
                 ) from error
 
     def _check(self, row: Row) -> None:
-        for name, what in (("code", "code version"), ("data", "data fingerprint")):
-            own = getattr(self, name)
+        for name, own in self._shared.items():
             if row[name] != own:
                 raise ValueError(
-                    f"Expected runs of {what} {own} in {self.path} but got those of "
+                    f"Expected runs of {name} {own} in {self.path} but got those of "
                     f"{row[name]}, which cannot be compared; choose another `out`, or "
                     "remove them and begin anew with `restart`"
                 )
-
-
-def _key(row: Row) -> str:
-    return json.dumps([row["purpose"], row["settings"]], sort_keys=True)

@@ -1,28 +1,26 @@
 """`rkdo benchmark paper`: the published experiment, as far as it is not there yet."""
 
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import sys
+from functools import partial
 from pathlib import Path
 
-import torch
-
 from rkdo_plugin.options import check_count
-from rkdo_plugin.recipes.comparison.results import code_version
+from rkdo_plugin.publish import write_whole
+from rkdo_plugin.recipes.comparison.images import fingerprint
+from rkdo_plugin.recipes.comparison.parallel import Runner
+from rkdo_plugin.recipes.comparison.results import TABLE, Results, Row, code_version
+from rkdo_plugin.recipes.comparison.runs import one_thread
 from rkdo_plugin.recipes.data import load_data
+from rkdo_plugin.recipes.data.held import hold
 from rkdo_plugin.recipes.evaluation.accuracy import raw_pixels
 from rkdo_plugin.recipes.paper.costs import step_costs
 from rkdo_plugin.recipes.paper.images import PaperImages, paper_images
 from rkdo_plugin.recipes.paper.protocol import ICON, RKDO, Protocol
 from rkdo_plugin.recipes.paper.report import paper_report
-from rkdo_plugin.recipes.paper.results import Result, Results, ResultsFile
 from rkdo_plugin.recipes.paper.run import PIXELS, UNTRAINED, feature_scores, run_seed
+from rkdo_plugin.recipes.paper.scored import Result, Scored
 
-FILE, TABLE = "results.jsonl", "table.md"
-Run = tuple[str, int]  # loss and seed
-Outcome = list[Result] | Exception
-
-_images: PaperImages  # of a worker process
+RUN_KEY = ("loss", "seed")
 
 
 def run_paper(
@@ -39,10 +37,10 @@ def run_paper(
 
     Args:
         data: What `load_data` takes.
-        folder: Receives results.jsonl, from which an interrupted benchmark goes on,
-            and table.md.
+        folder: Receives runs.jsonl, from which an interrupted benchmark goes on, and
+            table.md.
         root: Folder that holds the data sets.
-        jobs: Number of processes, each with one thread.
+        jobs: Number of runs at once, each in a process of one thread.
         restart: Remove the results that are there.
         published: The paper's data set whose figures stand beside ours; `data` itself
             by default.
@@ -59,73 +57,62 @@ def run_paper(
     """
     check_count("jobs", jobs)
     protocol = protocol or Protocol()
-    images = paper_images(load_data(data, root=root), protocol)
-    path = folder / FILE
-    if restart:
-        path.unlink(missing_ok=True)
-    about = {"data": data, "protocol": str(protocol), "code": code_version()}
-    file = ResultsFile(path, about)
-    there = {(r.loss, r.seed) for r in file.results}
-    if (PIXELS, 0) not in there:
-        file.add([Result(PIXELS, 0, 0, feature_scores(images, raw_pixels))])
-    missing = [
-        (loss, seed)
+    held = hold(load_data(data, root=root))
+    images = paper_images(held, protocol)
+    shared = {
+        "code": code_version(),
+        "data": fingerprint(held),
+        "protocol": str(protocol),
+    }
+    results = Results(folder, shared, RUN_KEY, restart=restart)
+    runs = [{"loss": PIXELS, "seed": 0}] + [
+        {"loss": loss, "seed": seed}
         for seed in protocol.seeds
         for loss in (UNTRAINED, RKDO, ICON)
-        if (loss, seed) not in there
     ]
-    failed = []
-    for number, (run, outcome) in enumerate(
-        _run_all(missing, images, protocol, jobs), 1
-    ):
-        name = f"{run[0]}, seed {run[1]}"
-        if isinstance(outcome, Exception):
-            failed.append(f"{name}: {outcome}")
-        else:
-            file.add(outcome)
-        print(f"{number} of {len(missing)}: {name}", flush=True)
-    report = paper_report(
-        Results(published or data, file.results), step_costs(images, protocol)
-    )
-    (folder / TABLE).write_text(report + "\n")
+    left = [run for run in runs if not results.finished(run)]
+    with Runner(partial(attempt, protocol), images, jobs) as runner:
+        for number, (run, outcome) in enumerate(runner.run(left), start=1):
+            results.add(run, outcome)
+            said = outcome.get("error", "finished")
+            name = f"{run['loss']}, seed {run['seed']}"
+            print(f"{number}/{len(left)}: {name}: {said}", file=sys.stderr, flush=True)
+    rows = [results[run] for run in runs]
+    scored = Scored(data, _of_rows(rows))
+    with one_thread():
+        costs = step_costs(images, protocol)
+    report = paper_report(scored, costs, published or data)
+    write_whole(folder / TABLE, f"{report}\n".encode(), overwrite=True)
+    failed = [row for row in rows if "error" in row]
     if failed:
+        reasons = [
+            f"{row['loss']}, seed {row['seed']}: {row['error']}" for row in failed
+        ]
         raise RuntimeError(
-            f"Expected {len(missing)} runs to end but {len(failed)} failed, which the "
-            f"same command repeats: {'; '.join(failed)}; the others are in "
+            f"Expected {len(runs)} runs to end but {len(failed)} failed, which the "
+            f"same command repeats: {'; '.join(reasons)}; the others are in "
             f"{folder / TABLE}"
         )
     return report
 
 
-def _run_all(
-    runs: list[Run], images: PaperImages, protocol: Protocol, jobs: int
-) -> Iterator[tuple[Run, Outcome]]:
-    """Each run with its results, or why it failed, as it ends."""
-    if jobs == 1:
-        for run in runs:
-            yield run, _outcome(run, protocol, images)
-        return
-    # Forked processes would inherit threads that wait for locks.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, _hold, (images,)) as pool:
-        futures = {pool.submit(_held_outcome, run, protocol): run for run in runs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+def attempt(protocol: Protocol, run: Row, images: PaperImages) -> Row:
+    """The "scores" of a run by its lengths, or an "error" and its reason."""
+    with one_thread():
+        try:
+            if run["loss"] == PIXELS:
+                scores = {0: feature_scores(images, raw_pixels)}
+            else:
+                scores = dict(run_seed(run["loss"], run["seed"], images, protocol))
+        except Exception as error:  # whatever it is, the others go on
+            return {"error": f"{type(error).__name__}: {error}"}
+    # As JSON has it: the names of an object are text.
+    return {"scores": {str(epochs): each for epochs, each in scores.items()}}
 
 
-def _hold(images: PaperImages) -> None:
-    global _images
-    _images = images
-    torch.set_num_threads(1)
-
-
-def _held_outcome(run: Run, protocol: Protocol) -> Outcome:
-    return _outcome(run, protocol, _images)
-
-
-def _outcome(run: Run, protocol: Protocol, images: PaperImages) -> Outcome:
-    try:
-        lengths = run_seed(*run, images, protocol)
-        return [Result(*run, epochs, scores) for epochs, scores in lengths]
-    except Exception as error:  # whatever it is, the others go on
-        return error
+def _of_rows(rows: list[Row]) -> list[Result]:
+    return [
+        Result(row["loss"], row["seed"], int(epochs), scores)
+        for row in rows
+        for epochs, scores in row.get("scores", {}).items()
+    ]

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rkdo_plugin.plugins.create import create_loss
 from rkdo_plugin.recipes.paper.images import PaperImages
-from rkdo_plugin.recipes.paper.protocol import ICON, OPTIONS, RKDO, Protocol
-from rkdo_plugin.recipes.paper.run import Trained
+from rkdo_plugin.recipes.paper.protocol import ICON, NAMES, OPTIONS, RKDO, Protocol
+from rkdo_plugin.recipes.paper.run import PaperRun
 
 REPETITIONS = 11
 
@@ -42,7 +42,7 @@ def step_costs(
         protocol: The encoder and the size of a batch.
         repetitions: Number of timed steps of each loss.
     """
-    trained = Trained(images, protocol, seed=0)
+    trained = PaperRun(images, protocol, seed=0)
     batch = images.train[: protocol.batch_size]
     criteria = dict(_criteria())
     flops = {}
@@ -61,5 +61,5 @@ def step_costs(
 
 def _criteria() -> Iterator[tuple[str, nn.Module]]:
     for name in (ICON, RKDO):
-        yield name, create_loss(name, **OPTIONS[name])
-    yield f"{RKDO}, depth 1", create_loss(RKDO, **{**OPTIONS[RKDO], "depth": 1})
+        yield NAMES[name], create_loss(name, **OPTIONS[name])
+    yield f"{NAMES[RKDO]}, depth 1", create_loss(RKDO, **{**OPTIONS[RKDO], "depth": 1})

@@ -34,10 +34,10 @@ class PaperImages:
 
 
 def paper_images(data: ImageData, protocol: Protocol) -> PaperImages:
-    """Decode the images once.
+    """Draw what is evaluated.
 
     Args:
-        data: Labelled images.
+        data: Labelled images, held as arrays.
         protocol: How many are evaluated.
 
     Raises:

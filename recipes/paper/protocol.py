@@ -8,6 +8,7 @@ from torch import nn
 from rkdo_plugin.plugins.create import create_loss
 
 RKDO, ICON = "rkdo", "icon"
+NAMES = {RKDO: "RKDO", ICON: "I-Con"}
 OPTIONS: dict[str, dict[str, Any]] = {
     RKDO: {
         "temperature": 0.5,

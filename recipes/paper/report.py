@@ -10,33 +10,41 @@ from rkdo_plugin.recipes.paper.costs import Cost
 from rkdo_plugin.recipes.paper.protocol import (
     EPOCHS,
     ICON,
+    NAMES,
     PUBLISHED_LINEAR,
     PUBLISHED_LOSS,
     RKDO,
 )
-from rkdo_plugin.recipes.paper.results import Results
+from rkdo_plugin.recipes.paper.scored import Scored
 from rkdo_plugin.recipes.paper.run import PIXELS, UNTRAINED
 
 OWN = {RKDO: "held-out RKDO", ICON: "held-out I-Con"}
-YARDSTICKS = ("held-out InfoNCE", "held-out I-Con")
+YARDSTICKS = ("held-out InfoNCE", "held-out I-Con", "held-out RKDO")
 ACCURACIES = ("kNN", "linear", "NMI", "ARI", "neighbours")
-NAMES = {RKDO: "RKDO", ICON: "I-Con", UNTRAINED: "untrained", PIXELS: "raw pixels"}
+TITLES = NAMES | {UNTRAINED: "untrained", PIXELS: "raw pixels"}
 
 
-def paper_report(results: Results, costs: Sequence[Cost] = ()) -> str:
+def paper_report(
+    results: Scored, costs: Sequence[Cost] = (), published: str = ""
+) -> str:
     """The tables.
 
     Args:
         results: What was run.
         costs: Of a step; none for no table of them.
+        published: The paper's data set whose figures stand beside.
     """
-    parts = [_losses(results), _accuracies(results), _tests(results)]
+    parts = [
+        _losses(results, published),
+        _accuracies(results, published),
+        _tests(results),
+    ]
     if costs:
         parts.append(_costs(costs))
     return "\n\n".join(parts)
 
 
-def _losses(results: Results) -> str:
+def _losses(results: Scored, published: str) -> str:
     lines = [
         f"### {results.data}: training loss, and held-out losses as a common yardstick",
         "",
@@ -58,7 +66,7 @@ def _losses(results: Results) -> str:
         common = [results.of(loss, epochs, y) for y, loss in _yardsticks()]
         lines.append(
             _loss_row(
-                str(epochs), rkdo, icon, _published_cut(results.data, epochs), common
+                str(epochs), rkdo, icon, _published_cut(published, epochs), common
             )
         )
     return "\n".join(lines)
@@ -71,13 +79,17 @@ def _loss_row(
     published: str,
     common: Iterable[dict[int, float]],
 ) -> str:
+    """A row over the seeds that both losses have."""
     seeds = sorted(rkdo.keys() & icon.keys())
+    both = [{seed: part[seed] for seed in seeds} for part in (rkdo, icon)]
     cut = ""
     if seeds:
-        own, other = (np.mean([part[s] for s in seeds]) for part in (rkdo, icon))
+        own, other = (np.mean([*part.values()]) for part in both)
         cut = f"{1 - own / other:.1%}"
-    cells = [name, str(len(seeds)), _spread(rkdo, 4), _spread(icon, 4), cut, published]
-    return "| " + " | ".join([*cells, *(_spread(part, 3) for part in common)]) + " |"
+    cells = [name, str(len(seeds)), *(_spread(part, 4) for part in both)]
+    shared = [{s: each for s, each in part.items() if s in seeds} for part in common]
+    cells += [cut, published, *(_spread(part, 3) for part in shared)]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _published_cut(data: str, epochs: int) -> str:
@@ -89,7 +101,7 @@ def _published_cut(data: str, epochs: int) -> str:
     return f"{rkdo:.4f}, {icon:.4f}: {1 - rkdo / icon:.1%}"
 
 
-def _accuracies(results: Results) -> str:
+def _accuracies(results: Scored, published: str) -> str:
     lines = [
         f"### {results.data}: frozen features, in %",
         "",
@@ -103,16 +115,20 @@ def _accuracies(results: Results) -> str:
         if not cells[0]:
             continue
         length = f", {epochs} epoch{'s' * (epochs > 1)}" if epochs else ""
-        published = PUBLISHED_LINEAR.get(results.data, {}).get(loss)
+        published = PUBLISHED_LINEAR.get(published, {}).get(loss)
         theirs = ""
         if published is not None and epochs in EPOCHS:
             theirs = f"{100 * published[EPOCHS.index(epochs)]:.2f}"
-        row = [NAMES[loss] + length, *(_spread(cell, 2, 100) for cell in cells), theirs]
+        row = [
+            TITLES[loss] + length,
+            *(_spread(cell, 2, 100) for cell in cells),
+            theirs,
+        ]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
-def _tests(results: Results) -> str:
+def _tests(results: Scored) -> str:
     family = [
         (score, epochs)
         for score in (*YARDSTICKS, *ACCURACIES)
@@ -123,11 +139,12 @@ def _tests(results: Results) -> str:
         paired_difference(*results.pairs(epochs, score)) for score, epochs in family
     ]
     corrected = holm([difference.p for difference in found])
+    tests = sum(not np.isnan(difference.p) for difference in found)
     lines = [
         f"### {results.data}: RKDO - I-Con, paired by seed",
         "",
-        f"95 % intervals by Student's t; p after Holm's correction for {len(family)} "
-        "tests. Losses: lower is better; else, in points: higher is better.",
+        "95 % intervals by Student's t, of 3 seeds or more; p after Holm's correction "
+        f"for {tests} tests. Losses: lower is better; else, in points: higher is better.",
         "",
         "| measure | epochs | seeds | difference | 95 % interval | p | p, corrected |",
         "|---" * 7 + "|",
@@ -137,10 +154,10 @@ def _tests(results: Results) -> str:
         mean, low, high = (
             f"{scale * value:+.{digits}f}" for value in (each.mean, each.low, each.high)
         )
-        several = each.pairs > 1
+        tested = not np.isnan(each.p)
         cells = [score, str(epochs), str(each.pairs), mean]
-        cells.append(f"{low} to {high}" if several else "one seed")
-        cells += [f"{each.p:.3f}", f"{p:.3f}"] if several else ["", ""]
+        cells.append(f"{low} to {high}" if tested else "none")
+        cells += [f"{each.p:.3f}", f"{p:.3f}"] if tested else ["", ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -33,7 +33,7 @@ Scores = dict[str, float]
 UNTRAINED, PIXELS = "untrained", "pixels"
 
 
-class Trained:
+class PaperRun:
     """An encoder with its projection, and the views that it is trained on.
 
     Args:
@@ -142,7 +142,7 @@ def run_seed(
         The number of epochs, and the scores there; "loss" is the mean of the last
         epoch's steps.
     """
-    trained = Trained(images, protocol, seed)
+    trained = PaperRun(images, protocol, seed)
     if loss == UNTRAINED:
         yield 0, trained.scores()
         return

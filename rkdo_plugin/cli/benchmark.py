@@ -1,6 +1,7 @@
 """`rkdo benchmark`: what a loss, a field or an export costs, and the paper's tables."""
 
 from pathlib import Path
+from typing import Literal
 
 
 def loss(
@@ -102,7 +103,7 @@ def paper(
     data: str = "cifar10",
     root: str | None = None,
     out: str | None = None,
-    published: str | None = None,
+    published: Literal["cifar10", "cifar100", "stl10"] | None = None,
     jobs: int = 1,
     restart: bool = False,
 ) -> None:
@@ -115,10 +116,10 @@ def paper(
     Args:
         data: A data set's name, or a folder of images in classes.
         root: Folder that holds the data sets.
-        out: Folder of results.jsonl and table.md; by default runs/paper-DATA.
-        published: The paper's data set whose figures stand beside ours, cifar10,
-            cifar100 or stl10; by default the data itself.
-        jobs: Number of processes, each with one thread.
+        out: Folder of runs.jsonl and table.md; by default runs/paper-DATA.
+        published: The paper's data set whose figures stand beside ours; by default the
+            data itself.
+        jobs: Runs at once, each in a process of one thread.
         restart: Remove the results that are there.
     """
     from rkdo_plugin.recipes.paper.benchmark import run_paper

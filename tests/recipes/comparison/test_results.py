@@ -4,26 +4,32 @@ from importlib.metadata import version
 import pytest
 
 from rkdo_plugin.recipes.comparison import results
-from rkdo_plugin.recipes.comparison.results import Planned, Results, code_version
+from rkdo_plugin.recipes.comparison.results import (
+    RUN_KEY,
+    Planned,
+    Results,
+    code_version,
+)
 from rkdo_plugin.recipes.training.settings import RunSettings
 
-RUN = Planned("result", RunSettings(loss="icon", loss_options={"temperature": 0.2}))
-OTHER = Planned("tuning", RUN.settings)
+SETTINGS = RunSettings(loss="icon", loss_options={"temperature": 0.2})
+RUN, OTHER = Planned("result", SETTINGS).row, Planned("tuning", SETTINGS).row
 OUTCOME = {"score": 0.5, "steps": 3, "seconds": 0.1}
 
 
 def opened(folder, code="1", data="a", restart=False):
-    return Results(folder, code, data, restart=restart)
+    shared = {"code": code, "data": data}
+    return Results(folder, shared, RUN_KEY, restart=restart)
 
 
 def test_finished_runs_are_found_again_with_all_that_they_are(tmp_path):
     opened(tmp_path / "new").add(RUN, OUTCOME)
     again = opened(tmp_path / "new")
     assert again.finished(RUN) and not again.finished(OTHER)
-    settings = RUN.settings.as_config()
+    settings = SETTINGS.as_config()
     expected = {"purpose": "result", "settings": settings, "code": "1", "data": "a"}
     assert again[RUN] == expected | OUTCOME
-    seed = Planned("result", RunSettings(loss="icon", seed=1))
+    seed = Planned("result", RunSettings(loss="icon", seed=1)).row
     assert not again.finished(seed)
 
 
@@ -38,8 +44,8 @@ def test_a_run_that_failed_is_not_finished_until_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"code": "2"}, "runs of code version 2 in .*runs.jsonl but got those of 1"),
-        ({"data": "b"}, "runs of data fingerprint b in .*but got those of a"),
+        ({"code": "2"}, "runs of code 2 in .*runs.jsonl but got those of 1"),
+        ({"data": "b"}, "runs of data b in .*but got those of a"),
     ],
 )
 def test_runs_of_other_code_or_data_are_refused(tmp_path, other, message):

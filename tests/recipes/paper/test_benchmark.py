@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from rkdo_plugin.recipes.comparison.results import RUNS, TABLE
 from rkdo_plugin.recipes.paper import benchmark
-from rkdo_plugin.recipes.paper.benchmark import FILE, TABLE, run_paper
+from rkdo_plugin.recipes.paper.benchmark import run_paper
 from rkdo_plugin.recipes.paper.run import run_seed
 
 
@@ -26,8 +27,8 @@ def test_an_interrupted_benchmark_goes_on(tmp_path, protocol, done):
     report = run_paper("digits", tmp_path, protocol=one)
     assert done == [("untrained", 0), ("rkdo", 0), ("icon", 0)]
     assert (tmp_path / TABLE).read_text() == report + "\n"
-    lines = (tmp_path / FILE).read_text().splitlines(keepends=True)
-    (tmp_path / FILE).write_text("".join(lines[:-2]))  # without the last run
+    lines = (tmp_path / RUNS).read_text().splitlines(keepends=True)
+    (tmp_path / RUNS).write_text("".join(lines)[:-9])  # the last run is torn
     done.clear()
     assert run_paper("digits", tmp_path, protocol=one) == report
     assert done == [("icon", 0)]
@@ -43,7 +44,9 @@ def test_a_run_that_fails_spoils_no_other(tmp_path, protocol, done, monkeypatch)
         yield from run_seed(loss, seed, images, protocol)
 
     monkeypatch.setattr(benchmark, "run_seed", failing)
-    with pytest.raises(RuntimeError, match=r"3 runs .* 1 failed.*rkdo, seed 0: no mem"):
+    with pytest.raises(
+        RuntimeError, match=r"4 runs .* 1 failed.*rkdo, seed 0: RuntimeError: no m"
+    ):
         run_paper("digits", tmp_path, protocol=replace(protocol, seeds=(0,)))
     table = (tmp_path / TABLE).read_text()
     assert "I-Con, 2 epochs" in table
@@ -53,7 +56,7 @@ def test_a_run_that_fails_spoils_no_other(tmp_path, protocol, done, monkeypatch)
 def test_another_protocol_is_refused(tmp_path, protocol, done):
     one = replace(protocol, seeds=(0,), epochs=(1,))
     run_paper("digits", tmp_path, protocol=one)
-    with pytest.raises(ValueError, match="this protocol"):
+    with pytest.raises(ValueError, match="runs of protocol"):
         run_paper("digits", tmp_path, protocol=protocol)
 
 

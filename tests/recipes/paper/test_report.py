@@ -2,7 +2,7 @@ import pytest
 
 from rkdo_plugin.recipes.paper.costs import Cost
 from rkdo_plugin.recipes.paper.report import paper_report
-from rkdo_plugin.recipes.paper.results import Result, Results
+from rkdo_plugin.recipes.paper.scored import Result, Scored
 
 FEATURES = {"kNN": 0.5, "linear": 0.25, "NMI": 0.1, "ARI": 0.2, "neighbours": 0.3}
 HELD_OUT = {"held-out InfoNCE": 4.0, "held-out I-Con": 2.0, "held-out RKDO": 1.5}
@@ -15,7 +15,7 @@ def results(seeds, data="cifar10"):
         for loss, value in (("rkdo", 1.0), ("icon", 2.0)):
             own = {"loss": value + seed, "kNN": value / 4 + seed * value / 100}
             found.append(Result(loss, seed, 10, {**FEATURES, **HELD_OUT, **own}))
-    return Results(data, found)
+    return Scored(data, found)
 
 
 def row(report, start):
@@ -24,7 +24,7 @@ def row(report, start):
 
 
 def test_losses_stand_beside_the_papers_and_the_untrained_encoders():
-    report = paper_report(results([0, 1]))
+    report = paper_report(results([0, 1]), published="cifar10")
     cells = row(report, "| 10 |")
     # Means 1.5 and 2.5 of the two seeds.
     assert cells[2:5] == ["1.5000 ± 0.7071", "2.5000 ± 0.7071", "40.0%"]
@@ -38,7 +38,7 @@ def test_losses_stand_beside_the_papers_and_the_untrained_encoders():
 
 
 def test_features_stand_beside_raw_pixels_and_the_papers():
-    report = paper_report(results([0, 1]))
+    report = paper_report(results([0, 1]), published="cifar10")
     assert row(report, "| raw pixels")[1:] == [
         "50.00",
         "25.00",
@@ -60,7 +60,7 @@ def test_differences_are_tested_and_corrected():
 
 def test_one_seed_has_no_interval():
     cells = row(paper_report(results([0])), "| kNN | 10 |")
-    assert cells[3:] == ["-25.00", "one seed", "", ""]
+    assert cells[3:] == ["-25.00", "none", "", ""]
 
 
 def test_other_data_has_no_published_figures():
@@ -70,7 +70,14 @@ def test_other_data_has_no_published_figures():
 
 
 def test_costs_are_beside_icons():
-    costs = [Cost("icon", 0.5, 2_000_000_000), Cost("rkdo", 0.6, 2_000_200_000)]
+    costs = [Cost("I-Con", 0.5, 2_000_000_000), Cost("RKDO", 0.6, 2_000_200_000)]
     report = paper_report(results([0]), costs)
-    assert row(report, "| rkdo")[1:] == ["0.600", "1.20", "2.000", "+0.0100%"]
+    assert row(report, "| RKDO |")[1:] == ["0.600", "1.20", "2.000", "+0.0100%"]
     assert "GFLOPs" not in paper_report(results([0]))
+
+
+def test_a_row_is_over_the_seeds_that_both_have():
+    some = results([0, 1])
+    del some.by_key["icon", 10, 1]
+    cells = row(paper_report(some), "| 10 |")
+    assert cells[1:5] == ["1", "1.0000", "2.0000", "50.0%"]

@@ -5,7 +5,7 @@ import torch
 from rkdo_plugin.recipes.evaluation.measures import NEIGHBORS
 from rkdo_plugin.recipes.paper.protocol import criterion_of
 from rkdo_plugin.recipes.paper.run import (
-    Trained,
+    PaperRun,
     feature_scores,
     run_seed,
 )
@@ -33,7 +33,7 @@ def test_a_run_repeats_itself(runs, images, protocol):
 
 
 def test_a_longer_run_passes_through_the_shorter_one(runs, images, protocol):
-    trained = Trained(images, protocol, 0)
+    trained = PaperRun(images, protocol, 0)
     first = trained.train_epoch(criterion_of("icon"), 0)
     assert {"loss": first, **trained.scores()} == runs["icon"][1]
 
@@ -41,21 +41,21 @@ def test_a_longer_run_passes_through_the_shorter_one(runs, images, protocol):
 def test_two_losses_see_the_same_steps(images, protocol, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        Trained, "step", lambda self, criterion, batch: seen.append(batch) or 0.0
+        PaperRun, "step", lambda self, criterion, batch: seen.append(batch) or 0.0
     )
     for name in ("rkdo", "icon"):
-        trained = Trained(images, protocol, 7)
+        trained = PaperRun(images, protocol, 7)
         seen.append(next(trained.network.parameters()).detach())
         trained.train_epoch(criterion_of(name), 0)
     weights, *batches = seen[:3]
     assert torch.equal(weights, seen[3])
     assert all(map(torch.equal, batches, seen[4:]))
-    other = Trained(images, protocol, 8)
+    other = PaperRun(images, protocol, 8)
     assert not torch.equal(weights, next(other.network.parameters()))
 
 
 def test_held_out_losses_are_those_of_the_same_views(images, protocol):
-    trained = Trained(images, protocol, 0)
+    trained = PaperRun(images, protocol, 0)
     before = torch.get_rng_state()
     first = trained.held_out()
     torch.manual_seed(5)
