@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rkdo_plugin.recipes.comparison.scoring import KNN, RANK, measure_of, rank_me, score
+from rkdo_plugin.recipes.comparison.scoring import KNN, RANK, measure_of, score
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import as_arrays
 from rkdo_plugin.recipes.evaluation.accuracy import knn_accuracy, raw_pixels
+from rkdo_plugin.recipes.evaluation.measures import rank_me
 
 
 def test_with_labels_it_is_the_accuracy_on_the_test_images():
@@ -23,19 +24,3 @@ def test_without_labels_it_is_the_rank_of_the_test_features():
     assert measure_of(data) == RANK
     pixels = raw_pixels(np.stack([np.array(image) for image, _ in data.test]))
     assert score(raw_pixels, data) == pytest.approx(rank_me(pixels))
-
-
-def test_rank_me_counts_equal_directions():
-    rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))
-    features = np.zeros((40, 6))
-    features[:4, :4] = 3 * np.eye(4)
-    assert rank_me(features @ rotation) == pytest.approx(4)
-    assert rank_me(np.ones((5, 3))) == pytest.approx(1)
-
-
-def test_rank_me_is_the_exponential_of_an_entropy():
-    features = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
-    values = np.sqrt(np.linalg.eigvalsh(features.T.astype(float) @ features))
-    share = [value / sum(values) for value in values]
-    entropy = -sum(p * np.log(p) for p in share)
-    assert rank_me(features) == pytest.approx(np.exp(entropy))

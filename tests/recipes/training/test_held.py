@@ -29,10 +29,18 @@ def test_whole_batches_are_those_of_images_one_by_one(with_field, workers):
             assert_equal([*found], [*expected])
 
 
-@pytest.mark.parametrize("options", [{}, {"loss": "icon", "field": "pixels"}])
+FIELD = {"loss": "icon", "field": "pixels", "field_options": {"field_weight": 1.0}}
+
+
+@pytest.mark.parametrize("options", [{}, FIELD])
 def test_a_run_on_held_images_is_the_same_run(tmp_path, options):
     torch.set_num_threads(1)
-    options |= {"epochs": 2, "limit": 128, "batch_size": 64, "augment": "batches"}
+    options = options | {
+        "epochs": 2,
+        "limit": 128,
+        "batch_size": 64,
+        "augment": "batches",
+    }
     held = hold(load_data("digits", limit=128))
     for name, images in (("read", None), ("held", held)):
         train(out=tmp_path / name, images=images, workers=0, **options)
