@@ -15,8 +15,8 @@ from rkdo_plugin.recipes.paper.protocol import (
     PUBLISHED_LOSS,
     RKDO,
 )
-from rkdo_plugin.recipes.paper.scored import Scored
 from rkdo_plugin.recipes.paper.run import PIXELS, UNTRAINED
+from rkdo_plugin.recipes.paper.scored import Scored
 
 OWN = {RKDO: "held-out RKDO", ICON: "held-out I-Con"}
 YARDSTICKS = ("held-out InfoNCE", "held-out I-Con", "held-out RKDO")
@@ -144,7 +144,8 @@ def _tests(results: Scored) -> str:
         f"### {results.data}: RKDO - I-Con, paired by seed",
         "",
         "95 % intervals by Student's t, of 3 seeds or more; p after Holm's correction "
-        f"for {tests} tests. Losses: lower is better; else, in points: higher is better.",
+        f"for {tests} tests. Losses: lower is better; else, in points: higher is "
+        "better.",
         "",
         "| measure | epochs | seeds | difference | 95 % interval | p | p, corrected |",
         "|---" * 7 + "|",
@@ -157,7 +158,7 @@ def _tests(results: Scored) -> str:
         tested = not np.isnan(each.p)
         cells = [score, str(epochs), str(each.pairs), mean]
         cells.append(f"{low} to {high}" if tested else "none")
-        cells += [f"{each.p:.3f}", f"{p:.3f}"] if tested else ["", ""]
+        cells += [_small(each.p), _small(p)] if tested else ["", ""]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -180,6 +181,10 @@ def _costs(costs: Sequence[Cost]) -> str:
 
 def _yardsticks() -> list[tuple[str, str]]:
     return list(product(YARDSTICKS, (RKDO, ICON)))
+
+
+def _small(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def _spread(scores: dict[int, float], digits: int, scale: float = 1) -> str:

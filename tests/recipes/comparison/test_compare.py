@@ -114,10 +114,10 @@ def test_a_contender_that_cannot_be_tuned_is_left_out(tmp_path, runs):
 
 def test_runs_of_other_data_or_code_are_refused(tmp_path, runs, monkeypatch):
     compare_losses(settings(), LOSSES, tmp_path)
-    with pytest.raises(ValueError, match=r"runs of data fingerprint .* `restart`"):
+    with pytest.raises(ValueError, match=r"runs of data .* `restart`"):
         compare_losses(settings(limit=110), LOSSES, tmp_path)
     monkeypatch.setattr(compare, "code_version", lambda: "later")
-    with pytest.raises(ValueError, match=r"runs of code version later .* `restart`"):
+    with pytest.raises(ValueError, match=r"runs of code later .* `restart`"):
         compare_losses(settings(), LOSSES, tmp_path)
     done = len(runs)
     compare_losses(settings(), LOSSES, tmp_path, restart=True)
