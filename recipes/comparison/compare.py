@@ -216,7 +216,9 @@ def _best(grid: dict[Point, list[Planned]], results: Results) -> Point | None:
     return best_of({p: [results[run.row] for run in runs] for p, runs in grid.items()})
 
 
-def _finish(planned: Sequence[Planned], runner: Runner, results: Results) -> None:
+def _finish(
+    planned: Sequence[Planned], runner: Runner[Planned, ImageData], results: Results
+) -> None:
     """Run what is not finished yet, and say on stderr how far it is."""
     once = {
         results.name(run.row): run for run in planned if not results.finished(run.row)

@@ -55,9 +55,9 @@ def paired_difference(own: Sequence[float], other: Sequence[float]) -> Differenc
     differences = np.subtract(own, other).astype(np.float64)
     mean, pairs = float(differences.mean()), len(differences)
     scale = max(np.abs(own).max(), np.abs(other).max())
-    if pairs < FEWEST or np.ptp(differences) <= ROUNDING * scale:
+    error = float(stats.sem(differences)) if pairs >= FEWEST else 0.0
+    if error <= ROUNDING * scale:
         return Difference(mean, np.nan, np.nan, np.nan, pairs)
-    error = float(stats.sem(differences))
     half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1))
     p = 2 * float(stats.t.sf(abs(mean) / error, pairs - 1))
     return Difference(mean, mean - half, mean + half, p, pairs)

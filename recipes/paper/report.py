@@ -115,10 +115,10 @@ def _accuracies(results: Scored, published: str) -> str:
         if not cells[0]:
             continue
         length = f", {epochs} epoch{'s' * (epochs > 1)}" if epochs else ""
-        published = PUBLISHED_LINEAR.get(published, {}).get(loss)
+        known = PUBLISHED_LINEAR.get(published, {}).get(loss)
         theirs = ""
-        if published is not None and epochs in EPOCHS:
-            theirs = f"{100 * published[EPOCHS.index(epochs)]:.2f}"
+        if known is not None and epochs in EPOCHS:
+            theirs = f"{100 * known[EPOCHS.index(epochs)]:.2f}"
         row = [
             TITLES[loss] + length,
             *(_spread(cell, 2, 100) for cell in cells),

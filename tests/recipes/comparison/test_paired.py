@@ -8,7 +8,7 @@ from scipy import stats
 
 from rkdo_plugin.recipes.comparison.paired import holm, paired_difference
 
-SCORES = st.floats(-1e3, 1e3)
+SCORES = st.floats(-1e3, 1e3).map(lambda score: round(score, 6))
 
 
 @given(st.lists(st.tuples(SCORES, SCORES), min_size=3, max_size=8))
