@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rkdo_plugin.recipes.report.collect import Collected
 from rkdo_plugin.recipes.report.results import KNN, Result
-from rkdo_plugin.recipes.report.words import counted, difference, score
+from rkdo_plugin.recipes.report.words import counted, difference, p_value, score
 
 FEW = 5  # seeds, below which an interval rests on little
 
@@ -94,7 +94,7 @@ def _scores(
             kind = "better" if against.mean > 0 else "worse"
             may.append(
                 f"That {name} scores {kind} than {first}: {difference(against)}, p "
-                f"{result.p:.3f} by Holm, {against.pairs} seeds of both."
+                f"{p_value(result.p)} by Holm, {against.pairs} seeds of both."
             )
         elif against.pairs == 1:
             may_not.append(
@@ -104,7 +104,7 @@ def _scores(
         else:
             may_not.append(
                 f"That {name} is better or worse than {first}, or that they are equal: "
-                f"{difference(against)}, p {result.p:.2f} by Holm, {against.pairs} "
+                f"{difference(against)}, p {p_value(result.p)} by Holm, {against.pairs} "
                 "seeds of both."
             )
     seeds = {r.arm.name: r.score.seeds for r in scored if r.score is not None}

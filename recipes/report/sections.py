@@ -1,6 +1,5 @@
 """The sections of the page, each from what was collected for it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from rkdo_plugin.recipes.report.words import (
     NOTHING,
     counted,
     difference,
+    p_value,
     percent,
     score,
     value,
@@ -47,8 +47,7 @@ def results_section(found: Collected, results: Sequence[Result]) -> str:
             ]
         )
         if len(names) > 1:
-            p = NOTHING if math.isnan(result.p) else f"{result.p:.3f}"
-            rows[-1] += [difference(result.against), p]
+            rows[-1] += [difference(result.against), p_value(result.p)]
     heads = ["arm", "seeds", "last kNN accuracy", "at step"]
     if len(names) > 1:
         heads += [f"against {names[0]}", "p, by Holm"]
