@@ -104,8 +104,8 @@ def _scores(
         else:
             may_not.append(
                 f"That {name} is better or worse than {first}, or that they are equal: "
-                f"{difference(against)}, p {p_value(result.p)} by Holm, {against.pairs} "
-                "seeds of both."
+                f"{difference(against)}, p {p_value(result.p)} by Holm, "
+                f"{against.pairs} seeds of both."
             )
     seeds = {r.arm.name: r.score.seeds for r in scored if r.score is not None}
     single = [name for name, count in seeds.items() if count == 1]
