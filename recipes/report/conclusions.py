@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rkdo_plugin.recipes.report.collect import Collected
 from rkdo_plugin.recipes.report.results import KNN, Result
-from rkdo_plugin.recipes.report.words import counted, difference
+from rkdo_plugin.recipes.report.words import counted, difference, p_value, score
 
 FEW = 5  # seeds, below which an interval rests on little
 
@@ -62,7 +62,7 @@ def conclude(
     if found.data is not None:
         may_not.append(f"What happens on other data: all figures are of {found.data}.")
     if not may:
-        may.append("Nothing beyond what the curves show of these very runs.")
+        may.append("Nothing beyond these very runs.")
     return Conclusions(may, may_not)
 
 
@@ -77,6 +77,12 @@ def _scores(
         )
     if not scored:
         return
+    for result in scored:
+        if result.score is not None and result.score.seeds > 1:
+            may.append(
+                f"That runs of {result.arm.name} score {score(result.score)} in the "
+                f"mean: {result.score.seeds} seeds."
+            )
     first = scored[0].arm.name
     for result in scored[1:]:
         name, against = result.arm.name, result.against
@@ -87,8 +93,8 @@ def _scores(
         elif result.differs:
             kind = "better" if against.mean > 0 else "worse"
             may.append(
-                f"{name} scores {kind} than {first}: {difference(against)}, p "
-                f"{result.p:.3f} by Holm, {against.pairs} seeds of both."
+                f"That {name} scores {kind} than {first}: {difference(against)}, p "
+                f"{p_value(result.p)} by Holm, {against.pairs} seeds of both."
             )
         elif against.pairs == 1:
             may_not.append(
@@ -98,8 +104,8 @@ def _scores(
         else:
             may_not.append(
                 f"That {name} is better or worse than {first}, or that they are equal: "
-                f"{difference(against)}, p {result.p:.2f} by Holm, {against.pairs} "
-                "seeds of both."
+                f"{difference(against)}, p {p_value(result.p)} by Holm, "
+                f"{against.pairs} seeds of both."
             )
     seeds = {r.arm.name: r.score.seeds for r in scored if r.score is not None}
     single = [name for name, count in seeds.items() if count == 1]
@@ -166,8 +172,8 @@ def _exports(found: Collected, may: list[str], may_not: list[str]) -> None:
             )
         elif report.passed:
             may.append(
-                f"{name} computes what {report.compared_with} computes, within the "
-                f"bounds of {report.precision}, on {report.images:,} images."
+                f"That {name} computes what {report.compared_with} computes: within "
+                f"the bounds of {report.precision}, on {report.images:,} images."
             )
         else:
             may_not.append(

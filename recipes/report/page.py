@@ -46,8 +46,8 @@ thead th { color: var(--soft); font-weight: 600; }
 tbody th { font-weight: 500; min-width: 7rem; }
 pre { background: var(--panel); padding: .7rem; font-size: .85rem; }
 details { margin: .5rem 0; } summary { cursor: pointer; color: var(--link); }
-.sides, .grid { align-items: start; display: grid; gap: 1rem 2rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); }
+.sides, .grid { display: grid; gap: 1rem 2rem; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); }
 .sides > div { background: var(--panel); padding: .2rem 1rem;
   border-left: 4px solid var(--good); }
 .sides > .may-not { border-color: var(--bad); }

@@ -74,25 +74,20 @@ def build_report(
 
 
 def _title(found: Collected) -> str:
-    if found.data is None:
-        return "Exported files"
-    return f"Runs on {Path(found.data).name}"
+    return "Exported files" if found.data is None else f"Runs on {found.data}"
 
 
 def _lead(found: Collected) -> str:
-    kinds = {
-        "run": len(found.runs),
-        "comparison": len(found.comparisons),
-        "exported file": len(found.exports),
-    }
-    parts = [counted(number, what) for what, number in kinds.items() if number]
-    arms = ""
+    parts = []
     if found.runs:
-        arms = (
-            f" The runs are {counted(len(found.arms), 'arm')}: runs of an arm differ "
-            "in nothing but the seed."
-        )
-    return f"{', '.join(parts)}.{arms}"
+        arms = counted(len(found.arms), "arm")
+        parts.append(f"{counted(len(found.runs), 'run')} in {arms}")
+    if found.comparisons:
+        parts.append(counted(len(found.comparisons), "comparison"))
+    if found.exports:
+        parts.append(counted(len(found.exports), "exported file"))
+    arm = " Runs of an arm differ in nothing but the seed." if found.runs else ""
+    return f"{', '.join(parts)}.{arm}"
 
 
 def _maps(

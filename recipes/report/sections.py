@@ -17,6 +17,7 @@ from rkdo_plugin.recipes.report.words import (
     NOTHING,
     counted,
     difference,
+    p_value,
     percent,
     score,
     value,
@@ -35,22 +36,21 @@ ROWS = 25  # of the table below a plot
 def results_section(found: Collected, results: Sequence[Result]) -> str:
     """What each arm came to, and how each run ended."""
     names = [r.arm.name for r in results if r.score is not None]
-    first = names[0] if names else ""
     rows = []
     for result in results:
-        p = NOTHING if result.p != result.p else f"{result.p:.3f}"
         rows.append(
             [
                 result.arm.name,
                 ", ".join(str(run.seed) for run in result.arm.runs),
                 score(result.score),
                 NOTHING if result.score is None else f"{result.score.step:,}",
-                difference(result.against),
-                p,
             ]
         )
-    heads = ["arm", "seeds", "last kNN accuracy", "at step", f"against {first}"]
-    heads.append("p, by Holm")
+        if len(names) > 1:
+            rows[-1] += [difference(result.against), p_value(result.p)]
+    heads = ["arm", "seeds", "last kNN accuracy", "at step"]
+    if len(names) > 1:
+        heads += [f"against {names[0]}", "p, by Holm"]
     parts = []
     if rows:
         caption = "Means over seeds, with 95 % intervals by Student's t"

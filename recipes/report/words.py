@@ -1,5 +1,7 @@
 """Figures as the page writes them."""
 
+import math
+
 from rkdo_plugin.recipes.comparison.paired import Difference
 from rkdo_plugin.recipes.report.arms import Point
 
@@ -9,6 +11,13 @@ NOTHING = "–"  # noqa: RUF001 - no value
 def counted(count: int, what: str) -> str:
     """A number of things: "1 run", "2 runs"."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def p_value(p: float) -> str:
+    """A p-value; NaN is none."""
+    if math.isnan(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def percent(share: float) -> str:

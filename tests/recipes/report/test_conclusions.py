@@ -33,7 +33,11 @@ def test_a_difference_beyond_chance_may_be_concluded(concluded):
     scores = [0.70, 0.71, 0.72, 0.69, 0.70]
     better = [score + 0.05 + 0.001 * seed for seed, score in enumerate(scores)]
     may, may_not = concluded(*arm("icon", scores), *arm("rkdo", better))
-    assert "rkdo scores better than icon: +5.20 points" in may
+    assert (
+        "That rkdo scores better than icon: +5.20 points [+5.00, +5.40], p < 0.001"
+        in may
+    )
+    assert "That runs of icon score 70.40 % [68.98, 71.82] in the mean: 5 seeds" in may
     assert "better or worse" not in may_not
     assert "with fewer than 5 seeds" not in may_not
     assert "tuned alike" in may_not
@@ -49,7 +53,7 @@ def test_chance_and_equality_may_not(concluded):
 
 def test_one_seed_is_said_to_be_one(concluded):
     may, may_not = concluded(*arm("icon", [0.7]), *arm("rkdo", [0.9]))
-    assert may == "Nothing beyond what the curves show of these very runs."
+    assert may == "Nothing beyond these very runs."
     assert "+20.00 points, one seed, which may be chance" in may_not
     assert "one seed has no interval (icon; rkdo)" in may_not
     assert "intervals are exact" not in may_not
