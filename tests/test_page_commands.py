@@ -34,6 +34,7 @@ OTHERS = {
 }
 # Words of `rkdo` commands that are not run here, and why.
 NOT_RUN = {
+    "paper": "takes an hour; tests/recipes/paper/test_benchmark.py has a shorter one",
     "compare-losses": "takes minutes; tests/cli/test_comparison.py has a shorter one",
     "--devices": "starts processes: tests/recipes/training/test_distributed.py has two",
     "--pretrained": "downloads weights",

@@ -115,6 +115,8 @@ def _contender(text: str, recipe: Any) -> Contender:
         if key == "field":
             start = value
         elif part in options:
+            if option in options[part]:
+                raise ValueError(f"Expected {key} once but got it twice in {text}")
             options[part][option] = value
         else:
             raise ValueError(

@@ -110,9 +110,10 @@ def measure_label_free(
         return replace(found, no_views="the file has no views; a run folder has")
     images = draw(data.train, PAIRS, seed)
     try:
-        first, second = (embed(each) for each in two_views(images, data, views, seed))
+        shown = two_views(images, data, views, seed)
     except ValueError as error:
         return replace(found, no_views=str(error))
+    first, second = map(embed, shown)
     return replace(
         found,
         pairs=len(first),

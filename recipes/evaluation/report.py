@@ -67,16 +67,16 @@ def evaluation_report(
         if trained.normalization is not None:
             images = replace(images, **trained.normalization._asdict())
         return recipe.report(images, trained.path.parent)
-    embed, drawn = trained.encoder.embed, seed
+    embed = trained.encoder.embed
     if images.num_classes < 2:
         if pixels:
             raise ValueError(f"Expected no --pixels: {images.name} has no classes")
-        some = draw(images.train, IMAGES, drawn)
+        some = draw(images.train, IMAGES, seed)
         features, _ = embed_images(embed, some, images)
         lines = [f"{images.name}: {len(images.train):,} images without classes"]
     else:
-        features, lines = _with_labels(embed, images, str(trained.path), drawn, pixels)
-    free = measure_label_free(features, embed, images, trained.views, drawn)
+        features, lines = _with_labels(embed, images, str(trained.path), seed, pixels)
+    free = measure_label_free(features, embed, images, trained.views, seed)
     return "\n".join([*lines, str(free)])
 
 

@@ -51,6 +51,7 @@ def test_options_are_those_of_the_fields_and_runs_settings():
         ("icon:view.size=4", "recipe.KEY but got view.size"),
         ("icon:field=rows.npy", "rows.npy, which has a row for each image"),
         ("rkdo:", "rkdo: is the same as rkdo"),
+        ("icon:debias=0.1,debias=0.2", "Expected debias once but got it twice"),
     ],
 )
 def test_what_is_not_understood_is_refused(text, message):
