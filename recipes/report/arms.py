@@ -1,5 +1,6 @@
 """Group runs that differ in nothing but the seed, and average them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,8 @@ class Point:
     Attributes:
         step: Optimizer steps.
         mean: Over the seeds.
-        low: Lower end of the 95 % interval of the mean by Student's t; None with one
-            seed.
+        low: Lower end of the 95 % interval of the mean by Student's t; None with fewer
+            than three seeds, or where all values are the same.
         high: Its upper end.
         seeds: Number of seeds.
     """
@@ -83,12 +84,12 @@ def mean_point(step: int, values: Sequence[float]) -> Point:
     Example:
         >>> mean_point(5, [0.5, 0.6, 0.7]).low
         0.3515862285144749
-        >>> mean_point(5, [0.5]).low is None
+        >>> mean_point(5, [0.5, 0.6]).low is None
         True
     """
     found = paired_difference(values, [0.0] * len(values))  # from nothing
-    if len(values) == 1:
-        return Point(step, found.mean, None, None, 1)
+    if math.isnan(found.low):
+        return Point(step, found.mean, None, None, len(values))
     return Point(step, found.mean, found.low, found.high, len(values))
 
 

@@ -1,8 +1,10 @@
 """What may be concluded from a report, and what may not: sentences from facts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rkdo_plugin.recipes.comparison.paired import FEWEST
 from rkdo_plugin.recipes.report.collect import Collected
 from rkdo_plugin.recipes.report.results import KNN, Result
 from rkdo_plugin.recipes.report.words import counted, difference, p_value, score
@@ -78,7 +80,7 @@ def _scores(
     if not scored:
         return
     for result in scored:
-        if result.score is not None and result.score.seeds > 1:
+        if result.score is not None and result.score.low is not None:
             may.append(
                 f"That runs of {result.arm.name} score {score(result.score)} in the "
                 f"mean: {result.score.seeds} seeds."
@@ -96,7 +98,7 @@ def _scores(
                 f"That {name} scores {kind} than {first}: {difference(against)}, p "
                 f"{p_value(result.p)} by Holm, {against.pairs} seeds of both."
             )
-        elif against.pairs == 1:
+        elif math.isnan(result.p):
             may_not.append(
                 f"That {name} is better or worse than {first}: {difference(against)}, "
                 "which may be chance."
@@ -107,14 +109,14 @@ def _scores(
                 f"{difference(against)}, p {p_value(result.p)} by Holm, "
                 f"{against.pairs} seeds of both."
             )
-    seeds = {r.arm.name: r.score.seeds for r in scored if r.score is not None}
-    single = [name for name, count in seeds.items() if count == 1]
-    if single:
+    scores = {r.arm.name: r.score for r in scored if r.score is not None}
+    without = [name for name, own in scores.items() if own.low is None]
+    if without:
         may_not.append(
-            "That another seed would score alike: one seed has no interval "
-            f"({'; '.join(single)})."
+            "That another seed would score alike: there is no interval of fewer than "
+            f"{FEWEST} seeds, or of equal scores ({'; '.join(without)})."
         )
-    if any(1 < count < FEW for count in seeds.values()):
+    if any(own.low is not None and own.seeds < FEW for own in scores.values()):
         may_not.append(
             f"That the intervals are exact: with fewer than {FEW} seeds they rest on "
             "the assumption that scores are spread normally."

@@ -22,7 +22,8 @@ class Result:
         score: The mean of its runs' last kNN accuracies; None where none was logged.
         against: The difference from the first arm over the seeds of both; None for the
             first, or without such seeds.
-        p: Its p-value, corrected by Holm for the number of arms; NaN with one seed.
+        p: Its p-value, corrected by Holm for the number of arms; NaN where none is
+            made.
     """
 
     arm: Arm

@@ -106,7 +106,7 @@ def curves_section(arms: Sequence[Arm]) -> str:
     folded = [_curves(arms, names, metric) for metric in others]
     note = (
         "Lines are means over seeds; bands are 95 % intervals of the mean by Student's "
-        "t. A line without a band is one seed."
+        "t. A line without a band has fewer than three seeds, or equal values."
     )
     more = f"{counted(len(others), 'plot')} more: {', '.join(others)}"
     return html.section(

@@ -26,28 +26,32 @@ def percent(share: float) -> str:
 
 
 def score(point: Point | None) -> str:
-    """A mean in per cent with its interval, or the words "one seed"."""
+    """A mean in per cent with its interval, or why there is none."""
     if point is None:
         return NOTHING
     if point.low is None or point.high is None:
-        return f"{percent(point.mean)}, one seed"
+        return f"{percent(point.mean)}, {_alone(point.seeds)}"
     return f"{percent(point.mean)} [{100 * point.low:.2f}, {100 * point.high:.2f}]"
 
 
 def value(point: Point | None) -> str:
-    """A mean of any scale with its interval, or the words "one seed"."""
+    """A mean of any scale with its interval, or why there is none."""
     if point is None:
         return NOTHING
     if point.low is None or point.high is None:
-        return f"{point.mean:.4g}, one seed"
+        return f"{point.mean:.4g}, {_alone(point.seeds)}"
     return f"{point.mean:.4g} [{point.low:.4g}, {point.high:.4g}]"
 
 
 def difference(found: Difference | None) -> str:
-    """A difference in points with its interval, or the words "one seed"."""
+    """A difference in points with its interval, or why there is none."""
     if found is None:
         return NOTHING
     mean = f"{100 * found.mean:+.2f} points"
-    if found.pairs == 1:
-        return f"{mean}, one seed"
+    if math.isnan(found.low):
+        return f"{mean}, {_alone(found.pairs)}"
     return f"{mean} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+
+
+def _alone(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"{seeds} seeds, no interval"

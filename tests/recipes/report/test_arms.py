@@ -23,22 +23,24 @@ def runs(tmp_path):
     return read
 
 
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+@given(st.lists(st.decimals(-100, 100, places=4).map(float), min_size=3, max_size=9))
 @settings(deadline=None)
 def test_intervals_are_scipys(values):
     point = mean_point(3, values)
     assert point.mean == pytest.approx(np.mean(values), abs=1e-9)
     assert (point.step, point.seeds) == (3, len(values))
-    if np.ptp(values) < 1e-6:
+    if np.ptp(values) < 1e-6:  # equal values say nothing of seeds to come
         return
     error = stats.sem(values)
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
     assert (point.low, point.high) == pytest.approx((low, high), abs=1e-9)
 
 
-def test_no_interval_is_invented_for_one_seed():
-    point = mean_point(3, [0.5])
-    assert (point.mean, point.low, point.high, point.seeds) == (0.5, None, None, 1)
+@pytest.mark.parametrize("values", [[0.5], [0.25, 0.75], [0.5, 0.5, 0.5]])
+def test_no_interval_is_invented_for_few_seeds_or_equal_values(values):
+    point = mean_point(3, values)
+    assert (point.mean, point.low, point.high) == (0.5, None, None)
+    assert point.seeds == len(values)
 
 
 def test_runs_that_differ_in_the_seed_alone_are_one_arm(runs):

@@ -9,7 +9,7 @@ from rkdo_plugin.recipes.report.runs import read_found_run
 
 vl_convert = pytest.importorskip("vl_convert")
 CURVES = {
-    "two seeds": [mean_point(step, [0.5, 0.6]) for step in (1, 2, 3)],
+    "three seeds": [mean_point(step, [0.5, 0.6, 0.8]) for step in (1, 2, 3)],
     "one seed": [mean_point(step, [0.4]) for step in (1, 2)],
 }
 
@@ -24,7 +24,7 @@ def test_a_band_is_drawn_where_there_is_an_interval_and_nowhere_else():
     names = [*CURVES]
     svg = drawn(curves_chart(CURVES, names, "score", share=True))
     assert svg.count('fill-opacity="0.2"') == 1
-    assert "two seeds" in svg
+    assert "three seeds" in svg
     one = {"one seed": CURVES["one seed"]}
     svg = drawn(curves_chart(one, names, "score", share=True))
     assert 'fill-opacity="0.2"' not in svg

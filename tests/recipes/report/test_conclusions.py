@@ -45,7 +45,9 @@ def test_a_difference_beyond_chance_may_be_concluded(concluded):
 
 
 def test_chance_and_equality_may_not(concluded):
-    may, may_not = concluded(*arm("icon", [0.7, 0.8]), *arm("rkdo", [0.8, 0.7]))
+    may, may_not = concluded(
+        *arm("icon", [0.7, 0.8, 0.7]), *arm("rkdo", [0.8, 0.7, 0.7])
+    )
     assert "scores better" not in may
     assert "That rkdo is better or worse than icon, or that they are equal" in may_not
     assert "with fewer than 5 seeds" in may_not
@@ -55,7 +57,7 @@ def test_one_seed_is_said_to_be_one(concluded):
     may, may_not = concluded(*arm("icon", [0.7]), *arm("rkdo", [0.9]))
     assert may == "Nothing beyond these very runs."
     assert "+20.00 points, one seed, which may be chance" in may_not
-    assert "one seed has no interval (icon; rkdo)" in may_not
+    assert "of fewer than 3 seeds, or of equal scores (icon; rkdo)" in may_not
     assert "intervals are exact" not in may_not
 
 

@@ -37,7 +37,7 @@ def test_arms_are_compared_with_the_first_seed_by_seed(tmp_path):
 
 def test_one_seed_and_no_score(tmp_path):
     first, one, none = results_of(
-        arms(tmp_path, {"icon": [0.5, 0.6], "rkdo": [0.7]})
+        arms(tmp_path, {"icon": [0.5, 0.6, 0.7], "rkdo": [0.7]})
         + collect([write_run(tmp_path / "mute", loss="moco", knn=None)]).arms
     )
     assert first.score.low is not None
