@@ -90,6 +90,7 @@ class Comparison:
         steps_an_epoch: Optimizer steps of an epoch.
         tuning_steps: Optimizer steps of a run of the tuning.
         entries: The contenders; the first is the baseline.
+        shared: The version of the "code" and the fingerprint of the "data".
     """
 
     settings: ComparisonSettings
@@ -98,6 +99,7 @@ class Comparison:
     steps_an_epoch: int
     tuning_steps: int
     entries: list[Entry]
+    shared: dict[str, str]
 
     @property
     def steps(self) -> list[int]:
@@ -185,7 +187,7 @@ def compare_losses(
             Entry(contender, len(grids[number]), points[number], own, tuning)
         )
     return Comparison(
-        settings, images, epochs, steps, tuning_epoch * tuning_epochs, entries
+        settings, images, epochs, steps, tuning_epoch * tuning_epochs, entries, shared
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from rkdo_plugin.recipes.training.settings import RunSettings
 
 RUNS, TABLE, CURVES = "runs.jsonl", "table.md", "curves.csv"
+ABOUT = "comparison.json"  # what a finished comparison was of
 PACKAGES = ("rkdo_plugin", "rkdo_plugin.recipes", "rkdo_plugin.export")
 
 RUN_KEY = ("purpose", "settings")
@@ -86,7 +87,7 @@ class Results:
         self._key = key
         folder.mkdir(parents=True, exist_ok=True)
         if restart:
-            for name in (RUNS, TABLE, CURVES):
+            for name in (RUNS, TABLE, CURVES, ABOUT):
                 (folder / name).unlink(missing_ok=True)
         self._rows: dict[str, Row] = {}
         for row in self._read():

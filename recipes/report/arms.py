@@ -1,6 +1,7 @@
 """Group runs that differ in nothing but the seed, and average them."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,16 +119,19 @@ def arms_of(runs: Sequence[FoundRun]) -> list[Arm]:
         grouped.append(tuple(by_seed[seed] for seed in sorted(by_seed)))
     whole = [flat(group[0].config) for group in grouped if group[0].finished]
     names = iter(names_of(whole))
+    alike = Counter(run.folder.name for run in runs if not run.finished)
     return [
-        Arm(_name(group[0], names), group, flat(group[0].config)) for group in grouped
+        Arm(_name(group[0], names, alike), group, flat(group[0].config))
+        for group in grouped
     ]
 
 
-def _name(run: FoundRun, names: Iterator[str]) -> str:
+def _name(run: FoundRun, names: Iterator[str], alike: Counter[str]) -> str:
     """The next name for a finished run; its folder for another."""
     if run.finished:
         return next(names)
-    return f"{run.folder.name}, {run.epochs_done} of {run.config['epochs']} epochs"
+    folder = run.folder if alike[run.folder.name] > 1 else run.folder.name
+    return f"{folder}, {run.epochs_done} of {run.config['epochs']} epochs"
 
 
 def flat(config: Mapping[str, Any]) -> Settings:
@@ -154,7 +158,7 @@ def names_of(settings: Sequence[Settings]) -> list[str]:
     Equal settings have equal names.
     """
     names = [[str(each.get("loss", each.get("recipe", "run")))] for each in settings]
-    told = [[repr(each.get("loss"))] for each in settings]
+    told = [[*own] for own in names]
     for key in differing(settings):
         values = [repr(each.get(key)) for each in settings]
         finer = [[*own, value] for own, value in zip(told, values, strict=True)]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rkdo_plugin.recipes.comparison.results import RESULT, RUNS
+from rkdo_plugin.recipes.comparison.results import ABOUT, CURVES, TABLE
+from rkdo_plugin.recipes.comparison.scoring import KNN, RANK
 from rkdo_plugin.recipes.report.arms import Point, mean_point
 
-CURVES = "curves.csv"
-TABLE = "table.md"
+SHARED = ("data", "recipe", "encoder", "batch_size", "limit", "image_size")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class FoundComparison:
     """A comparison, as far as its folder tells of it.
 
     Attributes:
-        folder: Holds runs.jsonl, curves.csv and table.md.
+        folder: Holds comparison.json, curves.csv and table.md.
         scores: Contender -> steps of a length -> seed -> score.
         failed: How runs failed that did, in words.
         settings: What all its runs share.
@@ -38,7 +38,7 @@ class FoundComparison:
     @property
     def measure(self) -> str:
         """What the scores are, as its table calls it."""
-        return "kNN accuracy" if "kNN accuracy, %" in self.table else "RankMe"
+        return KNN if KNN in self.table else RANK
 
     def curve(self, contender: str) -> list[Point]:
         """The mean score of complete runs of each length."""
@@ -54,15 +54,22 @@ def read_found_comparison(folder: Path) -> FoundComparison:
 
     Raises:
         FileNotFoundError: The comparison is not finished, so that its tables lack.
-        ValueError: Its runs are damaged, or none is of the result.
+        ValueError: comparison.json is damaged.
     """
-    for name in (CURVES, TABLE):
+    for name in (ABOUT, CURVES, TABLE):
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"Expected a finished comparison in {folder} but it has no {name}: the "
                 "same command of rkdo compare-losses goes on"
             )
-    row = _a_result(folder / RUNS)
+    try:
+        about = json.loads((folder / ABOUT).read_text("utf-8"))
+        shared = {key: about["settings"][key] for key in SHARED}
+        code, fingerprint = about["code"], about["data"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"Expected {folder / ABOUT} to say what was compared but it is damaged"
+        ) from error
     scores: dict[str, dict[int, dict[int, float]]] = {}
     failed = []
     with (folder / CURVES).open(newline="", encoding="utf-8") as file:
@@ -73,28 +80,12 @@ def read_found_comparison(folder: Path) -> FoundComparison:
                 lengths.setdefault(steps, {})[seed] = float(line["score"])
             else:
                 failed.append(f"{name}, {steps:,} steps, seed {seed}: {line['error']}")
-    own = ("data", "recipe", "encoder", "batch_size", "limit", "image_size")
     return FoundComparison(
         folder,
         scores,
         tuple(failed),
-        {key: row["settings"].get(key) for key in own},
-        row["code"],
-        row["data"],
+        shared,
+        code,
+        fingerprint,
         (folder / TABLE).read_text("utf-8"),
     )
-
-
-def _a_result(path: Path) -> dict[str, Any]:
-    """The first row that is no tuning."""
-    try:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        results = [row for row in rows if row["purpose"] == RESULT]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"Expected the runs of a comparison in {path} but a line is damaged"
-        ) from error
-    if not results:
-        raise ValueError(f"Expected {path} to hold runs of the result but got none")
-    first: dict[str, Any] = results[0]
-    return first

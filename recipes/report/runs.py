@@ -109,7 +109,8 @@ def _read_metrics(path: Path) -> tuple[dict[str, Points], list[tuple[str, int]]]
     found: dict[str, list[tuple[int, float]]] = {}
     not_finite: dict[str, int] = {}
     with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
+        # A line without an end is what a killed process began.
+        rows = csv.DictReader(line for line in file if line.endswith("\n"))
         if "step" not in (rows.fieldnames or ["step"]):
             raise ValueError(f"Expected {path} to have a column 'step' but it has none")
         for row in rows:

@@ -1,6 +1,8 @@
 """`rkdo compare-losses`: which loss for my data?"""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rkdo_plugin.recipes.comparison.settings import ComparisonSettings
@@ -23,18 +25,20 @@ def compare_losses(
             option of the loss; field, as for rkdo train; field.KEY, an option of the
             field; or recipe.KEY, a setting of the recipe. What is set is not tuned. The
             first contender is what the others are compared with.
-        out: Folder for runs.jsonl, table.md and curves.csv. The same command again goes
-            on after the runs that are finished there.
+        out: Folder for runs.jsonl, table.md, curves.csv and comparison.json. The same
+            command again goes on after the runs that are finished there.
         root: Folder that holds the data sets.
         jobs: Runs at once, each in a process of one thread.
         restart: Remove the runs of an older comparison, and begin anew.
     """
     from rkdo_plugin.publish import write_whole
     from rkdo_plugin.recipes.comparison.compare import compare_losses
+    from rkdo_plugin.recipes.comparison.results import ABOUT, CURVES, TABLE
     from rkdo_plugin.recipes.comparison.table import curves_csv, markdown
 
     found = compare_losses(settings, loss, out, root=root, jobs=jobs, restart=restart)
     table = markdown(found)
-    for name, text in (("table.md", table), ("curves.csv", curves_csv(found))):
+    about = json.dumps({"settings": asdict(found.settings), **found.shared}) + "\n"
+    for name, text in ((TABLE, table), (CURVES, curves_csv(found)), (ABOUT, about)):
         write_whole(Path(out, name), text.encode(), overwrite=True)
     print(table, end="")

@@ -45,7 +45,7 @@ def test_losses_and_a_field_are_compared_on_digits(tmp_path, capsys):
     assert rows(tmp_path) == done
     assert compare(tmp_path, words.replace("160", "161")) == 1
     error = capsys.readouterr().err
-    assert "Expected runs of data fingerprint" in error
+    assert "Expected runs of data " in error
     assert "choose another --out, or remove them and begin anew with --restart" in error
 
 

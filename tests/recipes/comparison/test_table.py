@@ -43,7 +43,7 @@ def comparison(digits, seeds=2, labels=True, **change):
             images.__class__(**vars(images) | {"num_classes": 0, "test": []})
         )
     settings = ComparisonSettings(budget=12, seeds=seeds, lengths=[0.5, 1])
-    return Comparison(settings, images, [1, 2], 6, 5, entries)
+    return Comparison(settings, images, [1, 2], 6, 5, entries, {})
 
 
 def cells(text, start):

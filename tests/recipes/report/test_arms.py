@@ -77,6 +77,19 @@ def test_a_crashed_run_among_good_ones_counts_in_no_mean(runs):
     assert [p.mean for p in found[0].curve("knn")] == pytest.approx([0.5, 0.7])
 
 
+def test_crashed_runs_in_folders_of_one_name_stay_apart(tmp_path):
+    folders = [tmp_path / part / "run" for part in ("x", "y")]
+    for folder in folders:
+        folder.parent.mkdir()
+    found = arms_of([read_found_run(write_run(folder, done=1)) for folder in folders])
+    assert len({arm.name for arm in found}) == 2
+
+
+def test_a_recipes_own_loss_is_no_name_beside_the_recipes():
+    settings = [{"recipe": "simclr", "epochs": 2}, {"recipe": "byol", "epochs": 2}]
+    assert names_of(settings) == ["simclr", "byol"]
+
+
 def test_the_same_run_twice_is_refused(runs):
     with pytest.raises(ValueError, match="together they would pass for two seeds"):
         arms_of(runs({"seed": 3}, {"seed": 3}))

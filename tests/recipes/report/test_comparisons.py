@@ -6,7 +6,7 @@ from report_runs import CONFIG, write_run
 from scipy import stats
 
 from rkdo_plugin.recipes.report.collect import collect
-from rkdo_plugin.recipes.report.comparisons import read_found_comparison
+from rkdo_plugin.recipes.report.comparisons import SHARED, read_found_comparison
 
 SCORES = {10: [0.5, 0.6, 0.55], 20: [0.7, 0.8, 0.78]}
 
@@ -14,10 +14,10 @@ SCORES = {10: [0.5, 0.6, 0.55], 20: [0.7, 0.8, 0.78]}
 def write_comparison(folder, data="digits", fingerprint="abc"):
     """What `rkdo compare-losses` leaves, without its runs; one of them failed."""
     folder.mkdir()
-    row = {"settings": CONFIG | {"data": data}, "code": "rkdo-plugin 0"}
-    rows = [row | {"purpose": p, "data": fingerprint} for p in ("tuning", "result")]
-    lines = "\n".join(map(json.dumps, rows)) + "\n"
-    (folder / "runs.jsonl").write_text(lines)
+    settings = dict.fromkeys(SHARED) | CONFIG | {"data": data}
+    about = {"settings": settings, "code": "rkdo-plugin 0", "data": fingerprint}
+    (folder / "comparison.json").write_text(json.dumps(about))
+    (folder / "runs.jsonl").touch()
     lines = ["contender,epochs,steps,seed,score,seconds,error"]
     for steps, scores in SCORES.items():
         lines += [f"icon,1,{steps},{n},{s},0.1," for n, s in enumerate(scores)]
@@ -51,12 +51,14 @@ def test_other_images_are_refused(tmp_path):
 
 def test_a_comparison_that_is_not_finished_is_refused(tmp_path):
     folder = write_comparison(tmp_path / "found")
-    (folder / "runs.jsonl").write_text("{")
-    with pytest.raises(ValueError, match="a line is damaged"):
-        read_found_comparison(folder)
-    (folder / "runs.jsonl").write_text("")
-    with pytest.raises(ValueError, match="runs of the result but got none"):
-        read_found_comparison(folder)
     (folder / "table.md").unlink()
-    with pytest.raises(FileNotFoundError, match=r"not finished|no table\.md"):
+    with pytest.raises(FileNotFoundError, match=r"finished comparison .* no table\.md"):
+        read_found_comparison(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"settings": {}}'])
+def test_a_damaged_comparison_is_refused(tmp_path, text):
+    folder = write_comparison(tmp_path / "found")
+    (folder / "comparison.json").write_text(text)
+    with pytest.raises(ValueError, match=r"comparison\.json .* it is damaged"):
         read_found_comparison(folder)

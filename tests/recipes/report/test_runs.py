@@ -44,11 +44,12 @@ def test_values_that_are_not_finite_and_torn_lines_are_left_out(tmp_path):
         file.write("2,,29,nan\n2,,39,inf\n2,0.8,4")  # the last line is torn
     run = read_found_run(folder)
     assert run.curves["train_loss"][-1] == (20, 4.25)
+    assert all(value != 0.8 for _, value in run.curves["knn"])
     assert run.remarks == ("train_loss was not finite at step 30",)
     (folder / "metrics.csv").write_text("epoch,knn\n0,0.5\n")
     with pytest.raises(ValueError, match="to have a column 'step'"):
         read_found_run(folder)
-    (folder / "metrics.csv").write_text("")
+    (folder / "metrics.csv").write_text("epoch,knn,step")
     assert read_found_run(folder).remarks == ("metrics.csv holds no values",)
 
 
