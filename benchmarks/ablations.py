@@ -266,17 +266,17 @@ def table(ablation: Ablation, rows: Rows) -> list[str]:
         left_out, knn, linear = (
             scores(value, score) for score in ("leave_one_out", "knn", "linear")
         )
-        if left_out:
-            if value == ablation.default:
-                value, compared = f"{value} (default)", " | "
-            elif len(left_out.keys() & default.keys()) > 1:
+        if not left_out:
+            continue
+        name, compared = f"{value} (default)", " | "
+        if value != ablation.default:
+            name = value
+            if left_out.keys() & default.keys():
                 compared = difference(left_out, default)
-            else:
-                compared = " | "
-            lines.append(
-                f"| {value} | {len(left_out)} | {spread(left_out)} | {compared} "
-                f"| {spread(knn)} | {spread(linear)} |"
-            )
+        lines.append(
+            f"| {name} | {len(left_out)} | {spread(left_out)} | {compared} "
+            f"| {spread(knn)} | {spread(linear)} |"
+        )
     return lines
 
 

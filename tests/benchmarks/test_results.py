@@ -26,8 +26,12 @@ def test_means_are_in_per_cent_with_the_spread_between_seeds():
 
 
 def test_differences_are_those_of_the_seeds_that_both_have():
-    own, other = {0: 0.6, 1: 0.7, 2: 0.9}, {1: 0.6, 0: 0.4, 5: 0.1}
-    # 20 and 10 points; Student's t of one degree of freedom is 12.706.
-    half = 12.7062 * 5
-    expected = f"+15.00 | {15 - half:+.2f} to {15 + half:+.2f}"
+    own, other = {0: 0.6, 1: 0.7, 2: 0.9, 3: 0.8}, {1: 0.6, 0: 0.4, 3: 0.5, 5: 0.1}
+    # 20, 10 and 30 points; Student's t of two degrees of freedom is 4.3027.
+    half = 4.3027 * 10 / math.sqrt(3)
+    expected = f"+20.00 | {20 - half:+.2f} to {20 + half:+.2f}"
     assert results.difference(own, other) == expected
+
+
+def test_two_seeds_have_no_interval():
+    assert results.difference({0: 0.6, 1: 0.7}, {0: 0.4, 1: 0.6}) == "+15.00 | "
