@@ -12,20 +12,17 @@ images takes about nine seconds on one core.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from leave_one_out import leave_one_out
 from results import Row, Rows, append, difference, read, scores_of, spread
-from torch.nn import functional
 
 from rkdo_plugin.export import freeze
-from rkdo_plugin.recipes.data.images import ImageData, as_arrays
-from rkdo_plugin.recipes.evaluation.accuracy import NEIGHBORS, TEMPERATURE, evaluate
+from rkdo_plugin.recipes.evaluation.accuracy import evaluate
 from rkdo_plugin.recipes.training.settings import Execution, RunSettings
 from rkdo_plugin.recipes.training.train import train
 
@@ -233,21 +230,6 @@ def run_one(arm: Arm, epochs: int, seed: int) -> Row:
     if arm.settings["data"] == "digits":  # 360 test images tell little apart
         scores["leave-one-out"] = leave_one_out(embed, run.data)
     return {"name": arm.name, "epochs": epochs, "seed": seed, "cpu": seconds, **scores}
-
-
-def leave_one_out(embed: Callable[[Any], Any], data: ImageData) -> float:
-    """The kNN accuracy of every image among all others, training images included."""
-    halves = [as_arrays(part, data.image_size) for part in (data.train, data.test)]
-    images, labels = (np.concatenate(part) for part in zip(*halves, strict=True))
-    features = functional.normalize(torch.as_tensor(embed(images)).float(), dim=1)
-    similarities = (features @ features.T).fill_diagonal_(-torch.inf)
-    nearest = similarities.topk(NEIGHBORS, dim=1)
-    votes = torch.zeros(len(labels), data.num_classes).scatter_add_(
-        1,
-        torch.as_tensor(labels)[nearest.indices].long(),
-        (nearest.values / TEMPERATURE).exp(),
-    )
-    return float((votes.argmax(dim=1).numpy() == labels).mean())
 
 
 def report(rows: Rows) -> None:

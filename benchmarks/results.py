@@ -53,8 +53,13 @@ def spread(scores: Mapping[int, float]) -> str:
 
 
 def difference(own: Mapping[int, float], other: Mapping[int, float]) -> str:
-    """Mean paired difference and its Student-t interval, in points."""
+    """Mean paired difference and its Student-t interval, in points.
+
+    The interval is left out where `paired_difference` has none.
+    """
     seeds = sorted(own.keys() & other.keys())
     points = ([100 * part[seed] for seed in seeds] for part in (own, other))
     found = paired_difference(*points)
-    return f"{found.mean:+.2f} | {found.low:+.2f} to {found.high:+.2f}"
+    known = not np.isnan(found.low)
+    interval = f"{found.low:+.2f} to {found.high:+.2f}" if known else ""
+    return f"{found.mean:+.2f} | {interval}"

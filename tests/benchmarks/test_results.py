@@ -32,3 +32,7 @@ def test_differences_are_those_of_the_seeds_that_both_have():
     half = 4.30265 * 10 / math.sqrt(3)
     expected = f"+10.00 | {10 - half:+.2f} to {10 + half:+.2f}"
     assert results.difference(own, other) == expected
+
+
+def test_two_seeds_have_no_interval():
+    assert results.difference({0: 0.6, 1: 0.7}, {0: 0.4, 1: 0.6}) == "+15.00 | "
