@@ -2,6 +2,7 @@ import ablations
 import numpy as np
 import pytest
 from ablations import ABLATIONS, Ablation, main
+from checkout import ROOT
 from held import load_held
 from held_run import fit_arm
 
@@ -137,3 +138,17 @@ def test_tables_have_paired_differences_to_the_default():
     half = 4.3027 / np.sqrt(3)
     interval = f"{2 - half:+.2f} to {2 + half:+.2f}"
     assert f"| true | 3 | 93.00 ± 2.00 | +2.00 | {interval} |" in other
+
+
+def test_the_page_shows_what_the_files_say():
+    """One file an ablation, made by the command in its first line."""
+    folder = ROOT / "benchmarks" / "results" / "ablations"
+    assert {file.stem for file in folder.iterdir()} == ABLATIONS.keys()
+    for file in folder.iterdir():
+        path = file.relative_to(ROOT)
+        ablations.begin(file, ablations.command(file.stem, "digits", 5, path))
+    page = (ROOT / "docs" / "ablations.md").read_text()
+    tables = [
+        line for line in ablations.report(folder).splitlines() if line.startswith("|")
+    ]
+    assert tables == [line for line in page.splitlines() if line.startswith("|")]
