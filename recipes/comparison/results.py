@@ -86,6 +86,11 @@ class Results:
         self._shared = shared
         self._key = key
         folder.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists() and any(folder.iterdir()):
+            raise ValueError(
+                f"Expected `out` to be a new folder, or one with a {RUNS}, but "
+                f"{folder} holds something else"
+            )
         if restart:
             for name in (RUNS, TABLE, CURVES, ABOUT):
                 (folder / name).unlink(missing_ok=True)
@@ -138,5 +143,5 @@ class Results:
                 raise ValueError(
                     f"Expected runs of {name} {own} in {self.path} but got those of "
                     f"{row[name]}, which cannot be compared; choose another `out`, or "
-                    "remove them and begin anew with `restart`"
+                    "begin anew with `restart`, which removes them"
                 )

@@ -84,8 +84,10 @@ class ComparisonSettings:
         epochs = [closest(self.budget * each, steps_an_epoch) for each in lengths]
         if len({*epochs}) < len(epochs):
             raise ValueError(
-                f"Expected a `budget` of which {lengths} are different numbers of "
-                f"epochs of {steps_an_epoch} steps but got {self.budget}"
+                f"Expected a `budget` of which {lengths} are different whole numbers "
+                f"of epochs but got {self.budget} steps, with {steps_an_epoch} an "
+                f"epoch; {round(steps_an_epoch / lengths[0])} are enough, or choose "
+                "fewer `lengths`"
             )
         return epochs
 

@@ -168,6 +168,9 @@ def _plain(message: str) -> str:
     option = re.match(r'Parser key "([\w.]+)":', message)
     kind = re.search(r"Expected an? (.+)\. Got value|Subtypes: \[(.+)\]", message)
     value = re.search(r"(?:Got|Given) value: (.*)", message)
+    lacking = re.search(r"arguments are required: (?:[\w-]+\.)*(\w+)", message)
+    if lacking:
+        return f"Expected {shown('--' + lacking[1])} but it is not given"
     if not (option and kind and value):
         return " ".join(message.split())
     words = kind[1] or kind[2]

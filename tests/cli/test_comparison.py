@@ -46,7 +46,7 @@ def test_losses_and_a_field_are_compared_on_digits(tmp_path, capsys):
     assert compare(tmp_path, words.replace("160", "161")) == 1
     error = capsys.readouterr().err
     assert "Expected runs of data " in error
-    assert "choose another --out, or remove them and begin anew with --restart" in error
+    assert "choose another --out, or begin anew with --restart, which removes" in error
 
 
 def test_images_without_labels_are_compared_by_rank(tmp_path, capsys):

@@ -36,6 +36,7 @@ from rkdo_plugin.cli.words import as_typed, named
             "verify a --provider tpu",
             "--provider to be one of 'cpu', 'cuda', 'tensorrt'",
         ),
+        ("compare-losses", "Expected --budget but it is not given; see rkdo"),
         ("train --resume runs/a", "takes no path: use --out runs/a --resume; see rkdo"),
         ("train --resume=runs/a", "takes no path: use --out runs/a --resume; see rkdo"),
     ],

@@ -134,7 +134,7 @@ def test_a_grid_of_one_point_is_not_run(tmp_path, runs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 81}, "`batch_size` to be at most 80, the number of training"),
+        ({"batch_size": 81}, "`batch_size` to be at most 80, the number of images"),
         ({"recipe": "map2d"}, "features are scored.*map2d, which reports on itself"),
         ({"budget": 9}, "`budget` of which"),
         ({"data": "nowhere"}, "no data named 'nowhere'"),

@@ -84,3 +84,10 @@ def test_the_code_version_changes_with_a_source_file(tmp_path, monkeypatch):
     assert before == code_version()
     module.write_text("a = 2\n")
     assert code_version() != before
+
+
+def test_a_folder_of_something_else_is_refused_and_stays(tmp_path):
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(ValueError, match=r"`out` to be a new folder.* something else"):
+        opened(tmp_path, restart=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

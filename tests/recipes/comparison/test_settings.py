@@ -29,5 +29,7 @@ def test_settings_out_of_range_are_refused(options, message):
 
 
 def test_a_budget_too_small_for_its_lengths_is_refused():
-    with pytest.raises(ValueError, match=r"`budget` of which .* epochs of 39 steps"):
+    message = r"`budget` of which .* got 60 steps, with 39 an epoch; 156 are enough"
+    with pytest.raises(ValueError, match=message):
         ComparisonSettings(budget=60).epochs(39)
+    assert ComparisonSettings(budget=156).epochs(39) == [1, 2, 4]
