@@ -1,5 +1,6 @@
 """Many runs at once, in processes of their own."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
@@ -99,6 +100,8 @@ class _Process:
 def _begin(images: Any) -> None:
     global _images
     _images = images
+    # Ctrl-C reaches every process of the terminal; the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_one(attempt: Callable[[Any, Any], Row], planned: Any) -> Row:

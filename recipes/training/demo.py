@@ -42,6 +42,7 @@ def run_demo(out: Path, epochs: int, seed: int) -> None:
 
     Raises:
         FileExistsError: There is a run in `out` already.
+        KeyboardInterrupt: Ctrl-C while it trained.
         ParityError: The exported file did not compute what the encoder computes.
         RuntimeError: Nearest neighbours score differently on the exported embeddings.
     """
@@ -62,7 +63,13 @@ def run_demo(out: Path, epochs: int, seed: int) -> None:
             augment="batches",
             seed=seed,
         )
-        runs[name] = train(settings, out / loss, Execution(workers=1))
+        try:
+            runs[name] = train(settings, out / loss, Execution(workers=1))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"while it trained {loss}; a demo does not go on: begin a new one with "
+                "another `out`, or without it"
+            ) from None
         seconds[name] = time.perf_counter() - started
     encoders = {name: freeze(run.checkpoint) for name, run in runs.items()}
 

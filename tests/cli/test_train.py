@@ -12,6 +12,7 @@ from torch import nn
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import EmbeddingSession
 from rkdo_plugin.recipes.field.inspect import load_run_field
+from rkdo_plugin.recipes.training import demo
 
 
 def test_a_field_starts_from_a_file_of_features(tmp_path):
@@ -59,6 +60,17 @@ def test_the_demo_leaves_a_verified_export_and_a_picture(tmp_path, capsys):
     assert "as through PyTorch" in out
     assert Image.open(tmp_path / "demo" / "demo.png").size == (1650, 990)
     assert (tmp_path / "demo" / "encoder.onnx").is_file()
+
+
+def test_ctrl_c_in_the_demo_says_how_to_begin_anew(tmp_path, capsys, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt("`resume` continues it")  # no option of the demo
+
+    monkeypatch.setattr(demo, "train", stopped)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 130
+    error = capsys.readouterr().err
+    assert "while it trained ntxent" in error
+    assert "another --out" in error and "resume" not in error
 
 
 class FirstEmbedding(pl.Callback):

@@ -1,7 +1,7 @@
 import os
 from types import SimpleNamespace
 
-from stub_attempts import dying, good
+from stub_attempts import dying, good, interrupted
 
 from rkdo_plugin.recipes.comparison.parallel import Runner
 from rkdo_plugin.recipes.comparison.results import Planned
@@ -28,3 +28,9 @@ def test_runs_at_once_go_on_where_a_process_dies():
         assert row["steps"] == 10 * (50 // 16)
     processes = {row["process"] for row in found.values()}
     assert os.getpid() not in processes and len(processes) > 1
+
+
+def test_ctrl_c_is_for_the_parent_alone():
+    with Runner(interrupted, IMAGES, 2) as runner:
+        found = {run.settings.seed: row for run, row in runner.run(RUNS)}
+    assert found[1]["score"] == good(RUNS[1], IMAGES)["score"]
