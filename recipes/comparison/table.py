@@ -16,6 +16,7 @@ from rkdo_plugin.recipes.comparison.statistics import (
     probability_of_improvement,
     steps_ratio,
 )
+from rkdo_plugin.recipes.comparison.words import markdown_table
 
 THRESHOLDS = 5
 FEW = 10  # seeds, below which a bootstrap interval is too narrow
@@ -84,7 +85,7 @@ def _main(comparison: Comparison) -> str:
         )
     heads = ["contender", "settings", "runs", _heading(comparison), goal]
     heads += [f"P(better than {baseline.contender.name})", "ms a step"]
-    return _table(heads, rows)
+    return markdown_table(heads, rows)
 
 
 def _curves(comparison: Comparison) -> str:
@@ -101,7 +102,9 @@ def _curves(comparison: Comparison) -> str:
         ]
         for entry in comparison.entries
     ]
-    return "Learning curves, each point of complete runs:\n\n" + _table(heads, rows)
+    return "Learning curves, each point of complete runs:\n\n" + markdown_table(
+        heads, rows
+    )
 
 
 def _profile(comparison: Comparison) -> str:
@@ -121,7 +124,7 @@ def _profile(comparison: Comparison) -> str:
         if own
     ]
     words = "Performance profile, the share of the longest runs that score"
-    return f"{words}:\n\n" + _table(["contender", *heads], rows)
+    return f"{words}:\n\n" + markdown_table(["contender", *heads], rows)
 
 
 def _failures(comparison: Comparison) -> str:
@@ -216,8 +219,3 @@ def _cost(seconds: float | None, baseline: float | None) -> str:
         return NOTHING
     times = "" if baseline is None else f" (x {seconds / baseline:.2f})"
     return f"{1000 * seconds:.1f}{times}"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from rkdo_plugin.recipes.comparison.paired import holm, paired_difference
+from rkdo_plugin.recipes.comparison.words import markdown_table, p_value
 from rkdo_plugin.recipes.paper.costs import Cost
 from rkdo_plugin.recipes.paper.protocol import (
     EPOCHS,
@@ -45,31 +46,25 @@ def paper_report(
 
 
 def _losses(results: Scored, published: str) -> str:
-    lines = [
-        f"### {results.data}: training loss, and held-out losses as a common yardstick",
-        "",
-        "Each objective has its own units: read the reduction beside that of the "
-        "untrained encoder. The yardsticks are the same loss of both encoders on the "
-        "same views of test images.",
-        "",
-        "| epochs | seeds | RKDO | I-Con | reduction | paper's | "
-        + " | ".join(f"{yardstick}: {NAMES[loss]}" for yardstick, loss in _yardsticks())
-        + " |",
-        "|---" * (6 + len(_yardsticks())) + "|",
-    ]
+    heads = ["epochs", "seeds", "RKDO", "I-Con", "reduction", "paper's"]
+    heads += [f"{yardstick}: {NAMES[loss]}" for yardstick, loss in _yardsticks()]
     start = {loss: results.of(UNTRAINED, 0, own) for loss, own in OWN.items()}
+    rows = []
     if start[RKDO]:
         common = [results.of(UNTRAINED, 0, y) for y, _ in _yardsticks()]
-        lines.append(_loss_row("untrained", start[RKDO], start[ICON], "", common))
+        rows.append(_loss_row("untrained", start[RKDO], start[ICON], "", common))
     for epochs in results.epochs:
         rkdo, icon = (results.of(loss, epochs, "loss") for loss in (RKDO, ICON))
         common = [results.of(loss, epochs, y) for y, loss in _yardsticks()]
-        lines.append(
-            _loss_row(
-                str(epochs), rkdo, icon, _published_cut(published, epochs), common
-            )
-        )
-    return "\n".join(lines)
+        cut = _published_cut(published, epochs)
+        rows.append(_loss_row(str(epochs), rkdo, icon, cut, common))
+    return _titled(
+        f"{results.data}: training loss, and held-out losses as a common yardstick",
+        markdown_table(heads, rows),
+        "Each objective has its own units: read the reduction beside that of the "
+        "untrained encoder. The yardsticks are the same loss of both encoders on the "
+        "same views of test images.",
+    )
 
 
 def _loss_row(
@@ -78,7 +73,7 @@ def _loss_row(
     icon: dict[int, float],
     published: str,
     common: Iterable[dict[int, float]],
-) -> str:
+) -> list[str]:
     """A row over the seeds that both losses have."""
     seeds = sorted(rkdo.keys() & icon.keys())
     both = [{seed: part[seed] for seed in seeds} for part in (rkdo, icon)]
@@ -88,8 +83,7 @@ def _loss_row(
         cut = f"{1 - own / other:.1%}"
     cells = [name, str(len(seeds)), *(_spread(part, 4) for part in both)]
     shared = [{s: each for s, each in part.items() if s in seeds} for part in common]
-    cells += [cut, published, *(_spread(part, 3) for part in shared)]
-    return "| " + " | ".join(cells) + " |"
+    return [*cells, cut, published, *(_spread(part, 3) for part in shared)]
 
 
 def _published_cut(data: str, epochs: int) -> str:
@@ -102,14 +96,9 @@ def _published_cut(data: str, epochs: int) -> str:
 
 
 def _accuracies(results: Scored, published: str) -> str:
-    lines = [
-        f"### {results.data}: frozen features, in %",
-        "",
-        "| encoder | " + " | ".join(ACCURACIES) + " | paper's linear |",
-        "|---" * (2 + len(ACCURACIES)) + "|",
-    ]
     trained = product(results.epochs, (RKDO, ICON))
     arms = [(PIXELS, 0), (UNTRAINED, 0), *((loss, e) for e, loss in trained)]
+    rows = []
     for loss, epochs in arms:
         cells = [results.of(loss, epochs, score) for score in ACCURACIES]
         if not cells[0]:
@@ -119,13 +108,12 @@ def _accuracies(results: Scored, published: str) -> str:
         theirs = ""
         if known is not None and epochs in EPOCHS:
             theirs = f"{100 * known[EPOCHS.index(epochs)]:.2f}"
-        row = [
-            TITLES[loss] + length,
-            *(_spread(cell, 2, 100) for cell in cells),
-            theirs,
-        ]
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines)
+        spreads = [_spread(cell, 2, 100) for cell in cells]
+        rows.append([TITLES[loss] + length, *spreads, theirs])
+    return _titled(
+        f"{results.data}: frozen features, in %",
+        markdown_table(["encoder", *ACCURACIES, "paper's linear"], rows),
+    )
 
 
 def _tests(results: Scored) -> str:
@@ -140,51 +128,47 @@ def _tests(results: Scored) -> str:
     ]
     corrected = holm([difference.p for difference in found])
     tests = sum(not np.isnan(difference.p) for difference in found)
-    lines = [
-        f"### {results.data}: RKDO - I-Con, paired by seed",
-        "",
-        "95 % intervals by Student's t, of 3 seeds or more; p after Holm's correction "
-        f"for {tests} tests. Losses: lower is better; else, in points: higher is "
-        "better.",
-        "",
-        "| measure | epochs | seeds | difference | 95 % interval | p | p, corrected |",
-        "|---" * 7 + "|",
-    ]
+    heads = ["measure", "epochs", "seeds", "difference", "95 % interval", "p"]
+    rows = []
     for (score, epochs), each, p in zip(family, found, corrected, strict=True):
         digits, scale = (3, 1) if score in YARDSTICKS else (2, 100)
         mean, low, high = (
             f"{scale * value:+.{digits}f}" for value in (each.mean, each.low, each.high)
         )
-        tested = not np.isnan(each.p)
-        cells = [score, str(epochs), str(each.pairs), mean]
-        cells.append(f"{low} to {high}" if tested else "none")
-        cells += [_small(each.p), _small(p)] if tested else ["", ""]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        interval = "none" if np.isnan(each.p) else f"{low} to {high}"
+        cells = [score, str(epochs), str(each.pairs), mean, interval]
+        rows.append([*cells, p_value(each.p), p_value(p)])
+    return _titled(
+        f"{results.data}: RKDO - I-Con, paired by seed",
+        markdown_table([*heads, "p, corrected"], rows),
+        "95 % intervals by Student's t, of 3 seeds or more; p after Holm's correction "
+        f"for {tests} tests. Losses: lower is better; else, in points: higher is "
+        "better.",
+    )
 
 
 def _costs(costs: Sequence[Cost]) -> str:
     first = costs[0]
-    lines = [
-        "### A step",
-        "",
-        "| loss | seconds | beside I-Con | GFLOPs | beside I-Con |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {cost.loss} | {cost.seconds:.3f} | {cost.seconds / first.seconds:.2f} "
-        f"| {cost.flops / 1e9:.3f} | {cost.flops / first.flops - 1:+.4%} |"
+    rows = [
+        [
+            cost.loss,
+            f"{cost.seconds:.3f}",
+            f"{cost.seconds / first.seconds:.2f}",
+            f"{cost.flops / 1e9:.3f}",
+            f"{cost.flops / first.flops - 1:+.4%}",
+        ]
         for cost in costs
     ]
-    return "\n".join(lines)
+    heads = ["loss", "seconds", "beside I-Con", "GFLOPs", "beside I-Con"]
+    return _titled("A step", markdown_table(heads, rows))
+
+
+def _titled(title: str, table: str, words: str = "") -> str:
+    return "\n\n".join(part for part in (f"### {title}", words, table) if part)
 
 
 def _yardsticks() -> list[tuple[str, str]]:
     return list(product(YARDSTICKS, (RKDO, ICON)))
-
-
-def _small(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def _spread(scores: dict[int, float], digits: int, scale: float = 1) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rkdo_plugin.recipes.comparison.paired import FEWEST
+from rkdo_plugin.recipes.comparison.words import p_value
 from rkdo_plugin.recipes.report.collect import Collected
 from rkdo_plugin.recipes.report.results import KNN, Result
-from rkdo_plugin.recipes.report.words import counted, difference, p_value, score
+from rkdo_plugin.recipes.report.words import counted, difference, score
 
 FEW = 5  # seeds, below which an interval rests on little
 

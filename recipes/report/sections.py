@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rkdo_plugin.recipes.comparison.words import p_value
 from rkdo_plugin.recipes.report import elements as html
 from rkdo_plugin.recipes.report.arms import Arm, differing
 from rkdo_plugin.recipes.report.charts import curves_chart, map_chart
@@ -17,7 +18,6 @@ from rkdo_plugin.recipes.report.words import (
     NOTHING,
     counted,
     difference,
-    p_value,
     percent,
     score,
     value,
@@ -47,7 +47,7 @@ def results_section(found: Collected, results: Sequence[Result]) -> str:
             ]
         )
         if len(names) > 1:
-            rows[-1] += [difference(result.against), p_value(result.p)]
+            rows[-1] += [difference(result.against), p_value(result.p, NOTHING)]
     heads = ["arm", "seeds", "last kNN accuracy", "at step"]
     if len(names) > 1:
         heads += [f"against {names[0]}", "p, by Holm"]

@@ -13,13 +13,6 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
-def p_value(p: float) -> str:
-    """A p-value; NaN is none."""
-    if math.isnan(p):
-        return NOTHING
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def percent(share: float) -> str:
     """A share in per cent."""
     return f"{100 * share:.2f} %"
