@@ -1,11 +1,13 @@
 """Write files that appear whole: written and synced before they get their name."""
 
 import errno
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 # Error numbers of `os.link` on a file system without links, such as FAT.
@@ -76,9 +78,6 @@ def require_writable(path: Path, *, overwrite: bool) -> None:
 def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
     """Write a file and yield a function that gives it its name.
 
-    On Linux the file has no name until then. So not even a killed process leaves a part
-    of it.
-
     Args:
         path: Where the file will appear.
         content: Bytes of the file.
@@ -91,22 +90,71 @@ def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
         FileExistsError: From the function: there is an older file.
         OSError: The folder cannot be written to, or the disk is full.
     """
-    temporary = _beside(path)
-    with _opened(path.parent, temporary) as (file, link):
-
-        def appear(overwrite: bool) -> None:
-            if overwrite:
-                link(temporary)
-                temporary.replace(path)
-            else:
-                link(path)
-
-        with naming(path):
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(file, rest) :]
-            os.fsync(file)
+    with _unnamed(path) as (file, appear):
+        file.write(content)
+        file.sync()
         yield appear
+
+
+@contextmanager
+def growing(path: Path, *, overwrite: bool) -> Iterator["Growing"]:
+    """Yield a file that grows, and becomes `path` when the block succeeds.
+
+    Unlike the file of `publish`, on Linux it has no name until then. So not even a
+    killed process leaves a part of it.
+
+    Args:
+        path: Where the file appears.
+        overwrite: Whether an older file may be replaced. If not, only one of several
+            writers at once succeeds.
+
+    Yields:
+        A file that is open for writing. What it raises names `path`.
+
+    Raises:
+        FileExistsError: There is an older file.
+        OSError: The folder cannot be written to, or the disk is full.
+    """
+    with _unnamed(path) as (file, appear):
+        yield file
+        file.sync()
+        appear(overwrite)
+
+
+class Growing(io.RawIOBase):
+    """A file that is written to from its start to its end.
+
+    Args:
+        descriptor: Of the open file. It is not closed with this object.
+        path: Names the file in errors.
+    """
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        super().__init__()
+        self._descriptor, self._path, self._size = descriptor, path, 0
+
+    def writable(self) -> bool:
+        """Say that it is."""
+        return True
+
+    def tell(self) -> int:
+        """The number of bytes that were written."""
+        return self._size
+
+    def write(self, content: Any) -> int:
+        """Write all of it."""
+        whole = memoryview(content)
+        rest = whole
+        with naming(self._path):
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        self._size += len(whole)
+        return len(whole)
+
+    def sync(self) -> None:
+        """Wait until the disk has it."""
+        with naming(self._path):
+            os.fsync(self._descriptor)
 
 
 def give_name(temporary: Path, path: Path) -> None:
@@ -141,6 +189,22 @@ def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
     """Write a file that appears whole or not at all. `staged` describes the errors."""
     with staged(path, content) as appear:
         appear(overwrite)
+
+
+@contextmanager
+def _unnamed(path: Path) -> Iterator[tuple[Growing, Callable[[bool], None]]]:
+    """Open a new file, and yield it and what gives it its name."""
+    temporary = _beside(path)
+    with _opened(path.parent, temporary) as (file, link):
+
+        def appear(overwrite: bool) -> None:
+            if overwrite:
+                link(temporary)
+                temporary.replace(path)
+            else:
+                link(path)
+
+        yield Growing(file, path), appear
 
 
 @contextmanager

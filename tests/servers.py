@@ -11,7 +11,7 @@ import tritonclient.http
 from PIL import Image
 
 from rkdo_plugin.export.serving.server.run import Server, listening
-from rkdo_plugin.export.serving.server_settings import ServerSettings
+from rkdo_plugin.export.serving.server_settings import ServerSettings, read_tls
 
 
 class Stub:
@@ -37,7 +37,7 @@ class Stub:
 @contextmanager
 def serving(sessions, keys=(), **options):
     settings = ServerSettings(port=0, grpc_port=0, **options)
-    server = Server(sessions, settings, keys)
+    server = Server(sessions, settings, keys, read_tls(settings))
     started = threading.Event()
     with listening("127.0.0.1", 0) as at:
         thread = threading.Thread(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from rkdo_plugin import publish as publishing
-from rkdo_plugin.publish import publish, require_writable, write_whole
+from rkdo_plugin.publish import growing, publish, require_writable, write_whole
 
 
 def state(folder):
@@ -59,6 +59,21 @@ def test_a_block_that_raises_leaves_what_was_there(tmp_path):
     with publish(tmp_path / "output", overwrite=True) as temporary:
         temporary.write_text("whole")
     assert state(tmp_path) == {"output": b"whole"}
+
+
+@pytest.mark.usefixtures("system")
+def test_a_file_that_grows_appears_at_its_end(tmp_path):
+    path = tmp_path / "output"
+    with growing(path, overwrite=False) as file:
+        for content in (b"one, ", b"two"):
+            assert file.write(content) == len(content)
+            assert not path.exists()
+        assert file.tell() == 8
+    assert state(tmp_path) == {"output": b"one, two"}
+    with pytest.raises(KeyboardInterrupt), growing(path, overwrite=True) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert state(tmp_path) == {"output": b"one, two"}
 
 
 def test_of_two_exports_to_one_path_at_once_one_succeeds(tmp_path):

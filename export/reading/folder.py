@@ -54,15 +54,21 @@ class Folder(Listed):
         if real in seen:  # another path led here, or links form a loop
             return
         seen.add(real)
+        names: list[str] = []  # no more than these: a folder may hold a million
+        folders: set[str] = set()
         try:
             with os.scandir(place) as found:
-                entries = sorted((entry.name, _is_folder(entry)) for entry in found)
+                for entry in found:
+                    names.append(entry.name)
+                    if _is_folder(entry):
+                        folders.add(entry.name)
         except OSError as error:
             name = place.relative_to(self.folder).as_posix()
             self.unlisted.append((printable(name), f"{type(error).__name__}: {error}"))
             return
-        for name, is_folder in entries:
-            if is_folder:
+        names.sort()
+        for name in names:
+            if name in folders:
                 yield from self._files(place / name, seen)
             else:
                 yield place / name

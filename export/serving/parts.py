@@ -18,10 +18,11 @@ from rkdo_plugin.export.reading.folder import Folder
 from rkdo_plugin.export.reading.item import Item, printable
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.serving.run import Run
-from rkdo_plugin.publish import publish, require_writable, write_whole
+from rkdo_plugin.publish import Growing, growing, publish, require_writable
 
 FILE = ".parquet"  # the end of an output that is one file
-PART_IMAGES = 8192  # of the source for each part, and rows of a row group
+PART_IMAGES = 8192  # of the source for each part
+GROUP_BYTES = 2**20  # of a row group, which is in memory until it is written
 PART = re.compile(r"part-(\d{5,})\.parquet")
 FAILED = "failed.parquet"
 JOB, CONTENT = b"rkdo.job", b"rkdo.part"  # keys of a part's metadata
@@ -32,16 +33,9 @@ def into_file(run: Run, output: Path, overwrite: bool) -> None:
     """Write one file, which appears whole at the end."""
     with (
         publish(output, overwrite=overwrite) as temporary,
-        pq.ParquetWriter(temporary, run.schema) as writer,
+        _writing(temporary, run.schema) as writer,
     ):
-        group: list[pa.RecordBatch] = []
-        for rows in run.rows(_unique(run.source)):
-            group.append(rows)
-            if sum(map(len, group)) >= PART_IMAGES:
-                writer.write_table(pa.Table.from_batches(group))
-                group = []
-        if group:
-            writer.write_table(pa.Table.from_batches(group))
+        _write_rows(writer, run.rows(_unique(run.source)))
         run.refuse_others()
         run.require_images()
     _write_failed(run, output.with_suffix("." + FAILED))
@@ -66,7 +60,7 @@ def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
     done = frozenset(int(match[1]) for name in there if (match := PART.fullmatch(name)))
     run.left = _Left(run.source, part_images, done)
     job = _job(run, part_images)
-    schema = run.schema
+    schema = run.schema.with_metadata({**(run.schema.metadata or {}), JOB: job})
     items, number = iter(_unique(run.source)), 0
     while (first := next(items, None)) is not None:
         part = _Listed(chain([first], islice(items, part_images - 1)))
@@ -75,13 +69,13 @@ def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
             _take(run, path, job, part)
         else:
             before = len(run.failed)
-            batches = list(run.rows(part))
-            content = part.content() | {"failed": run.failed[before:]}
-            metadata = {JOB: job, CONTENT: json.dumps(content).encode()}
-            table = pa.Table.from_batches(batches, schema).replace_schema_metadata(
-                {**(schema.metadata or {}), **metadata}
-            )
-            _write(table, path, overwrite=False)
+            with (
+                growing(path, overwrite=False) as file,
+                _writing(file, schema) as writer,
+            ):
+                _write_rows(writer, run.rows(part))
+                content = part.content() | {"failed": run.failed[before:]}
+                writer.add_key_value_metadata({CONTENT: json.dumps(content).encode()})
         number += 1
     if len(done) > number:
         raise ValueError(
@@ -128,7 +122,7 @@ def _take(run: Run, path: Path, job: bytes, part: _Listed) -> None:
     Raises:
         ValueError: It is of another job, or the source has changed since.
     """
-    metadata = pq.read_schema(path).metadata or {}
+    metadata = pq.read_metadata(path).metadata or {}
     model = metadata.get(SHA256.encode()) == run.session.metadata[SHA256].encode()
     if not model or metadata.get(JOB) != job:
         other = "source or option" if model else "model"
@@ -199,6 +193,24 @@ def _write_failed(run: Run, path: Path) -> None:
 
 def _write(table: pa.Table, path: Path, *, overwrite: bool) -> None:
     """Write a table that appears whole; a kill leaves nothing of it."""
-    content = pa.BufferOutputStream()
-    pq.write_table(table, content)
-    write_whole(path, content.getvalue(), overwrite=overwrite)
+    with growing(path, overwrite=overwrite) as file:
+        pq.write_table(table, file)
+
+
+def _writing(file: Path | Growing, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a table of vectors, whose rows are to be written."""
+    # No number of a vector comes twice: a dictionary of them only takes memory.
+    names = [name for name in schema.names if name != "vector"]
+    return pq.ParquetWriter(file, schema, use_dictionary=names)
+
+
+def _write_rows(writer: pq.ParquetWriter, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write rows as they come, so that not all of them are held."""
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(rows.nbytes for rows in group) >= GROUP_BYTES:
+            writer.write_table(pa.Table.from_batches(group))
+            group = []
+    if group:
+        writer.write_table(pa.Table.from_batches(group))

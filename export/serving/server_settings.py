@@ -1,5 +1,6 @@
 """What a server is told: where it listens, its limits and its keys."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,9 @@ class ServerSettings:
         max_bytes: Of one request.
         max_pixels: Of one image.
         api_key_file: A file of keys, one in each line; a request needs one of them.
+        tls_certificate: A PEM file of this server's certificate and those that lead to
+            a known one; the server then speaks TLS alone.
+        tls_key: A PEM file of its private key, without a password.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +37,8 @@ class ServerSettings:
     max_bytes: int = 64 * 2**20
     max_pixels: int = 50_000_000
     api_key_file: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
 
     def __post_init__(self) -> None:
         at_least = {
@@ -56,6 +62,31 @@ class ServerSettings:
                     f"Expected `{name}` to be at most 65535 but got "
                     f"{getattr(self, name)}"
                 )
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError(
+                "Expected both `tls_certificate` and `tls_key` but got one of them"
+            )
+
+
+def read_tls(settings: ServerSettings) -> tuple[bytes, bytes] | None:
+    """The private key and the certificates. None: the server speaks no TLS.
+
+    Raises:
+        OSError: A file cannot be read, or they do not belong together.
+    """
+    key, certificate = settings.tls_key, settings.tls_certificate
+    if key is None or certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password OpenSSL would ask the terminal for one.
+        context.load_cert_chain(certificate, key, password="")
+        return Path(key).read_bytes(), Path(certificate).read_bytes()
+    except OSError as error:  # it names no file
+        raise OSError(
+            f"Expected a certificate in {certificate} and its private key, without a "
+            f"password, in {key} but got: {error}"
+        ) from error
 
 
 def read_keys(path: str | None) -> tuple[bytes, ...]:

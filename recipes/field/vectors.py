@@ -1,15 +1,14 @@
 """Vectors of a file, found by the paths of the images of a data set."""
 
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.vectors.read import Vectors, read_vectors, require_vectors
 from rkdo_plugin.recipes.data.draw import files_of
 from rkdo_plugin.recipes.data.images import ImageData
 
@@ -22,15 +21,15 @@ def vectors_of(path: Path, data: ImageData) -> NDArray[np.float32]:
     The file may hold them in any order, and those of other images, too.
 
     Args:
-        path: A .parquet file with the columns `path` and `vector`, as `rkdo embed`
-            writes it; or a .npz file with the arrays `paths` (M,), strings, and
-            `vectors` (M, F). The paths are relative to the folder, or to its subfolder
-            `train`.
+        path: A .parquet file that `rkdo embed` wrote, or a .npz file with the arrays
+            `paths` (M,), strings, and `vectors` (M, F). The paths are relative to the
+            folder, or to its subfolder `train`.
         data: The data; it has to be a folder.
 
     Raises:
-        ValueError: The data is no folder; the file has no such columns or arrays, or
-            two vectors of one path; or it lacks some of the images.
+        ValueError: The data is no folder; the file has no such columns or arrays, two
+            vectors of one path or a number that is not finite; or it lacks some of the
+            images.
     """
     files = files_of(data.train)
     if files is None:
@@ -38,42 +37,23 @@ def vectors_of(path: Path, data: ImageData) -> NDArray[np.float32]:
             f"Expected a folder of images with {path}, whose vectors are found by the "
             f"paths of files, but got {data.name}"
         )
-    read = _of_arrays if path.suffix == ".npz" else _of_table
-    paths, vectors = read(path)
-    rows = {name: row for row, name in enumerate(paths)}
-    twice = [name for row, name in enumerate(paths) if rows[name] != row]
-    if twice:
-        raise ValueError(
-            f"Expected {path} to hold one vector for each path but it repeats "
-            f"{listed(list(dict.fromkeys(twice)))}"
-        )
+    found = _of_arrays(path) if path.suffix == ".npz" else read_vectors(path)
     lacking: list[str] = []
     for folder in (Path(data.name), Path(data.name, "train")):
         if not all(file.is_relative_to(folder) for file in files):
             continue
         names = [file.relative_to(folder).as_posix() for file in files]
-        missing = [name for name in names if name not in rows]
-        if not missing:
-            return vectors[[rows[name] for name in names]].astype(np.float32)
-        lacking = lacking or missing
+        rows = found.find(names)
+        if (rows >= 0).all():
+            return found.rows[rows].astype(np.float32)
+        lacking = lacking or [names[place] for place in np.flatnonzero(rows < 0)]
     raise ValueError(
         f"Expected {path} to hold a vector for each of {len(files)} training images in "
         f"{data.name} but it lacks {len(lacking)}: {listed(lacking)}"
     )
 
 
-def _of_table(path: Path) -> tuple[Sequence[str], NDArray[np.generic]]:
-    try:
-        table = pq.read_table(path, columns=["path", "vector"])
-        return table["path"].to_pylist(), np.stack(table["vector"].to_numpy())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"Expected {path} to have the columns path and vector, which rkdo embed "
-            f"writes, but got: {error}"
-        ) from error
-
-
-def _of_arrays(path: Path) -> tuple[Sequence[str], NDArray[np.generic]]:
+def _of_arrays(path: Path) -> Vectors:
     expected = f"Expected {path} to have the arrays paths (M,) and vectors (M, F)"
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{expected} but it is no .npz file")
@@ -89,4 +69,6 @@ def _of_arrays(path: Path) -> tuple[Sequence[str], NDArray[np.generic]]:
             f"{expected}, strings and numbers, but got {paths.dtype} and "
             f"{vectors.dtype}"
         )
-    return paths.tolist(), vectors
+    keys = pa.chunked_array([pa.array(paths.tolist(), pa.string())])
+    require_vectors(path, keys, vectors)
+    return Vectors(str(path), keys, vectors, {})

@@ -1,5 +1,6 @@
 """`rkdo embed`: from images to vectors."""
 
+import os
 import re
 from contextlib import ExitStack
 from typing import Literal
@@ -57,6 +58,8 @@ def embed(
         ray_address: The cluster: HOST:PORT, or auto for the one that this machine
             belongs to. By default a cluster of this machine alone is started.
     """
+    # Arrow's own allocator keeps all that writing has ever needed, 40 MiB and more.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from rkdo_plugin.export import (
         EmbeddingSession,
         RaySession,

@@ -48,8 +48,14 @@ def manifest(models: Sequence[str | Path], settings: ServerSettings) -> str:
 
     Raises:
         OSError: A model is missing.
-        ValueError: A model is damaged, or two have one name.
+        ValueError: A model is damaged, two have one name, or the settings have a
+            certificate.
     """
+    if settings.tls_certificate is not None:
+        raise ValueError(
+            "Expected no `tls_certificate` in a manifest but got "
+            f"{settings.tls_certificate}: KServe's gateway has the certificate"
+        )
     paths = named(models)
     for path in paths.values():
         read_model(path)

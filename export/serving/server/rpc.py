@@ -12,10 +12,14 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import (
 from kserve.protocol.grpc.interceptors import ExceptionToStatusInterceptor
 from kserve.protocol.grpc.servicer import InferenceServicer
 
-from rkdo_plugin.export.serving.server.errors import ERRORS
+from rkdo_plugin.export.serving.server.errors import ERRORS, NotBinaryError
 from rkdo_plugin.export.serving.server.gate import Gate, noted
 from rkdo_plugin.export.serving.server.logs import log
-from rkdo_plugin.export.serving.server.protocol import FixedModels, Plane
+from rkdo_plugin.export.serving.server.protocol import (
+    PLAIN_NUMBERS,
+    FixedModels,
+    Plane,
+)
 
 OPEN = ("/ServerLive", "/ServerReady")
 
@@ -61,6 +65,7 @@ class Guarding(ExceptionToStatusInterceptor):  # type: ignore[misc]
                 fields["bytes"] = request_or_iterator.ByteSize()
                 with self._gate.holding() as hold:
                     hold(fields["bytes"])
+                    _require_few_numbers(request_or_iterator)
                     answer = await method(request_or_iterator, context)
             except Exception as error:
                 code, reason = _told(error)
@@ -96,6 +101,20 @@ def _or_error(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             return error
 
     return deserialized
+
+
+def _require_few_numbers(request: Any) -> None:
+    numbers = sum(
+        len(values)
+        for tensor in getattr(request, "inputs", ())
+        for field, values in tensor.contents.ListFields()
+        if field.name != "bytes_contents"
+    )
+    if numbers > PLAIN_NUMBERS:
+        raise NotBinaryError(
+            f"Expected at most {PLAIN_NUMBERS} numbers in `contents` but got {numbers};"
+            " send tensors as `raw_input_contents`"
+        )
 
 
 def _told(error: Exception) -> tuple[grpc.StatusCode, str]:

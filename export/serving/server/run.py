@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import uvicorn
 from kserve import ModelRepository
 
@@ -21,7 +22,11 @@ from rkdo_plugin.export.serving.server.model import EncoderModel
 from rkdo_plugin.export.serving.server.protocol import Plane
 from rkdo_plugin.export.serving.server.rpc import rpc_server
 from rkdo_plugin.export.serving.server.web import application
-from rkdo_plugin.export.serving.server_settings import ServerSettings, read_keys
+from rkdo_plugin.export.serving.server_settings import (
+    ServerSettings,
+    read_keys,
+    read_tls,
+)
 from rkdo_plugin.export.serving.triton.config import require_name
 
 GRACE_SECONDS = 25  # Kubernetes kills after 30
@@ -36,18 +41,19 @@ def serve(models: Sequence[str | Path], settings: ServerSettings) -> None:
         settings: Where the server listens, and its limits.
 
     Raises:
-        OSError: A model is missing, or the server cannot listen.
+        OSError: A model, a key or a certificate is missing, or the server cannot
+            listen.
         ProviderError: The provider does not load.
         ValueError: A model is damaged, or two have one name.
     """
     paths = named(models)
-    keys = read_keys(settings.api_key_file)
+    keys, tls = read_keys(settings.api_key_file), read_tls(settings)
     configure()
     with listening(settings.host, settings.port) as at:
         sessions = {
             name: _loaded(name, path, settings.provider) for name, path in paths.items()
         }
-        server = Server(sessions, settings, keys)
+        server = Server(sessions, settings, keys, tls)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
         asyncio.run(server.run(at))
@@ -108,6 +114,7 @@ class Server:
         sessions: The encoders by their names in requests.
         settings: Where the server listens, and its limits.
         keys: A request needs one of them; with none it needs none.
+        tls: What `read_tls` read from the settings' files.
 
     Attributes:
         ports: Of HTTP and gRPC, once `run` has begun.
@@ -118,8 +125,9 @@ class Server:
         sessions: Mapping[str, EmbeddingSession],
         settings: ServerSettings,
         keys: tuple[bytes, ...] = (),
+        tls: tuple[bytes, bytes] | None = None,
     ) -> None:
-        self._settings = settings
+        self._settings, self._tls = settings, tls
         self._decoders = ThreadPoolExecutor(os.cpu_count(), "decoder")
         registry = ModelRepository()
         self._models = [
@@ -140,6 +148,8 @@ class Server:
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
                 timeout_keep_alive=IDLE_SECONDS,
+                ssl_certfile=settings.tls_certificate,
+                ssl_keyfile=settings.tls_key,
             )
         )
         self.ports = (0, 0)
@@ -160,7 +170,12 @@ class Server:
         host, port = self._settings.host, self._settings.grpc_port
         try:
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            self.ports = at.getsockname()[1], rpc.add_insecure_port(address)
+            if self._tls is None:
+                bound = rpc.add_insecure_port(address)
+            else:
+                credentials = grpc.ssl_server_credentials([self._tls])
+                bound = rpc.add_secure_port(address, credentials)
+            self.ports = at.getsockname()[1], bound
         except RuntimeError:
             raise OSError(
                 f"Expected to listen on {host}, port {port}, but it is in use"

@@ -20,6 +20,7 @@ from sklearn.datasets import load_sample_images
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import Item, embed_images, open_source
 from rkdo_plugin.export.reading import decoding
+from rkdo_plugin.export.serving import parts as writing
 
 
 @pytest.fixture
@@ -144,11 +145,10 @@ def test_kills_leave_whole_parts_alone(folder, whole, small_file, tmp_path, work
 def test_a_full_disk_leaves_whole_parts_alone(
     session, folder, whole, tmp_path, monkeypatch
 ):
-    output, write, calls = tmp_path / "parts", os.write, []
+    output, write = tmp_path / "parts", os.write
 
     def full(file, content):
-        calls.append(len(content))
-        if len(calls) == 2:
+        if (output / "part-00000.parquet").exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(file, content)
 
@@ -156,8 +156,31 @@ def test_a_full_disk_leaves_whole_parts_alone(
     with pytest.raises(OSError, match=r"No space left .*part-00001\.parquet"):
         embed_images(session, folder, output, part_images=10)
     assert [file.name for file in output.iterdir()] == ["part-00000.parquet"]
+    monkeypatch.undo()
     embed_images(session, folder, output, part_images=10)
     same(output, whole)
+
+
+def test_rows_are_written_as_they_come(session, folder, whole, tmp_path, monkeypatch):
+    """A part larger than a row group never is in memory as a whole."""
+    monkeypatch.setattr(decoding, "CHUNK_IMAGES", 3)
+    monkeypatch.setattr(writing, "GROUP_BYTES", 4 * 3 * session.dim)  # three vectors
+    for name in ("parts", "file.parquet"):
+        output = tmp_path / name
+        embed_images(session, folder, output, batch_size=3, part_images=10)
+        same(output, whole)
+    files = sorted((tmp_path / "parts").glob("part-*"))
+    groups = [pq.read_metadata(file).num_row_groups for file in files]
+    assert groups == [3, 3, 1]
+
+
+def test_vectors_have_no_dictionary(session, folder, tmp_path):
+    """Of numbers that all differ it takes memory and space, and saves nothing."""
+    done = embed_images(session, folder, tmp_path / "parts")
+    group = pq.read_metadata(done.output / "part-00000.parquet").row_group(0)
+    columns = [group.column(number) for number in range(2)]
+    assert [column.has_dictionary_page for column in columns] == [True, False]
+    assert columns[1].path_in_schema.startswith("vector.")
 
 
 def test_parts_of_another_job_are_refused_and_kept(

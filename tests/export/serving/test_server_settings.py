@@ -2,7 +2,11 @@
 
 import pytest
 
-from rkdo_plugin.export.serving.server_settings import ServerSettings, read_keys
+from rkdo_plugin.export.serving.server_settings import (
+    ServerSettings,
+    read_keys,
+    read_tls,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,17 @@ def test_a_file_without_a_key_is_no_open_door(tmp_path, content):
     (tmp_path / "keys").write_text(content)
     with pytest.raises(ValueError, match="a key in each line"):
         read_keys(str(tmp_path / "keys"))
+
+
+def test_a_certificate_needs_its_key(tmp_path):
+    for name in ("tls_certificate", "tls_key"):
+        with pytest.raises(ValueError, match="got one of them"):
+            ServerSettings(**{name: "x.pem"})
+    missing = ServerSettings(tls_certificate="x.pem", tls_key="y.pem")
+    with pytest.raises(OSError, match=r"x\.pem .*y\.pem but got: .*No such file"):
+        read_tls(missing)
+    (tmp_path / "other").write_text("no certificate")
+    other = ServerSettings(tls_certificate=str(tmp_path / "other"), tls_key="y.pem")
+    with pytest.raises(OSError, match="Expected a certificate in"):
+        read_tls(other)
+    assert read_tls(ServerSettings()) is None

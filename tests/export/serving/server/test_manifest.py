@@ -51,6 +51,12 @@ def test_kserves_own_classes_read_the_manifest(small_file, capsys):
     assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
+def test_a_certificate_is_the_gateways(small_file):
+    settings = ServerSettings(tls_certificate="x.pem", tls_key="y.pem")
+    with pytest.raises(ValueError, match=r"no `tls_certificate` .*got x\.pem"):
+        manifest([small_file], settings)
+
+
 def test_the_keys_are_a_secret_and_a_gpu_is_asked_for(small_file):
     settings = ServerSettings(api_key_file="mine/keys.txt", provider="cuda")
     _, predictor, container = parts(manifest([small_file], settings))

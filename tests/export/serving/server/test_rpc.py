@@ -19,6 +19,8 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import (
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from servers import address, files, serving
 
+from rkdo_plugin.export.serving.server import rpc
+
 PROGRAM = """
 import sys
 import numpy as np
@@ -82,6 +84,19 @@ def test_typed_contents_do_as_well_as_raw_ones(calls, encoder, images):
     for given in (image, file):
         answer = calls.ModelInfer(asked(one, inputs=[given], raw_input_contents=[]))
         np.testing.assert_array_equal(vectors(answer), encoder.embed(one))
+
+
+def test_many_numbers_one_by_one_are_refused(calls, images, monkeypatch):
+    one = images[:1]
+    image = {"name": "image", "datatype": "UINT8", "shape": one.shape}
+    image["contents"] = {"uint_contents": one.ravel().tolist()}
+    monkeypatch.setattr(rpc, "PLAIN_NUMBERS", one.size - 1)
+    with pytest.raises(grpc.RpcError, match=r"(?s)RESOURCE_EXHAUSTED.*767 .* got 768;"):
+        calls.ModelInfer(asked(one, inputs=[image], raw_input_contents=[]))
+    file = {"name": "encoded", "datatype": "BYTES", "shape": [1]}
+    file["contents"] = {"bytes_contents": list(files(one))}
+    calls.ModelInfer(asked(one, inputs=[file], raw_input_contents=[]))
+    calls.ModelInfer(asked(one))
 
 
 def test_the_model_describes_itself(calls):

@@ -1,23 +1,35 @@
 """How a server starts, and how it ends."""
 
+import datetime
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
+import urllib.request
+from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import tritonclient.http
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from kserve.protocol.grpc.grpc_predict_v2_pb2 import ServerLiveRequest
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from servers import Stub, address, asked, serving, tensor
 
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import export_onnx, write_triton_repository
 from rkdo_plugin.export.serving.server import run
 from rkdo_plugin.export.serving.server.run import named
+from rkdo_plugin.export.serving.server_settings import ServerSettings, read_tls
 from rkdo_plugin.export.serving.triton.contract import contract
 
 HEAVY = "{'torch', 'torchvision', 'lightly', 'sklearn', 'ray'}"
@@ -76,6 +88,62 @@ def test_a_process_serves_two_models_and_ends_at_a_signal(
         *("time", "level", "event", "protocol", "place", "bytes", "outcome", "seconds")
     }
     assert rest[-1]["event"] == "stopped" and "secret" not in json.dumps(rest)
+
+
+def self_signed(folder, password=None):
+    """Files of a certificate for this machine, and of its private key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    closed = serialization.NoEncryption()
+    if password is not None:
+        closed = serialization.BestAvailableEncryption(password)
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, closed))
+    return {
+        "tls_certificate": str(folder / "certificate.pem"),
+        "tls_key": str(folder / "key.pem"),
+    }
+
+
+def test_with_a_certificate_both_protocols_are_encrypted(tmp_path):
+    files = self_signed(tmp_path)
+    content = Path(files["tls_certificate"]).read_bytes()
+    with serving({"small": Stub()}, **files) as server:
+        http, rpc = server.ports
+        trusting = ssl.create_default_context(cadata=content.decode())
+        with urllib.request.urlopen(
+            f"https://localhost:{http}/v2/health/live", context=trusting, timeout=60
+        ) as answer:
+            assert json.load(answer) == {"live": True}
+        with pytest.raises(OSError):
+            urllib.request.urlopen(
+                f"http://localhost:{http}/v2/health/live", timeout=60
+            )
+        live = ServerLiveRequest()
+        known = grpc.ssl_channel_credentials(content)
+        with grpc.secure_channel(f"localhost:{rpc}", known) as channel:
+            assert GRPCInferenceServiceStub(channel).ServerLive(live, timeout=60).live
+        with (
+            grpc.insecure_channel(f"localhost:{rpc}") as channel,
+            pytest.raises(grpc.RpcError, match="UNAVAILABLE"),
+        ):
+            GRPCInferenceServiceStub(channel).ServerLive(live, timeout=60)
+
+
+def test_a_key_with_a_password_is_refused(tmp_path):
+    settings = ServerSettings(**self_signed(tmp_path, b"secret"))
+    with pytest.raises(OSError, match=r"without a password, in .*key\.pem but got: "):
+        read_tls(settings)
 
 
 def test_what_is_accepted_is_answered_and_new_requests_are_refused():

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from servers import address, asked, files, serving, tensor
 from tritonclient.utils import InferenceServerException
 
-from rkdo_plugin.export.serving.server import web
+from rkdo_plugin.export.serving.server import protocol, web
 
 INFER = "/v2/models/small/infer"
 
@@ -200,6 +200,28 @@ def test_too_many_bytes_are_refused_before_they_are_sent(server):
     chunks = "Transfer-Encoding: chunked\r\n\r\n" + f"{200_000:x}\r\n" + "0" * 150_000
     words = f"POST {INFER} HTTP/1.1\r\nHost: x\r\n{chunks}"
     assert raw(server, words.encode()).split()[1] == "413"
+
+
+def test_more_json_than_other_clients_would_wait_for_is_not_read(server, monkeypatch):
+    body = json.dumps(request())
+    monkeypatch.setattr(protocol, "PLAIN_BYTES", len(body))
+    assert post(server, body)[0] == 200
+    monkeypatch.setattr(protocol.Request, "model_validate_json", None)
+    status, answer, _ = post(server, body + " ")
+    assert status == 413
+    assert answer["error"].endswith(
+        f"{len(body)} bytes of JSON but got {len(body) + 1}; send tensors in the "
+        "binary form"
+    )
+    # What follows the JSON is not counted.
+    header = binary(768, [1, 16, 16, 3])
+    monkeypatch.undo()
+    monkeypatch.setattr(protocol, "PLAIN_BYTES", len(header))
+    length = str(len(header))
+    status, *_ = post(
+        server, header + bytes(768), inference_header_content_length=length
+    )
+    assert status == 200
 
 
 def test_a_compressed_body_is_refused(server):
