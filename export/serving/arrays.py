@@ -12,6 +12,7 @@ from rkdo_plugin.export.serving.run import Run
 from rkdo_plugin.publish import publish
 
 VECTORS, PATHS, PARTS = "vectors.npy", "paths.parquet", "parts"
+ROWS = 1024  # whose vectors are in memory at once
 
 
 def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None:
@@ -60,10 +61,11 @@ def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None
             }
             np.lib.format.write_array_header_1_0(array, header)
             for file in files:
-                part = pq.read_table(file)
-                vectors = part["vector"].combine_chunks().flatten()
-                array.write(vectors.to_numpy().tobytes())
-                writer.write_table(part.drop_columns("vector").cast(schema))
+                others = pq.read_table(file, columns=schema.names)
+                writer.write_table(others.cast(schema))
+                with pq.ParquetFile(file) as part:
+                    for rows in part.iter_batches(ROWS, columns=["vector"]):
+                        array.write(rows["vector"].flatten().to_numpy())
         if restart:  # an older job's vectors must never meet these keys
             (output / VECTORS).unlink(missing_ok=True)
         (output / FAILED).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from kserve.protocol.rest.v2_datamodels import InferenceRequest, RequestInput
 from rkdo_plugin.export.serving.server.errors import NotBinaryError
 
 SIZE = "binary_data_size"
-# Reading numbers one by one stops the whole process, threads too: 0.1 s for so many.
+# Reading numbers one by one stops the whole process, threads too: 0.15 s for so many.
 PLAIN_NUMBERS = 2**20
 PLAIN_BYTES = 4 * PLAIN_NUMBERS  # of JSON
 
