@@ -23,6 +23,8 @@ from rkdo_plugin.export.reading.worker import begin, decode_into, decode_into_sl
 AHEAD = 3  # chunks of each worker that are decoded, or being so, at once
 CHUNK_BYTES = 2**21  # pixels of a chunk, roughly
 CHUNK_IMAGES = 64  # at most: a worker that fails is noticed at the end of one
+STARVED = 0.5  # share of the time in which lanes wait for pixels, as workers are few
+PATIENCE = 5.0  # seconds over which that is looked at, more than workers take to start
 WORTH_WORKERS = 200  # images: with fewer the workers' start takes longer than it saves
 
 Reasons = list[str | None]
@@ -41,8 +43,11 @@ class Decoder:
         lanes: Number of threads that use the pixels.
         draft: Whether libjpeg may decode large JPEGs at 1/2, 1/4 or 1/8, if four times
             the image size is left.
+        most_workers: Number of processes from when on lanes wait for pixels most of
+            the time; by default it stays the same.
 
     Attributes:
+        workers: Number of processes that decode now.
         waited: Seconds in which lanes waited for pixels, their mean.
 
     Raises:
@@ -57,6 +62,7 @@ class Decoder:
         batch_size: int,
         lanes: int = 1,
         draft: bool = False,
+        most_workers: int | None = None,
     ) -> None:
         for name, number, least in (
             ("workers", workers, 0),
@@ -71,7 +77,9 @@ class Decoder:
         self.batch_size, self.lanes, self.waited = batch_size, lanes, 0.0
         height, width = sides(image_size)
         self.chunk = chunk_images(image_size, channels, batch_size)
-        self._shape = (AHEAD * workers + lanes, self.chunk, height, width, channels)
+        self._most = workers if most_workers is None else most_workers
+        slots = self._slots(self._most)
+        self._shape = (slots, self.chunk, height, width, channels)
         self._closing = ExitStack()
 
     def __enter__(self) -> "Decoder":
@@ -83,10 +91,7 @@ class Decoder:
         size = int(np.prod(self._shape))
         self._file = self._closing.enter_context(SharedFile(size))
         self._ring = mapped(self._file.path, self._shape)
-        self._pool = ProcessPoolExecutor(
-            self.workers, initializer=begin, initargs=(os.getpid(),)
-        )
-        self._closing.callback(self._pool.shutdown, wait=True, kill_workers=True)
+        self._start()
         return self
 
     def __exit__(
@@ -118,7 +123,7 @@ class Decoder:
         rest = iter(items)
         pending: deque[tuple[list[Item], int, Future[tuple[Rows, Reasons, float]]]]
         pending = deque()
-        free = deque(range(len(self._ring)))
+        free = deque(range(self._slots(self.workers)))
         while True:
             while free and (chunk := list(islice(rest, self.chunk))):
                 slot = free.popleft()
@@ -131,7 +136,38 @@ class Decoder:
             rows, reasons, waited = run.result()
             self.waited += waited / self.lanes
             free.append(slot)
+            if self._starving():
+                free.extend(self._grow())
             yield chunk, rows, reasons
+
+    def _slots(self, workers: int) -> int:
+        """Number of chunks that are at hand at once."""
+        return AHEAD * workers + self.lanes
+
+    def _start(self) -> None:
+        self._pool = ProcessPoolExecutor(
+            self.workers, initializer=begin, initargs=(os.getpid(),)
+        )
+        self._closing.callback(self._pool.shutdown, wait=True, kill_workers=True)
+        self._since = perf_counter(), self.waited
+
+    def _starving(self) -> bool:
+        """Whether more workers may be there, and are needed."""
+        if self.workers == self._most:
+            return False
+        now, (since, before) = perf_counter(), self._since
+        if now - since < PATIENCE:
+            return False
+        self._since = now, self.waited
+        return self.waited - before > STARVED * (now - since)
+
+    def _grow(self) -> range:
+        """Start as many workers as may be, and return the slots that they add."""
+        added = range(self._slots(self.workers), self._slots(self._most))
+        self._pool.shutdown(wait=False)  # it ends once it has done what it was given
+        self.workers = self._most
+        self._start()
+        return added
 
     def _decode(self, chunk: list[Item], slot: int) -> "Future[Reasons]":
         future: Future[Reasons] = self._pool.submit(

@@ -20,6 +20,7 @@ from rkdo_plugin.export.serving.arrays import into_arrays
 from rkdo_plugin.export.serving.parts import FILE, PART_IMAGES, into_file, into_parts
 from rkdo_plugin.export.serving.ray_engine import RayEngine, RaySession
 from rkdo_plugin.export.serving.run import SLOWER, Failure, Run
+from rkdo_plugin.export.serving.shares import seconds_for_each, workers_for
 
 # Images that run at once. A CPU is as fast with few, and their activations are small.
 BATCH_SIZES = {"cpu": 4, "cuda": 64, "tensorrt": 64}
@@ -97,8 +98,8 @@ def embed_folder(
         output: The Parquet file to write, or else a folder, as `embed_images` says.
         batch_size: Number of images that run at once; by default 4 on a CPU and 64 on a
             GPU.
-        workers: Number of processes that decode images; by default one for each core,
-            and none for few images.
+        workers: Number of processes that decode images; by default as many as keep the
+            model busy, and none for few images.
         strict: Raise an error at the first file or folder that cannot be embedded,
             instead of leaving it out.
         overwrite: Whether an older file at `output` may be replaced.
@@ -157,9 +158,9 @@ def embed_images(
         output: The Parquet file or the folder.
         batch_size: Number of images that run at once; by default 4 on a CPU and 64 on a
             GPU.
-        workers: Number of processes that decode images; by default one for each core,
-            and none for few images. On Ray it is the number of actors; by default one
-            for each CPU or GPU of the cluster.
+        workers: Number of processes that decode images; by default as many as keep the
+            model busy, at most one for each core, and none for few images. On Ray it is
+            the number of actors; by default one for each CPU or GPU of the cluster.
         part_images: Number of the source's images for each part.
         dtype: Of the vectors in the table.
         form: With "npy" the folder holds `vectors.npy` (N, D) and `paths.parquet` at
@@ -244,8 +245,12 @@ def _engine(run: Run, workers: int | None, total: int) -> Decoder | RayEngine:
         engine = RayEngine(session, run, workers)
         run.engine, run.mapped = engine, engine.map
         return engine
+    most = workers
     if workers is None:
-        workers = default_workers(total)
+        workers = most = default_workers(total)
+        if most and session.provider == "cpu":
+            each = seconds_for_each(session, run.source, run.batch_size, run.draft)
+            workers = workers_for(most, *each)
     lanes = 1 if session.threads is None else max(1, cores() // session.threads)
     decoder = Decoder(
         session.image_size,
@@ -254,6 +259,7 @@ def _engine(run: Run, workers: int | None, total: int) -> Decoder | RayEngine:
         run.batch_size,
         lanes,
         run.draft,
+        most,
     )
     run.engine, run.mapped = decoder, partial(decoder.map, use=session.embed)
     return decoder

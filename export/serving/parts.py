@@ -23,6 +23,7 @@ from rkdo_plugin.publish import Growing, growing, publish, require_writable
 FILE = ".parquet"  # the end of an output that is one file
 PART_IMAGES = 8192  # of the source for each part
 GROUP_BYTES = 2**20  # of a row group, which is in memory until it is written
+PAGE_BYTES = 2**16  # of which several copies are
 PART = re.compile(r"part-(\d{5,})\.parquet")
 FAILED = "failed.parquet"
 JOB, CONTENT = b"rkdo.job", b"rkdo.part"  # keys of a part's metadata
@@ -201,7 +202,9 @@ def _writing(file: Path | Growing, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a table of vectors, whose rows are to be written."""
     # No number of a vector comes twice: a dictionary of them only takes memory.
     names = [name for name in schema.names if name != "vector"]
-    return pq.ParquetWriter(file, schema, use_dictionary=names)
+    return pq.ParquetWriter(
+        file, schema, use_dictionary=names, data_page_size=PAGE_BYTES
+    )
 
 
 def _write_rows(writer: pq.ParquetWriter, batches: Iterable[pa.RecordBatch]) -> None:

@@ -40,8 +40,9 @@ def embed(
             command again goes on after those that are there.
         provider: What computes; anything but auto is an error where it does not load.
         batch_size: Images that run at once; by default 4 on a CPU, 64 on a GPU.
-        workers: Processes that decode images; by default one for each core. With Ray:
-            actors that embed; by default one for each CPU or GPU of the cluster.
+        workers: Processes that decode images; by default as many as keep the model
+            busy. With Ray: actors that embed; by default one for each CPU or GPU of
+            the cluster.
         column: Of a table: that of paths or bytes; by default image, path or jpg.
         keep: Columns of a table, or ends of names in tar files, that are carried along,
             such as label,split.
