@@ -9,6 +9,20 @@ import torch
 os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device",
+        choices=("cuda", "cpu"),
+        default="cuda",
+        help="where the tests marked gpu run: on cpu they are tiny, a dry run",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what chooses by itself, too
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Each test draws the same numbers, whichever tests ran before it."""
