@@ -1,5 +1,6 @@
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,30 @@ import torch
 
 # Lightly before 1.6 asks the network for its newest version at import.
 os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
+
+GPU = Path(__file__).parent / "gpu"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device",
+        choices=("cuda", "cpu"),
+        default="cuda",
+        help="where the tests marked gpu run: on cpu they are tiny, a dry run",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what chooses by itself, too
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Let `-m gpu` import no other tests: GPU machines lack much that they need."""
+    if config.option.markexpr != "gpu":
+        return None
+    near = {collection_path, *collection_path.parents} & {GPU}
+    return None if near or collection_path in GPU.parents else True
 
 
 @pytest.fixture(autouse=True)

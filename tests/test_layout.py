@@ -96,6 +96,12 @@ def test_modules_are_short() -> None:
 # Tests of what no single module does, and what that is.
 ACROSS = {
     "tests/field/test_distributed.py": "one field in two processes",
+    "tests/gpu/test_export.py": "exported files on a GPU",
+    "tests/gpu/test_field.py": "a field whose embeddings are on a GPU",
+    "tests/gpu/test_losses.py": "every criterion on a GPU",
+    "tests/gpu/test_serving.py": "TensorRT, and NVIDIA's server",
+    "tests/gpu/test_training.py": "a run on a GPU, and on two",
+    "tests/gpu/test_views.py": "views of batches on a GPU",
     "tests/losses/test_conformance.py": "the published code's own numbers",
     "tests/losses/test_distributed.py": "one batch in two processes",
     "tests/losses/test_table.py": "all of I-Con's table; docs/i-con-table.md names it",
@@ -105,6 +111,7 @@ ACROSS = {
     "tests/recipes/training/test_distributed.py": "one run in two processes",
     "tests/recipes/training/test_field_resume.py": "a resumed run and its field",
     "tests/test_examples.py": "the scripts of examples/",
+    "tests/test_gpu_suite.py": "the GPU tests where no GPU can be used",
     "tests/test_layout.py": "the folders themselves",
     "tests/test_page_commands.py": "the commands that the pages show",
     "tests/test_pages.py": "the pages, their Python and their figures",

@@ -1,4 +1,7 @@
-"""What each of two processes of recipes/training/test_distributed.py runs."""
+"""What each of two processes of recipes/training/test_distributed.py runs.
+
+training_processes.py FOLDER [PROCESSES [NAME ...]]
+"""
 
 import sys
 from pathlib import Path
@@ -52,5 +55,7 @@ def run(name, folder, **options):
 
 
 if __name__ == "__main__":
-    for name in RUNS:
-        run(name, Path(sys.argv[1]), devices=2, strategy="ddp")
+    folder, *others = sys.argv[1:]
+    processes, names = int(others[0]) if others else 2, others[1:] or RUNS
+    for name in names:
+        run(name, Path(folder), devices=processes, strategy="ddp")

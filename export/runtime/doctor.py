@@ -8,6 +8,7 @@ import onnxruntime
 import torch
 
 from rkdo_plugin.export.runtime import libraries
+from rkdo_plugin.export.runtime.cuda_fault import cuda_fault
 from rkdo_plugin.export.runtime.providers import NAMES
 from rkdo_plugin.export.runtime.settings import require_provider
 from rkdo_plugin.export.runtime.trial import trial
@@ -42,6 +43,8 @@ class Diagnosis:
         missing: Libraries of CUDA that do not load.
         missing_tensorrt: Libraries of TensorRT that do not load.
         trials: For each provider the reason why it does not load. None if it loads.
+        gpu_fault: Why PyTorch computes nothing on a GPU, so that `pytest -m gpu` would
+            skip its tests. None if it computes.
     """
 
     provider: str
@@ -53,6 +56,7 @@ class Diagnosis:
     missing: tuple[str, ...]
     missing_tensorrt: tuple[str, ...]
     trials: Mapping[str, str | None]
+    gpu_fault: str | None
 
     @property
     def healthy(self) -> bool:
@@ -108,6 +112,14 @@ class Diagnosis:
             f"every library loads but {provider} does not run: {self.trials[provider]}"
         )
 
+    @property
+    def _gpu_tests(self) -> str:
+        """How to run the GPU tests, and whether they would run."""
+        how = "`pytest -m gpu` in a checkout"
+        if self.gpu_fault is None:
+            return f"{how} runs them"
+        return f"{how} skips them: {self.gpu_fault}"
+
     def __str__(self) -> str:
         runtimes = [f"{name} {version}" for name, version in self.runtimes.items()]
         driver = f"supports CUDA {self.driver}" if self.driver else "none"
@@ -123,6 +135,7 @@ class Diagnosis:
             f"  NVIDIA driver    {driver}",
             f"  CUDA libraries   {missing if self.missing else 'found'}",
             f"  TensorRT         {self.tensorrt or 'none'}",
+            f"  GPU tests        {self._gpu_tests}",
         ]
         steps = [f"{number}. {step}" for number, step in enumerate(self.advice, 1)]
         return "\n".join(["found:", *lines, "providers:", *trials, *steps])
@@ -155,6 +168,7 @@ def examine(provider: str = "auto") -> Diagnosis:
         missing=_missing(CUDA_LIBRARIES, cuda),
         missing_tensorrt=_missing(TENSORRT_LIBRARIES, cuda),
         trials=trials,
+        gpu_fault=cuda_fault(),
     )
 
 

@@ -50,7 +50,7 @@ def field_costs(
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    fields = [_filled(size, dim) for size in sizes]
+    fields = [filled_field(size, dim) for size in sizes]
     seconds: dict[tuple[str, int], list[float]] = {}
     for repetition in range(repetitions + 1):
         kinds = ["sampled", "draw"]
@@ -91,7 +91,13 @@ def _seconds(kind: str, field: ResponseField, index: Tensor, z: Tensor) -> float
     return time.perf_counter() - started
 
 
-def _filled(num_samples: int, dim: int) -> ResponseField:
+def filled_field(num_samples: int, dim: int) -> ResponseField:
+    """A field in which every sample has a random embedding and a full row.
+
+    Args:
+        num_samples: N.
+        dim: D.
+    """
     field = ResponseField(num_samples, dim)
     generator = torch.Generator().manual_seed(0)
     for rows in torch.split(field.embeddings, FILL):

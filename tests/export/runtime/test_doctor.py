@@ -35,6 +35,7 @@ def machine(monkeypatch):
         fails=(),
         runtimes=("onnxruntime-gpu",),
         cuda="13.0",
+        gpu_fault=None,
     ):
         def library(linux, windows):
             if linux == "libcuda.so.1":
@@ -52,6 +53,7 @@ def machine(monkeypatch):
             (libraries, "preload"): lambda _: None,
             (libraries, "tensorrt_version"): lambda: "10.16.1",
             (doctor, "trial"): lambda name: "it broke" if name in fails else None,
+            (doctor, "cuda_fault"): lambda: gpu_fault,
         }
         for (module, name), value in fake.items():
             monkeypatch.setattr(module, name, value)
@@ -72,6 +74,7 @@ def test_a_machine_where_all_is_well_needs_nothing(machine, provider):
         "  NVIDIA driver    supports CUDA 13.1",
         "  CUDA libraries   found",
         "  TensorRT         10.16.1",
+        "  GPU tests        `pytest -m gpu` in a checkout runs them",
         "providers:",
         "  cpu              loads",
         "  cuda             loads",
@@ -112,6 +115,12 @@ def test_what_is_missing_is_said_with_what_to_do(machine, provider, found, messa
 def test_missing_libraries_are_listed(machine):
     machine(missing=[CUBLAS], fails=["cuda", "tensorrt"])
     assert "  CUDA libraries   missing: libcublas.so.13\n" in str(examine("cuda"))
+
+
+def test_why_gpu_tests_would_be_skipped(machine):
+    machine(gpu_fault="the driver is too old")
+    line = "  GPU tests        `pytest -m gpu` in a checkout skips them: the driver is"
+    assert f"\n{line} too old\n" in str(examine("auto"))
 
 
 def test_two_distributions_are_the_first_thing_to_repair(machine):
