@@ -249,7 +249,7 @@ def _engine(run: Run, workers: int | None, total: int) -> Decoder | RayEngine:
     if workers is None:
         workers = most = default_workers(total)
         if most and session.provider == "cpu":
-            each = seconds_for_each(session, run.source, run.batch_size, run.draft)
+            each = seconds_for_each(session, run.source, run.draft)
             workers = workers_for(most, *each)
     lanes = 1 if session.threads is None else max(1, cores() // session.threads)
     decoder = Decoder(

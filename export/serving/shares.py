@@ -1,19 +1,23 @@
 """Share the cores out between decoding and the model, by what an image takes."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from math import ceil
+from statistics import median
 from time import perf_counter
 
 import numpy as np
 
 from rkdo_plugin.export.encoder.image_size import sides
 from rkdo_plugin.export.reading.decoding import cores
+from rkdo_plugin.export.reading.item import Item
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.reading.worker import decode_into
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 
-TRIED = 8  # images that are timed: a third of a second with a ResNet-18
+TRIED = 8  # images whose decoding is timed
+RUNS = 3  # of the model
 SPARE = 1.5  # later images may be larger than the first ones
 
 
@@ -38,22 +42,22 @@ def workers_for(available: int, decoding: float, embedding: float) -> int:
 
 
 def seconds_for_each(
-    session: EmbeddingSession, source: Source, batch_size: int, draft: bool
+    session: EmbeddingSession, source: Source, draft: bool
 ) -> tuple[float, float]:
     """Seconds of one core to decode one of the first images, and to embed it."""
-    places = [item.place for item in islice(source, TRIED)]
     size, channels = session.image_size, session.channels
-    pixels = np.zeros((TRIED, *sides(size), channels), dtype=np.uint8)
-    batch = pixels[:batch_size]
+    pixels = np.zeros((1, *sides(size), channels), dtype=np.uint8)
 
-    def decode(number: int) -> None:
-        decode_into(pixels, places[:number], size, channels, draft)
+    def decode(item: Item) -> None:
+        decode_into(pixels, [item.place], size, channels, draft)
 
-    decode(1)  # the first time loads what reads a format
-    session.embed(batch)
-    decoding = _seconds(lambda: decode(TRIED)) / max(len(places), 1)
-    embedding = _seconds(lambda: session.embed(batch)) / len(batch)
-    return decoding, embedding * (session.threads or cores())
+    items = list(islice(source, TRIED))
+    for item in items[:1]:
+        decode(item)  # the first time loads what reads a format
+    decoding = [_seconds(partial(decode, item)) for item in items]
+    # Other programs only add to the time, and the first run has memory to ask for.
+    embedding = min(_seconds(partial(session.embed, pixels)) for _ in range(RUNS))
+    return median(decoding or [0.0]), embedding * (session.threads or cores())
 
 
 def _seconds(call: Callable[[], object]) -> float:
