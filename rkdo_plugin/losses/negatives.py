@@ -53,9 +53,9 @@ class _LogNegatives(torch.autograd.Function):
     def forward(ctx: Any, views: Tensor) -> Tensor:
         r = views.new_zeros(len(views))
         for rows, columns, weights in _tiles(views):
-            r[rows] += weights.sum(dim=1)
+            r[rows].add_(weights.sum(dim=1))
             if columns != rows:
-                r[columns] += weights.sum(dim=0)
+                r[columns].add_(weights.sum(dim=0))
         ctx.save_for_backward(views, r, weights if len(weights) == len(views) else None)
         return r.log()
 
