@@ -40,11 +40,24 @@ def rowwise_mean(
     return mean
 
 
+def chunk_elements(device: torch.device) -> int:
+    """Number of products that are held at once."""
+    return CPU_CHUNK if device.type == "cpu" else ACCELERATOR_CHUNK
+
+
 def chunks(rows: int, columns: int, device: torch.device) -> list[slice]:
     """Slices of the rows: each is computed and held in memory as one chunk."""
-    elements = CPU_CHUNK if device.type == "cpu" else ACCELERATOR_CHUNK
-    step = max(1, elements // max(1, columns))
+    step = max(1, chunk_elements(device) // max(1, columns))
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def refuse_second_derivative() -> None:
+    """Raise a RuntimeError in a backward pass that is to be differentiated itself."""
+    if torch.is_grad_enabled():  # by create_graph=True
+        raise RuntimeError(
+            "Expected to differentiate the loss once but got create_graph=True: "
+            "its gradient is computed in closed form and has no graph"
+        )
 
 
 class _RowwiseMean(torch.autograd.Function):
@@ -75,11 +88,7 @@ class _RowwiseMean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # by create_graph=True
-            raise RuntimeError(
-                "Expected to differentiate the loss once but got create_graph=True: "
-                "its gradient is computed in closed form and has no graph"
-            )
+        refuse_second_derivative()
         anchors_grad, candidates_grad = (
             None if saved is None else saved * (grad / ctx.rows)
             for saved in ctx.saved_tensors

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from rkdo_plugin.divergences import DIVERGENCES, negative_entropy
+from rkdo_plugin.kernels import Cosine
 from rkdo_plugin.losses.learned import Learned
+from rkdo_plugin.losses.negatives import pair_divergence, representable
 from rkdo_plugin.supervision.target import Target
 
 OfLogits = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
@@ -24,6 +26,8 @@ def mean_divergence(p: Target, q: Learned, divergence: str) -> Tensor:
     """
     if p.column is not None and _mean_suffices(p, q):
         return _mean_limit(q, p.column) / q.temperature
+    if divergence == "kl" and _half_suffices(p, q):
+        return pair_divergence(q.factors[0], q.temperature)
     if divergence != "kl":
         of_logits = _any_divergence(p, divergence)
     elif p.column is not None:
@@ -79,6 +83,21 @@ def _any_divergence(p: Target, name: str) -> OfLogits:
         return value, slope.addcmul_(log_q.exp_(), total, value=-1)
 
     return of_logits
+
+
+def _half_suffices(p: Target, q: Learned) -> bool:
+    """Whether unit vectors of two views are told apart, each from all the others."""
+    comparison = q.comparison
+    anchors, candidates = q.factors
+    return (
+        q.kernel == Cosine()
+        and anchors is candidates
+        and comparison.excludes_itself
+        and comparison.anchor_ids is None
+        and p.column is not None
+        and p.column is comparison.positive
+        and representable(len(anchors), q.temperature, anchors.dtype)
+    )
 
 
 def _mean_suffices(p: Target, q: Learned) -> bool:

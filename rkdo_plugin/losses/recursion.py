@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 from rkdo_plugin.losses.learned import Learned, Normalizer
 from rkdo_plugin.supervision.target import Target, tiny
+
+# Of Triton's kernels, whose work grows with the square of the depth.
+MOST_TEMPERATURES = 9
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Recursion:
 
     def __call__(self, log_s: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         """Values (R,) and derivative (R, C) of log s (R, C), which it overwrites."""
+        if self._fits_triton(log_s):
+            return self._by_triton(log_s, rows)
         steps = self._forward(log_s, rows)
         if self.through_target:
             for t, adjoint in self._adjoints(steps):
@@ -75,6 +81,26 @@ class Recursion:
         comparison = self.q.comparison
         total = comparison.of_all(torch.cat(sums)).sum(dim=0)
         return replace(self, means=total / comparison.num_anchors)
+
+    def _fits_triton(self, log_s: Tensor) -> bool:
+        """Whether the kernels of recursion_triton.py compute this, and can run."""
+        return (
+            log_s.is_cuda
+            and log_s.dtype == torch.float32
+            and not self.q.joint
+            and not self.q.limit
+            and self.q.candidate_weight is None
+            and len(self.temperatures) <= MOST_TEMPERATURES
+            and find_spec("triton") is not None
+        )
+
+    def _by_triton(self, log_s: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        from rkdo_plugin.losses.recursion_triton import recurse
+
+        self.q.comparison.exclude(log_s, rows)
+        p = self.p.rows(rows).contiguous()
+        options = self.coupling, self.temperatures, self.through_target
+        return recurse(log_s.contiguous(), p, *options)
 
     def _forward(self, log_s: Tensor, rows: slice) -> "_Steps":
         self.q.comparison.exclude(log_s, rows)
