@@ -7,6 +7,7 @@ kernels, and those of PyTorch's operations in the same precision.
 
 import json
 import math
+import warnings
 
 import torch
 from two_view_criteria import randn
@@ -53,6 +54,10 @@ def errors(criterion, batch, by_triton):
     ]
 
 
+def without_compiler(*args):
+    raise RuntimeError("Failed to find C compiler")
+
+
 def main():
     from rkdo_plugin.losses import recursion_triton
 
@@ -66,6 +71,13 @@ def main():
     for bad in (math.nan, math.inf):
         z0[2, 1] = bad
         found[str(bad)] = value_and_gradients(RecursiveLoss(CROSS), z0, z1)[0].item()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found["runs"] = recursion_triton.runs_on(torch.device("cpu"))
+        recursion_triton.runs_on.cache_clear()
+        recursion_triton.recurse = without_compiler
+        found["runs without a compiler"] = recursion_triton.runs_on(torch.device("cpu"))
+    found["said"] = [str(each.message) for each in said]
     print(json.dumps(found))
 
 

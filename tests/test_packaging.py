@@ -134,7 +134,9 @@ def test_the_wheel_holds_the_three_folders_as_one_package(built: Path) -> None:
     assert b"rkdo = rkdo_plugin.cli.main:main" in found[f"{metadata}/entry_points.txt"]
 
 
-def test_the_sdist_builds_the_same_wheel_byte_for_byte(built: Path, tmp_path: Path) -> None:
+def test_the_sdist_builds_the_same_wheel_byte_for_byte(
+    built: Path, tmp_path: Path
+) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         # Early releases of 3.10 and 3.11 have no filters.

@@ -91,7 +91,7 @@ class Recursion:
             and not self.q.limit
             and self.q.candidate_weight is None
             and len(self.temperatures) <= MOST_TEMPERATURES
-            and find_spec("triton") is not None
+            and _triton_runs(log_s.device)
         )
 
     def _by_triton(self, log_s: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
@@ -181,3 +181,11 @@ def recursive_divergence(
     if q.joint and through_target:
         recursion = recursion.with_means()
     return q.mean_over_anchors(p, recursion)
+
+
+def _triton_runs(device: torch.device) -> bool:
+    if find_spec("triton") is None:
+        return False
+    from rkdo_plugin.losses.recursion_triton import runs_on
+
+    return runs_on(device)

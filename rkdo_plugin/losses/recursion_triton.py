@@ -12,12 +12,16 @@ the derivative of recursion.py can be summed from t = 1 up, without holding any 
     <A_t> = sum_{u >= t} (1 - a)^(u - t) sum_j q_{t-1} r_u
 """
 
+import warnings
 from collections.abc import Sequence
+from functools import cache
+from subprocess import SubprocessError
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.errors import TritonError
 
 BLOCK = 1024  # columns at a time
 TINY = tl.constexpr(torch.finfo(torch.float32).tiny)
@@ -53,6 +57,29 @@ def recurse(
         _sum_up[(rows,)](*known, value, *options)
         _differentiate[(rows,)](*known, *options)
     return value, log_s
+
+
+@cache
+def runs_on(device: torch.device) -> bool:
+    """Whether the kernels find there what PyTorch finds; a warning says why not.
+
+    Triton needs a C compiler on this machine, and a GPU that it knows.
+    """
+    log_s = torch.linspace(-1, 1, 12, device=device).view(3, 4)
+    p = torch.eye(3, 4, device=device)
+    expected = (log_s / 0.5).log_softmax(dim=1)
+    try:
+        # Coupling 0 and depth 1 are the cross-entropy at the second temperature.
+        value, slope = recurse(log_s.clone(), p, 0, (1, 0.5), False)
+        torch.testing.assert_close(value, -expected.diagonal())
+        torch.testing.assert_close(slope, (expected.exp() - p) / 0.5)
+    except (AssertionError, OSError, RuntimeError, SubprocessError, TritonError) as e:
+        warnings.warn(
+            f"RKDO's kernels do not run on {device}; PyTorch computes it instead: {e}",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 @triton.jit

@@ -30,12 +30,17 @@ def value_and_gradients(criterion, z):
 @given(z=views.filter(lambda z: z.shape[2] > 1), temperature=st.floats(0.1, 5))
 @settings(deadline=None, max_examples=100)
 def test_equals_lightly_in_single_precision(z, temperature):
+    # Lightly in double precision: its own rounding in float32 is as large as ours.
     loss, grad = value_and_gradients(IConLoss(temperature), z)
-    expected, expected_grad = value_and_gradients(NTXentLoss(temperature), z)
-    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+    expected, expected_grad = value_and_gradients(NTXentLoss(temperature), z.double())
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=1e-6)
     # Per unit of direction: an embedding's gradient grows as its norm shrinks.
     norm = z.norm(dim=2, keepdim=True)
-    torch.testing.assert_close(grad * norm, expected_grad * norm, rtol=0, atol=1e-6)
+    expected_grad = expected_grad * norm
+    scale = max(1, expected_grad.abs().max().item())  # at 8 a float32 steps by 1e-6
+    torch.testing.assert_close(
+        grad.double() * norm, expected_grad, rtol=0, atol=1e-6 * scale
+    )
 
 
 @given(z=views, temperature=st.floats(0.01, 5))

@@ -37,6 +37,12 @@ def test_what_is_no_number_gives_none(bad, found):
     assert math.isnan(found[bad])
 
 
+def test_they_are_tried_before_they_are_used(found):
+    assert found["runs"] and not found["runs without a compiler"]
+    (said,) = found["said"]
+    assert "do not run on cpu" in said and "Failed to find C compiler" in said
+
+
 @pytest.mark.parametrize("capability", [80, 90])
 def test_they_compile_for_gpus_that_are_not_here(capability):
     from triton.backends.compiler import GPUTarget
