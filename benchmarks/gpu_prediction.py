@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from gpu_export import ARITHMETIC, random_encoder
@@ -26,10 +27,11 @@ from gpu_field import SECTION as FIELD
 from gpu_field import way
 from gpu_losses import SECTION as LOSSES
 from gpu_losses import one_pass
-from gpu_roofline import Count, Work, through
+from gpu_roofline import Count, Operation, Work, through
 from gpu_rows import FULL, Sizes
 from gpu_training import AUGMENT, arm
 from gpu_training import SECTION as TRAINING
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rkdo_plugin import rowwise
@@ -38,6 +40,7 @@ from rkdo_plugin.field import search as searches
 from rkdo_plugin.field.benchmark import filled_field
 from rkdo_plugin.field.search import SEARCHES
 from rkdo_plugin.losses.benchmark import CRITERIA
+from rkdo_plugin.losses.recursion import Recursion
 from rkdo_plugin.plugins.create import create_recipe
 
 CPU = torch.device("cpu")
@@ -45,19 +48,28 @@ RESULTS = Path(__file__).parent / "results" / "gpu-prediction.json"
 
 
 @contextmanager
-def accelerators_chunks() -> Iterator[None]:
-    """Chunks as large on the CPU as they are on a GPU."""
-    before = rowwise.CPU_CHUNK
-    rowwise.CPU_CHUNK = rowwise.ACCELERATOR_CHUNK
-    try:
+def as_on_a_gpu(count: Count) -> Iterator[None]:
+    """Let losses compute as on a GPU: chunks as large, and RKDO's kernels of Triton."""
+
+    def by_triton(self: Recursion, log_s: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        """What recursion_triton.py moves: it reads log s, log s and p, and writes."""
+        self.p.rows(rows)
+        size = log_s.numel() * log_s.element_size()
+        count.operations += [Operation(times * size, 0) for times in (1, 2, 3)]
+        return log_s[:, 0], log_s
+
+    with (
+        patch.object(rowwise, "CPU_CHUNK", rowwise.ACCELERATOR_CHUNK),
+        patch.object(Recursion, "_fits_triton", lambda *_: True),
+        patch.object(Recursion, "_by_triton", by_triton),
+    ):
         yield
-    finally:
-        rowwise.CPU_CHUNK = before
 
 
 def counted(call: Callable[[], object]) -> Count:
     """What a call does."""
-    with accelerators_chunks(), Count() as count:
+    count = Count()
+    with as_on_a_gpu(count), count:
         call()
     return count
 

@@ -22,12 +22,21 @@ def test_nt_xent_at_another_size_is_what_counting_there_gives():
     assert found.parts == pytest.approx(direct.work().parts, rel=1e-9)
 
 
-def test_the_products_of_a_loss_are_three_matrices():
-    """Of all rows with all columns, and twice that for the gradients."""
+def test_the_products_of_a_loss_are_those_of_matrices():
+    """Of all rows with all columns, and as many for the gradient of each side."""
     batch, dim = 96, 16
-    for name, columns in (("icon", 2 * batch), ("icon cross", batch)):
+    # All against all is symmetric: the two sides are one.
+    for name, columns, products in (("icon", 2 * batch, 2), ("icon cross", batch, 3)):
         found = gpu_prediction.loss_work(name, batch, dim)
-        assert found.flops == 3 * 2 * columns * columns * dim
+        assert found.flops == products * 2 * columns * columns * dim
+
+
+def test_rkdo_is_counted_with_its_kernels_of_triton():
+    """Three a chunk; PyTorch's operations would be more than ninety."""
+    batch, dim = 96, 16
+    found = gpu_prediction.loss_work("rkdo", batch, dim)
+    cross = gpu_prediction.loss_work("icon cross", batch, dim)
+    assert found.flops == cross.flops and found.launches < 40
 
 
 def test_an_exact_update_is_affine_in_the_number_of_samples():
