@@ -9,7 +9,7 @@ from rkdo_plugin.export import (
     Encoder,
     export_onnx,
 )
-from rkdo_plugin.export.graph import integers
+from rkdo_plugin.export.runtime import saturation
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_dynamic_int8_is_refused_for_convolutions(make_small, tmp_path):
     ],
 )
 def test_sums_saturate_on_x86_without_vnni(monkeypatch, tmp_path, flags, saturate):
-    monkeypatch.setattr(integers, "CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(saturation, "CPU", tmp_path / "cpuinfo")
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(flags)
-    assert integers.sums_saturate() == saturate
+    assert saturation.sums_saturate() == saturate

@@ -1,0 +1,142 @@
+"""Keep the fewest layers in float32 that let an int8 graph pass its gate."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import TensorsData
+
+from rkdo_plugin.export.encoder.pictures import UInt8Array
+from rkdo_plugin.export.file.model_file import ModelFile
+from rkdo_plugin.export.graph.build import strip
+from rkdo_plugin.export.int8.build import Style, mixed
+from rkdo_plugin.export.int8.damage import damages
+from rkdo_plugin.export.int8.layers import Layer, layers_of, nodes_of, share, strays
+from rkdo_plugin.export.int8.ranges import extremes, from_histograms
+from rkdo_plugin.export.verification.attempts import Attempt
+from rkdo_plugin.export.verification.report import Report
+
+MAX_SHARE = 0.5  # of the multiply-adds in float32; with more, 8 bits gain little
+
+Judged = tuple[ModelFile, Report]
+
+
+class Search:
+    """Tries ranges of activations, then layers in float32, until a graph passes.
+
+    The ranges come first, with all layers in integers. Then the most damaging layers
+    stay in float32: 1, 2, 4, ... of them with the best ranges, until a graph passes.
+    The smallest number between is found by halving. The layers are in the order of the
+    damage that each does alone.
+
+    Args:
+        model: The float32 graph, prepared for the quantiser.
+        calibration: Images that show the ranges, uint8 (N, H, W, C).
+        style: How numbers become integers.
+        judge: Makes a file of a graph, and compares it with the encoder on images that
+            are not the calibration's.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        calibration: UInt8Array,
+        style: Style,
+        judge: Callable[[onnx.ModelProto], Judged],
+    ) -> None:
+        self._model, self._calibration = model, calibration
+        self._style, self._judge = style, judge
+        self._layers = layers_of(model, style.operators, calibration[:1])
+        self._strays = strays(model, style.operators, self._layers)
+        self._tried: list[Attempt] = []
+
+    def run(self) -> Judged:
+        """Return the smallest passing file, or the closest one if none passes.
+
+        The report holds the table of what was tried.
+        """
+        best: tuple[float, str, TensorsData, Judged] | None = None
+        for find in (extremes, from_histograms):
+            found = find(self._model, self._style.operators, self._calibration)
+            for method, ranges in found.items():
+                judged = self._attempt(method, ranges)
+                if judged[1].passed:
+                    return self._told(judged)
+                if best is None or judged[1].strain < best[0]:
+                    best = (judged[1].strain, method, ranges, judged)
+        assert best is not None  # there is at least one method
+        _, method, ranges, closest = best
+        order = self._by_damage(ranges)
+        narrowed = self._narrow(method, ranges, order)
+        if narrowed is None:
+            return self._told(closest)
+        count, judged = narrowed
+        return self._told(judged, order[:count])
+
+    def _by_damage(self, ranges: TensorsData) -> list[Layer]:
+        """The layers that may stay in float32, the most damaging first."""
+        harm = damages(
+            self._model, ranges, self._style, self._layers, self._calibration
+        )
+        order = [self._layers[place] for place in np.argsort(-harm, kind="stable")]
+        within = [
+            share(self._layers, order[: count + 1]) <= MAX_SHARE
+            for count in range(len(order))
+        ]
+        return order[: sum(within)]
+
+    def _narrow(
+        self, method: str, ranges: TensorsData, order: list[Layer]
+    ) -> tuple[int, Judged] | None:
+        """Find the smallest number of layers in float32 that passes, and its file."""
+        passing: tuple[int, Judged] | None = None
+        low, high = 0, 1  # `low` layers are too few, `high` come next
+        while low < len(order) and (passing is None or high - low > 1):
+            count = min(high, len(order)) if passing is None else (low + high) // 2
+            judged = self._attempt(method, ranges, order[:count])
+            if judged[1].passed:
+                passing, high = (count, judged), count
+            else:
+                low, high = count, 2 * count if passing is None else high
+        return passing
+
+    def _attempt(
+        self, method: str, ranges: TensorsData, floats: Sequence[Layer] = ()
+    ) -> Judged:
+        graph = mixed(
+            self._model,
+            ranges,
+            self._style,
+            without=[*nodes_of(floats), *self._strays],
+        )
+        strip(graph)
+        made, report = self._judge(graph)
+        self._tried.append(attempt(method, report, len(floats), self._share(floats)))
+        return made, report
+
+    def _told(self, judged: Judged, floats: Sequence[Layer] = ()) -> Judged:
+        made, report = judged
+        return made, dataclasses.replace(
+            report,
+            float_layers=tuple(layer.name for layer in floats),
+            float_share=self._share(floats),
+            layers=len(self._layers),
+            tried=tuple(self._tried),
+        )
+
+    def _share(self, floats: Sequence[Layer]) -> float:
+        return share(self._layers, floats)
+
+
+def attempt(method: str, report: Report, layers: int = 0, part: float = 0.0) -> Attempt:
+    """Say what came of a graph, with this many layers and multiply-adds in float32."""
+    return Attempt(
+        method,
+        layers,
+        part,
+        report.max_one_minus_cosine,
+        report.mean_one_minus_cosine,
+        report.neighbors_kept,
+        report.strain,
+    )
