@@ -107,6 +107,9 @@ def train(name: str, run: Run, cifar10: str) -> Encoder:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LEARNING_RATE, total_steps=run.steps
     )
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1  # less takes thousands of steps to find statistics
     generator = torch.Generator().manual_seed(0)
     pixels, classes = torch.from_numpy(images), torch.from_numpy(labels)
     mean, std = (torch.tensor(values) for values in (data.mean, data.std))

@@ -10,11 +10,16 @@ from rkdo_plugin.export.encoder.protocol import ImageEmbedder
 from rkdo_plugin.export.file.metadata import CALIBRATED, Precision
 from rkdo_plugin.export.file.model_file import ModelFile
 from rkdo_plugin.export.int8.build import prepared
-from rkdo_plugin.export.int8.cost import cost
+from rkdo_plugin.export.int8.cost import advice, cost
 from rkdo_plugin.export.int8.kernels import without_kernel
 from rkdo_plugin.export.int8.ranges import MIN_MAX, extremes
-from rkdo_plugin.export.int8.search import Search, attempt
-from rkdo_plugin.export.int8.styles import plain, style_of, to_dynamic_int8
+from rkdo_plugin.export.int8.search import Judged, Search, attempt
+from rkdo_plugin.export.int8.styles import (
+    is_convolutional,
+    plain,
+    style_of,
+    to_dynamic_int8,
+)
 from rkdo_plugin.export.verification.distances import NEIGHBORS
 from rkdo_plugin.export.verification.judge import Judge
 from rkdo_plugin.export.verification.report import Report
@@ -31,7 +36,7 @@ def integer_file(
     encoder: ImageEmbedder,
     judge: Judge,
     finish: Callable[[onnx.ModelProto], ModelFile],
-) -> tuple[ModelFile, Report]:
+) -> Judged:
     """Quantise a graph so that it passes its gate, if it can.
 
     First all layers are quantised, with the ranges that all calibration images show. If
@@ -58,12 +63,36 @@ def integer_file(
     if calibration is None or precision not in CALIBRATED:
         made = finish(to_dynamic_int8(model))
         return made, judge.report(made)
+    compared = calibration if images is None else images
+    made, report = _calibrated(
+        model, precision, calibration, images, encoder, judge, finish
+    )
+    if precision == "int8":
+        report = _with_kernels(made, report)
+        if not is_convolutional(model):
+            dynamic = finish(to_dynamic_int8(model))
+            other = judge.report(dynamic)
+            note = advice(made, report, dynamic, other, compared)
+            report = dataclasses.replace(report, notes=(*report.notes, note))
+    return made, report
+
+
+def _calibrated(
+    model: onnx.ModelProto,
+    precision: Precision,
+    calibration: UInt8Array,
+    images: UInt8Array | None,
+    encoder: ImageEmbedder,
+    judge: Judge,
+    finish: Callable[[onnx.ModelProto], ModelFile],
+) -> Judged:
+    """Quantise all layers; if that fails, search."""
     style, graph = style_of(precision), prepared(model)
     ranges = extremes(graph, style.operators, calibration)[MIN_MAX]
     simple = finish(plain(graph, ranges, style))
     first = judge.report(simple)
     if first.passed:
-        return simple, _with_kernels(simple, first)
+        return simple, first
     if images is None:
         images = calibration[::HELD_OUT]
         kept = [place for place in range(len(calibration)) if place % HELD_OUT]
@@ -71,19 +100,16 @@ def integer_file(
         judge = Judge(encoder, images)
     _require_judges(images, first)
 
-    def judged(graph: onnx.ModelProto) -> tuple[ModelFile, Report]:
-        made = finish(graph)
-        return made, judge.report(made)
+    def judged(graph: onnx.ModelProto) -> Judged:
+        file = finish(graph)
+        return file, judge.report(file)
 
     made, report = Search(graph, calibration, style, judged).run()
-    report = dataclasses.replace(
-        report, tried=(attempt("min-max, plain", first), *report.tried)
-    )
-    if report.passed:
-        report = dataclasses.replace(
-            report, notes=cost(finish(model), simple, made, images)
-        )
-    return made, _with_kernels(made, report)
+    tried = (attempt(f"{MIN_MAX}, plain", first), *report.tried)
+    notes: tuple[str, ...] = ()
+    if report.passed and precision == "int8":
+        notes = cost(finish(model), simple, made, images)
+    return made, dataclasses.replace(report, tried=tried, notes=notes)
 
 
 def _require_judges(images: UInt8Array, report: Report) -> None:
@@ -99,8 +125,6 @@ def _require_judges(images: UInt8Array, report: Report) -> None:
 
 def _with_kernels(made: ModelFile, report: Report) -> Report:
     """Add the layers that onnxruntime cannot compute in integers to a report."""
-    if report.precision != "int8":
-        return report
     kept = report.float_layers
     found = [name for name in without_kernel(made.content) if not name.startswith(kept)]
     return dataclasses.replace(report, float_layers=(*kept, *found))

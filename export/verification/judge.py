@@ -22,6 +22,7 @@ from rkdo_plugin.export.file.metadata import (
 )
 from rkdo_plugin.export.file.model_file import ModelFile
 from rkdo_plugin.export.runtime.providers import RUNTIME_ERRORS, ProviderError
+from rkdo_plugin.export.runtime.saturation import sums_saturate
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.runtime.settings import (
     CPUSettings,
@@ -185,7 +186,10 @@ def _open(model: ModelFile, provider: Provider) -> EmbeddingSession:
     if model.weights is None:  # otherwise the checker looks for weights on the disk
         onnx.checker.check_model(model.content, full_check=True)
     if provider == "cpu":
-        return EmbeddingSession(model, CPUSettings(threads=torch.get_num_threads()))
+        # What TensorRT will compute: signed activations may saturate on this CPU.
+        exact = model.metadata[PRECISION] == "int8-tensorrt" and sums_saturate()
+        settings = CPUSettings(torch.get_num_threads(), optimize=not exact)
+        return EmbeddingSession(model, settings)
     return EmbeddingSession(model, provider)
 
 
