@@ -1,16 +1,23 @@
 """Train a dozen encoders for minutes, and see what `--precision int8` makes of them.
 
     python benchmarks/int8_encoders.py train CIFAR10_FOLDER FILES [NAME ...]
+    python benchmarks/int8_encoders.py measure CIFAR10_FOLDER FILES [NAME ...]
 
-trains each encoder with its classes, supervised, and keeps its float32 file in the
-folder FILES. The classifiers are thrown away.
+The first trains each encoder with its classes, supervised, and keeps its float32 file
+in the folder FILES. The classifiers are thrown away. The second makes an int8 file of
+each, calibrated on 256 training images and judged on 500 test images. It compares that
+file with the float32 file on 1000 other test images, and measures the speed of both on
+one thread: medians for 8 images, in turn. What either has done already is left out.
+`table` prints the results as Markdown.
 """
 
+import json
 import sys
 import time
 import warnings
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import timm
@@ -20,7 +27,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rkdo_plugin import create_encoder
-from rkdo_plugin.export import Encoder, export_onnx
+from rkdo_plugin.export import (
+    CPUSettings,
+    EmbeddingSession,
+    Encoder,
+    ParityError,
+    export_onnx,
+    quantize,
+    verify,
+)
+from rkdo_plugin.export.verification.side_by_side import run as run_sides
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.draw import draw
 from rkdo_plugin.recipes.data.images import ImageData, as_arrays
@@ -50,6 +66,13 @@ ENCODERS = {
 }
 TRAINING_IMAGES, BATCH_SIZE = 12_800, 32
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 0.02
+CALIBRATION, JUDGED, FRESH = 256, 500, 1000  # images
+TIMED_IMAGES, REPETITIONS = 8, 21
+RESULTS = Path(__file__).parent / "results" / "int8_encoders.jsonl"
+HEADER = """\
+| encoder | pixels | int8 | in float32 | multiply-adds there | worst 1 - cosine \
+| mean 1 - cosine | neighbours kept | 10-NN accuracy | speed | size |
+|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def file_name(name: str) -> str:
@@ -138,15 +161,100 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.roll((down, right), (1, 2))
 
 
+def measure(name: str, run: Run, cifar10: str, folder: Path) -> dict[str, Any]:
+    """Make an int8 file, and say what came of it."""
+    torch.set_num_threads(1)
+    data = images_of(run, cifar10)
+    calibration, _ = fitted_images(data, run, "train", CALIBRATION)
+    images, labels = fitted_images(data, run, "test", JUDGED + FRESH)
+    order = np.random.default_rng(0).permutation(len(images))  # drawn class by class
+    judged, fresh = order[:JUDGED], order[JUDGED:]
+    float32 = folder / file_name(name)
+    made = float32.with_suffix(".int8.onnx")
+    row: dict[str, Any] = {"encoder": name, **run._asdict()}
+    started = time.process_time()
+    try:
+        report = quantize(
+            float32, made, calibration, images=images[judged], overwrite=True
+        )
+    except ParityError as error:
+        report = error.report
+    row |= {
+        "outcome": outcome(report.passed, bool(report.tried), len(report.float_layers)),
+        "float_layers": report.float_layers,
+        "layers": report.layers,
+        "float_share": report.float_share,
+        "cpu_seconds": time.process_time() - started,
+        "notes": report.notes,
+        "tried": [asdict(attempt) for attempt in report.tried],
+    }
+    if not report.passed:
+        return row
+    sessions = [EmbeddingSession(path, CPUSettings(1)) for path in (float32, made)]
+    found = verify(made, sessions[0], images[fresh], labels[fresh])
+    batches = [images[:TIMED_IMAGES]] * (REPETITIONS + 1)
+    slow, fast = np.median(run_sides(batches, *sessions)[1][1:], axis=0)
+    return row | {
+        "fresh_failures": found.failures,
+        "max_one_minus_cosine": found.max_one_minus_cosine,
+        "mean_one_minus_cosine": found.mean_one_minus_cosine,
+        "neighbors_kept": found.neighbors_kept,
+        "knn": found.knn,
+        "speed": slow / fast,
+        "size": made.stat().st_size / float32.stat().st_size,
+    }
+
+
+def outcome(passed: bool, searched: bool, floats: int) -> str:
+    """Say in a word what the export did."""
+    if not passed:
+        return "refused"
+    if not searched:
+        return "passed plain"
+    return "passed, some float" if floats else "passed, other ranges"
+
+
+def table_row(row: dict[str, Any]) -> str:
+    """Return a result as a row of Markdown."""
+    start = f"| {row['encoder']} | {row['image_size']} | {row['outcome']} "
+    if "speed" not in row:
+        return start + "| | | | | | | | |"
+    before, after = row["knn"]
+    floats = f"{len(row['float_layers'])} of {row['layers']}" if row["layers"] else "0"
+    return (
+        f"{start}| {floats} | {row['float_share']:.1%} "
+        f"| {row['max_one_minus_cosine']:.1e} | {row['mean_one_minus_cosine']:.1e} "
+        f"| {row['neighbors_kept']:.3f} | {before:.3f} to {after:.3f} "
+        f"| {row['speed']:.2f} | {row['size']:.2f} |"
+    )
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """Results so far, by the encoder's name."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    return {row["encoder"]: row for row in map(json.loads, lines)}
+
+
 def main(arguments: list[str]) -> None:
-    """Train the named encoders, or all that have no file yet."""
+    """Do what is left to do for the named encoders, or for all."""
     warnings.simplefilter("ignore")
-    _, cifar10, folder, *names = arguments
+    if arguments == ["table"]:
+        found = results()
+        rows = [table_row(found[name]) for name in ENCODERS if name in found]
+        print(HEADER, *rows, sep="\n")
+        return
+    action, cifar10, place, *names = arguments
+    folder = Path(place)
     for name in names or ENCODERS:
-        path = Path(folder, file_name(name))
-        if not path.exists():
-            encoder = train(name, ENCODERS[name], cifar10)
+        path, run = folder / file_name(name), ENCODERS[name]
+        if action == "train" and not path.exists():
+            encoder = train(name, run, cifar10)
             print(name, export_onnx(encoder, path), sep="\n", flush=True)
+        elif action == "measure" and path.exists() and name not in results():
+            row = measure(name, run, cifar10, folder)
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(table_row(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def without_kernel(content: bytes) -> list[str]:
         "NAME (OPERATOR)" for each, in the order in which they run.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns that the optimised graph is for this CPU
+    # Beyond this level nodes get other names, and other memory layouts.
+    level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = level
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "optimised.onnx")
         options.optimized_model_filepath = str(path)

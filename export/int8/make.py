@@ -126,5 +126,9 @@ def _require_judges(images: UInt8Array, report: Report) -> None:
 def _with_kernels(made: ModelFile, report: Report) -> Report:
     """Add the layers that onnxruntime cannot compute in integers to a report."""
     kept = report.float_layers
-    found = [name for name in without_kernel(made.content) if not name.startswith(kept)]
+    found = [
+        name
+        for name in without_kernel(made.content)
+        if not any(layer in name.split() for layer in kept)
+    ]
     return dataclasses.replace(report, float_layers=(*kept, *found))

@@ -13,7 +13,7 @@ from rkdo_plugin.export.graph.build import strip
 from rkdo_plugin.export.int8.build import Style, mixed
 from rkdo_plugin.export.int8.damage import damages
 from rkdo_plugin.export.int8.layers import Layer, layers_of, nodes_of, share, strays
-from rkdo_plugin.export.int8.ranges import extremes, from_histograms
+from rkdo_plugin.export.int8.ranges import MIN_MAX, extremes, from_histograms
 from rkdo_plugin.export.verification.attempts import Attempt
 from rkdo_plugin.export.verification.report import Report
 
@@ -26,7 +26,8 @@ class Search:
     """Tries ranges of activations, then layers in float32, until a graph passes.
 
     The ranges come first, with all layers in integers. Then the most damaging layers
-    stay in float32: 1, 2, 4, ... of them with the best ranges, until a graph passes.
+    stay in float32: 1, 2, 4, ... of them with the best ranges, until a graph passes. If
+    none does, the same is tried with the ranges of all values.
     The smallest number between is found by halving. The layers are in the order of the
     damage that each does alone.
 
@@ -56,23 +57,23 @@ class Search:
 
         The report holds the table of what was tried.
         """
-        best: tuple[float, str, TensorsData, Judged] | None = None
+        found: dict[str, TensorsData] = {}
+        attempts: dict[str, Judged] = {}
         for find in (extremes, from_histograms):
-            found = find(self._model, self._style.operators, self._calibration)
-            for method, ranges in found.items():
-                judged = self._attempt(method, ranges)
-                if judged[1].passed:
-                    return self._told(judged)
-                if best is None or judged[1].strain < best[0]:
-                    best = (judged[1].strain, method, ranges, judged)
-        assert best is not None  # there is at least one method
-        _, method, ranges, closest = best
-        order = self._by_damage(ranges)
-        narrowed = self._narrow(method, ranges, order)
-        if narrowed is None:
-            return self._told(closest)
-        count, judged = narrowed
-        return self._told(judged, order[:count])
+            found |= find(self._model, self._style.operators, self._calibration)
+            for method in [name for name in found if name not in attempts]:
+                attempts[method] = self._attempt(method, found[method])
+                if attempts[method][1].passed:
+                    return self._told(attempts[method])
+        best = min(attempts, key=lambda method: attempts[method][1].strain)
+        # Ranges that leave values out may be the best only as long as no layer is kept.
+        for method in dict.fromkeys((best, MIN_MAX)):
+            order = self._by_damage(found[method])
+            narrowed = self._narrow(method, found[method], order)
+            if narrowed is not None:
+                count, judged = narrowed
+                return self._told(judged, order[:count])
+        return self._told(attempts[best])
 
     def _by_damage(self, ranges: TensorsData) -> list[Layer]:
         """The layers that may stay in float32, the most damaging first."""
