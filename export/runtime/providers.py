@@ -132,11 +132,12 @@ def provider_options(
     if isinstance(settings, CUDASettings):
         return [(NAMES["cuda"], settings.options())]
     cache = private_folder(_engine_folder(settings, content))
+    options = settings.options(image, cache)
+    if b"int8-tensorrt" in content:  # the precision in its metadata
+        # The graph says which layers have 8 bits. Without this TensorRT refuses it.
+        options["trt_int8_enable"] = "True"
     # CUDA runs the nodes that TensorRT does not support.
-    return [
-        (NAMES["tensorrt"], settings.options(image, cache)),
-        (NAMES["cuda"], settings.cuda().options()),
-    ]
+    return [(NAMES["tensorrt"], options), (NAMES["cuda"], settings.cuda().options())]
 
 
 def _reason(error: Exception, choice: list[tuple[str, Options]]) -> str:
