@@ -26,10 +26,9 @@ class Search:
     """Tries ranges of activations, then layers in float32, until a graph passes.
 
     The ranges come first, with all layers in integers. Then the most damaging layers
-    stay in float32: 1, 2, 4, ... of them with the best ranges, until a graph passes. If
-    none does, the same is tried with the ranges of all values.
-    The smallest number between is found by halving. The layers are in the order of the
-    damage that each does alone.
+    stay in float32: 1, 2, 4, ... of them with the best ranges, until a graph passes.
+    The smallest number between is found by halving. If none passes, the same is tried
+    with the ranges of all values. The damage of each layer is measured alone.
 
     Args:
         model: The float32 graph, prepared for the quantiser.
@@ -76,16 +75,19 @@ class Search:
         return self._told(attempts[best])
 
     def _by_damage(self, ranges: TensorsData) -> list[Layer]:
-        """The layers that may stay in float32, the most damaging first."""
-        harm = damages(
-            self._model, ranges, self._style, self._layers, self._calibration
-        )
-        order = [self._layers[place] for place in np.argsort(-harm, kind="stable")]
-        within = [
-            share(self._layers, order[: count + 1]) <= MAX_SHARE
-            for count in range(len(order))
-        ]
-        return order[: sum(within)]
+        """Order the layers by their damage for what it costs to keep them in float32.
+
+        The cost is a layer's share of all multiply-adds, and of the number of layers.
+        Layers that would lead beyond the largest share are left out.
+        """
+        layers = self._layers
+        harm = damages(self._model, ranges, self._style, layers, self._calibration)
+        price = [self._share([layer]) + 1 / len(layers) for layer in layers]
+        order: list[Layer] = []
+        for place in np.argsort(-harm / price, kind="stable"):
+            if self._share([*order, layers[place]]) <= MAX_SHARE:
+                order.append(layers[place])
+        return order
 
     def _narrow(
         self, method: str, ranges: TensorsData, order: list[Layer]
