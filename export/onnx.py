@@ -128,7 +128,7 @@ def export_onnx(
             require_half_range(encoder, compared[: sum(BATCHES)])
             graph = to_graph(encoder, half=True)
         model = finish(graph)
-        report = judge.report(model)
+        report = judge.timed(model, judge.report(model))
     require_passed(report)
     write_model(path.parent, model, remarks(report), overwrite=overwrite)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)

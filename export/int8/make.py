@@ -62,11 +62,12 @@ def integer_file(
     """
     if calibration is None or precision not in CALIBRATED:
         made = finish(to_dynamic_int8(model))
-        return made, judge.report(made)
+        return made, judge.timed(made, judge.report(made))
     compared = calibration if images is None else images
     made, report = _calibrated(
         model, precision, calibration, images, encoder, judge, finish
     )
+    report = judge.timed(made, report)
     if precision == "int8":
         report = _with_kernels(made, report)
         if not is_convolutional(model):

@@ -71,7 +71,7 @@ def extremes(
 
 def from_histograms(
     model: onnx.ModelProto, operators: Sequence[str], images: UInt8Array
-) -> dict[str, TensorsData]:
+) -> Iterator[tuple[str, TensorsData]]:
     """Find ranges that leave rare values out.
 
     Args:
@@ -79,24 +79,26 @@ def from_histograms(
         operators: Operators whose inputs and outputs are watched.
         images: Calibration images, uint8 (N, H, W, C), of which 32 are used.
 
-    Returns:
-        Ranges by the name of the method: "percentile", which holds this share of the
-        values, and "entropy", whose 128 steps keep the distribution best.
+    Yields:
+        The name of the method and its ranges: "percentile", which holds this share of
+        the values, then "entropy", whose 128 steps keep the distribution best. That one
+        takes longest.
     """
     few = images[:: max(1, len(images) // HISTOGRAM_IMAGES)][:HISTOGRAM_IMAGES]
     options = {"num_bins": BINS, "num_quantized_bins": QUANTIZED_BINS}
-    found = {}
-    with _calibrator(
-        model, operators, CalibrationMethod.Entropy, options
-    ) as calibrator:
+    method = CalibrationMethod.Entropy
+    with _calibrator(model, operators, method, options) as calibrator:
         for batch in _batches(few, HISTOGRAM_BATCH):
             calibrator.collect_data(_Once(batch))
         collector = calibrator.collector
-        for percentile in PERCENTILES:
-            collector.percentile = percentile
-            found[f"percentile {percentile}"] = collector.compute_percentile()
-        found["entropy"] = collector.compute_entropy()
-    return {method: _as_ranges(ends) for method, ends in found.items()}
+    for percentile in PERCENTILES:
+        collector.percentile = percentile
+        with contextlib.redirect_stdout(io.StringIO()):
+            ends = collector.compute_percentile()
+        yield f"percentile {percentile}", _as_ranges(ends)
+    with contextlib.redirect_stdout(io.StringIO()):
+        ends = collector.compute_entropy()
+    yield "entropy", _as_ranges(ends)
 
 
 def _as_ranges(ends: dict[str, tuple[Any, ...]]) -> TensorsData:

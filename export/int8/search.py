@@ -1,7 +1,7 @@
 """Keep the fewest layers in float32 that let an int8 graph pass its gate."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -26,9 +26,10 @@ class Search:
     """Tries ranges of activations, then layers in float32, until a graph passes.
 
     The ranges come first, with all layers in integers. Then the most damaging layers
-    stay in float32: 1, 2, 4, ... of them with the best ranges, until a graph passes.
-    The smallest number between is found by halving. If none passes, the same is tried
-    with the ranges of all values. The damage of each layer is measured alone.
+    stay in float32, with the best ranges: as many as may, and if that passes 1, 2, 4,
+    ... until a graph passes. The smallest number between is found by halving. If
+    nothing passes, the same is tried with the ranges of all values. The damage of each
+    layer is measured alone.
 
     Args:
         model: The float32 graph, prepared for the quantiser.
@@ -58,12 +59,11 @@ class Search:
         """
         found: dict[str, TensorsData] = {}
         attempts: dict[str, Judged] = {}
-        for find in (extremes, from_histograms):
-            found |= find(self._model, self._style.operators, self._calibration)
-            for method in [name for name in found if name not in attempts]:
-                attempts[method] = self._attempt(method, found[method])
-                if attempts[method][1].passed:
-                    return self._told(attempts[method])
+        for method, ranges in self._ranges():
+            found[method] = ranges
+            attempts[method] = self._attempt(method, ranges)
+            if attempts[method][1].passed:
+                return self._told(attempts[method])
         best = min(attempts, key=lambda method: attempts[method][1].strain)
         # Ranges that leave values out may be the best only as long as no layer is kept.
         for method in dict.fromkeys((best, MIN_MAX)):
@@ -73,6 +73,12 @@ class Search:
                 count, judged = narrowed
                 return self._told(judged, order[:count])
         return self._told(attempts[best])
+
+    def _ranges(self) -> Iterator[tuple[str, TensorsData]]:
+        """The ranges of each method, the quickest first."""
+        inputs = self._model, self._style.operators, self._calibration
+        yield from extremes(*inputs).items()
+        yield from from_histograms(*inputs)
 
     def _by_damage(self, ranges: TensorsData) -> list[Layer]:
         """Order the layers by their damage for what it costs to keep them in float32.
@@ -93,15 +99,17 @@ class Search:
         self, method: str, ranges: TensorsData, order: list[Layer]
     ) -> tuple[int, Judged] | None:
         """Find the smallest number of layers in float32 that passes, and its file."""
-        passing: tuple[int, Judged] | None = None
-        low, high = 0, 1  # `low` layers are too few, `high` come next
-        while low < len(order) and (passing is None or high - low > 1):
-            count = min(high, len(order)) if passing is None else (low + high) // 2
+        judged = self._attempt(method, ranges, order)
+        if not judged[1].passed:
+            return None
+        low, passing = 0, (len(order), judged)  # `low` layers are too few
+        while passing[0] - low > 1:
+            count = min(max(1, 2 * low), (low + passing[0]) // 2)
             judged = self._attempt(method, ranges, order[:count])
             if judged[1].passed:
-                passing, high = (count, judged), count
+                passing = (count, judged)
             else:
-                low, high = count, 2 * count if passing is None else high
+                low = count
         return passing
 
     def _attempt(

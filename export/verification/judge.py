@@ -1,10 +1,11 @@
 """Compare files with one reference, and judge each by its gate."""
 
+import dataclasses
+import math
 import time
 from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 
@@ -40,6 +41,7 @@ from rkdo_plugin.export.verification.distances import (
 from rkdo_plugin.export.verification.report import Report
 from rkdo_plugin.export.verification.side_by_side import (
     BATCHES,
+    TIMED,
     batched,
     pace,
     pictures,
@@ -84,13 +86,14 @@ class Judge:
         self._images = pictures(encoder) if images is None else images
         self._labels = None if labels is None else np.asarray(labels)
         _require_comparable(self._images, self._labels, encoder)
-        self._known: tuple[Embeddings, npt.NDArray[np.float64]] | None = None
+        self._known: Embeddings | None = None
 
     def report(self, model: ModelFile, provider: Provider = "cpu") -> Report:
         """Compare a model in memory, which need not be on disk, with the reference.
 
         All models that one judge compares must accept images of the same sizes.
-        `verify` describes the report.
+        `verify` describes the report. Only the first has a speed: `timed` measures that
+        of others.
         """
         started = time.perf_counter()
         require_provider(provider)
@@ -104,19 +107,16 @@ class Judge:
                 return Report(**known, failures=(other,))
             batches = batched(self._images[places], encoder, session)
             if self._known is None:
-                both, seconds = run(batches, encoder, session)
-                self._known = both[0], seconds[:, 0]
-                exported, fast = both[1], seconds[:, 1]
+                (self._known, exported), seconds = run(batches, encoder, session)
             else:
                 (exported,), seconds = run(batches, session)
-                fast = seconds[:, 0]
         except (ValueError, onnx.checker.ValidationError, *RUNTIME_ERRORS) as error:
             if provider != "cpu" and isinstance(error, ProviderError):
                 raise  # the machine's fault, not the file's
             failure = f"Expected {model.name} to run but got: {error}"
             return Report(**known, failures=(failure,))
 
-        reference, slow = self._known
+        reference = self._known
         apart = distances(reference, exported)
         near = NeighborAgreement()
         if apart.finite:
@@ -139,10 +139,19 @@ class Judge:
             images=count,
             worst=tuple(worst.tolist()),
             worst_one_minus_cosine=tuple(cosines[worst].tolist()),
-            speed=pace(batches, slow, fast),
+            speed=pace(batches, seconds) if seconds.shape[1] == 2 else NAN,
             seconds=time.perf_counter() - started,
         )
         return measured.judged()
+
+    def timed(self, model: ModelFile, report: Report) -> Report:
+        """Add the speed of a model to its report, if there are 64 images to time."""
+        known = not math.isnan(report.speed)
+        if known or len(self._images) < TIMED or not report.images:
+            return report
+        batches = [self._images[:1], self._images[:TIMED]]
+        _, seconds = run(batches, self._encoder, _open(model, "cpu"))
+        return dataclasses.replace(report, speed=pace(batches, seconds))
 
 
 def _require_comparable(

@@ -74,17 +74,14 @@ def run(
     return [np.concatenate(side).astype(np.float64) for side in found], seconds
 
 
-def pace(
-    batches: list[UInt8Array],
-    slow: npt.NDArray[np.float64],
-    fast: npt.NDArray[np.float64],
-) -> float:
-    """Time of one side over the time of another, for all batches but the first.
+def pace(batches: list[UInt8Array], seconds: npt.NDArray[np.float64]) -> float:
+    """Time of the first side over that of the second, for all batches but the first.
 
     It is NaN for less than 64 images, whose time is the calls' and not the network's.
     """
+    slow, fast = seconds[1:].sum(axis=0)
     timed = sum(len(batch) for batch in batches[1:])
-    return float(slow[1:].sum() / fast[1:].sum()) if timed >= TIMED else NAN
+    return float(slow / fast) if timed >= TIMED else NAN
 
 
 def _tiled(images: UInt8Array, factors: tuple[float, float]) -> UInt8Array:

@@ -82,7 +82,7 @@ def test_extremes_are_those_of_all_images_or_the_mean_of_the_batches(
 
 
 def test_histograms_leave_rare_values_out(chain_graph, calibration):
-    found = from_histograms(chain_graph, OPERATORS, calibration[:32])
+    found = dict(from_histograms(chain_graph, OPERATORS, calibration[:32]))
     name = next(n.output[0] for n in chain_graph.graph.node if n.op_type == "Conv")
     shown = onnx.ModelProto()
     shown.CopyFrom(chain_graph)
