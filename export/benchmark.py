@@ -18,7 +18,7 @@ from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import Precision, describe
 from rkdo_plugin.export.graph.build import to_graph
-from rkdo_plugin.export.graph.integers import is_convolutional, to_integers
+from rkdo_plugin.export.int8.styles import is_convolutional, to_integers
 from rkdo_plugin.export.onnx import as_file, export_onnx
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.runtime.settings import CPUSettings

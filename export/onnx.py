@@ -11,6 +11,7 @@ from rkdo_plugin.export.encoder.encoder import Encoder
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.external import move_weights_out
 from rkdo_plugin.export.file.metadata import (
+    INTEGERS,
     PRECISION,
     SHA256,
     WEIGHTS_FILE,
@@ -23,12 +24,12 @@ from rkdo_plugin.export.file.model_file import ModelFile, write_model
 from rkdo_plugin.export.file.seal import seal
 from rkdo_plugin.export.graph.build import to_graph
 from rkdo_plugin.export.graph.half import require_half_range
-from rkdo_plugin.export.graph.integers import to_integers
 from rkdo_plugin.export.graph.resize import with_resize
+from rkdo_plugin.export.int8.make import integer_file
 from rkdo_plugin.export.verification.calibration import require_calibration
+from rkdo_plugin.export.verification.judge import Judge
 from rkdo_plugin.export.verification.report import ParityError, Report
 from rkdo_plugin.export.verification.side_by_side import BATCHES, pictures
-from rkdo_plugin.export.verification.verify import verify_model
 from rkdo_plugin.publish import require_writable
 
 MAX_BYTES = 2**31 - 2**20  # protobuf's limit for one file, minus room for the graph
@@ -55,11 +56,12 @@ def export_onnx(
         encoder: The encoder, from `freeze` or built directly.
         path: Where the file appears.
         precision: Arithmetic inside the graph. "fp32"; "fp16", half the size, for GPUs;
-            "int8", for convolutional networks on CPUs; "int8-dynamic", for vision
-            transformers on CPUs. In every case the float32 graph has to pass its own
-            gate first. That gate detects errors that fewer bits would hide.
-        calibration: For "int8" only: about 256 real images, uint8 (N, H, W, C), like
-            those to be embedded.
+            "int8", for CPUs; "int8-dynamic", for vision transformers on CPUs;
+            "int8-tensorrt", for GPUs with TensorRT. In every case the float32 graph has
+            to pass its own gate first. That gate detects errors that fewer bits would
+            hide. An int8 graph that fails keeps as few layers as possible in float32.
+        calibration: For "int8" and "int8-tensorrt": about 256 real images, uint8
+            (N, H, W, C), like those to be embedded.
         overwrite: Whether an older file at `path` may be replaced.
         images: Real images to verify with, uint8 (N, H, W, C). None: the calibration
             images, or generated pictures if there are none.
@@ -77,9 +79,9 @@ def export_onnx(
         RuntimeError: torch cannot express the encoder as an ONNX graph.
         TypeError: `encoder` is not an Encoder, or images are not uint8.
         ValueError: The precision is unknown or does not suit the encoder, calibration
-            images are missing or not real, images do not fit the encoder, its
-            activations do not fit float16, or both `resize` and an encoder of any image
-            size are asked for.
+            images are missing or not real, too few images are there to judge layers by,
+            images do not fit the encoder, its activations do not fit float16, or both
+            `resize` and an encoder of any image size are asked for.
 
     Example:
         >>> encoder = freeze("runs/digits/last.ckpt")  # doctest: +SKIP
@@ -97,28 +99,37 @@ def export_onnx(
     require_precision(precision)
     require_calibration(encoder, precision, calibration)
     require_writable(path, overwrite=overwrite)
-    if images is None:
-        images = pictures(encoder) if calibration is None else calibration
+    compared = calibration if images is None else images
+    if compared is None:
+        compared = pictures(encoder)
     if resize and encoder.any_size:
         raise ValueError(
             "Expected `resize` or an encoder of any image size but got both; what size "
             "should the graph resize to?"
         )
     metadata = describe(encoder, precision, resize=resize)
-    graph = to_graph(encoder)
+    graph, judge = to_graph(encoder), Judge(encoder, compared)
+
+    def finish(graph: onnx.ModelProto) -> ModelFile:
+        if resize:
+            graph = with_resize(graph, encoder.image_size, encoder.channels)
+        return as_file(path.name, graph, metadata)
+
     if precision != "fp32":
         float32 = as_file(path.name, graph, metadata | {PRECISION: "fp32"})
-        require_passed(verify_model(float32, encoder, images))
-    if precision == "fp16":
-        require_half_range(encoder, images[: sum(BATCHES)])
-        graph = to_graph(encoder, half=True)
-    elif precision != "fp32":
+        require_passed(judge.report(float32))
+    if precision in INTEGERS:
         require_one_file(float32, precision)
-        graph = to_integers(graph, calibration)
-    if resize:
-        graph = with_resize(graph, encoder.image_size, encoder.channels)
-    model = as_file(path.name, graph, metadata)
-    report = require_passed(verify_model(model, encoder, images))
+        model, report = integer_file(
+            graph, precision, calibration, images, encoder, judge, finish
+        )
+    else:
+        if precision == "fp16":
+            require_half_range(encoder, compared[: sum(BATCHES)])
+            graph = to_graph(encoder, half=True)
+        model = finish(graph)
+        report = judge.timed(model, judge.report(model))
+    require_passed(report)
     write_model(path.parent, model, remarks(report), overwrite=overwrite)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)
 
@@ -172,5 +183,6 @@ def remarks(report: Report) -> str:
             f"{report.precision} against {report.compared_with}",
             f"images {report.images}",
             *figures,
+            *(f"in float32: {name}" for name in report.float_layers),
         ]
     )

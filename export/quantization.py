@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 
 from rkdo_plugin.export.encoder.pictures import UInt8Array
-from rkdo_plugin.export.file.metadata import PRECISION, Precision
+from rkdo_plugin.export.file.metadata import INTEGERS, PRECISION, Precision
 from rkdo_plugin.export.file.model_file import read_model, write_model
-from rkdo_plugin.export.graph.integers import INTEGERS, to_integers
+from rkdo_plugin.export.int8.make import integer_file
 from rkdo_plugin.export.onnx import (
     as_file,
     remarks,
@@ -18,8 +18,8 @@ from rkdo_plugin.export.onnx import (
 )
 from rkdo_plugin.export.runtime.session import EmbeddingSession
 from rkdo_plugin.export.verification.calibration import require_calibration
+from rkdo_plugin.export.verification.judge import Judge
 from rkdo_plugin.export.verification.report import Report
-from rkdo_plugin.export.verification.verify import verify_model
 from rkdo_plugin.publish import require_writable
 
 
@@ -37,9 +37,9 @@ def quantize(
     Args:
         model: A float32 file that `export_onnx` wrote.
         output: Where the integer file appears.
-        calibration: For "int8" only: about 256 real images, uint8 (N, H, W, C), like
-            those to be embedded.
-        precision: "int8" or "int8-dynamic".
+        calibration: For "int8" and "int8-tensorrt": about 256 real images, uint8
+            (N, H, W, C), like those to be embedded.
+        precision: "int8", "int8-dynamic" or "int8-tensorrt".
         overwrite: Whether an older file at `output` may be replaced.
         images: Real images to verify with, uint8 (N, H, W, C). None: the calibration
             images, or generated pictures if there are none.
@@ -55,7 +55,8 @@ def quantize(
         ParityError: The integer file differs too much from the float32 file.
         TypeError: Images are not uint8.
         ValueError: The model is not a float32 export, the precision does not suit it,
-            calibration images are missing or not real, or images do not fit the model.
+            calibration images are missing or not real, too few images are there to
+            judge layers by, or images do not fit the model.
     """
     started = time.perf_counter()
     output = Path(output)
@@ -76,9 +77,15 @@ def quantize(
     require_writable(output, overwrite=overwrite)
     graph = onnx.load_model_from_string(float32.content)
     metadata = float32.metadata | {PRECISION: precision}
-    made = as_file(output.name, to_integers(graph, calibration), metadata)
-    report = require_passed(
-        verify_model(made, reference, calibration if images is None else images)
+    made, report = integer_file(
+        graph,
+        precision,
+        calibration,
+        images,
+        reference,
+        Judge(reference, calibration if images is None else images),
+        lambda graph: as_file(output.name, graph, metadata),
     )
+    require_passed(report)
     write_model(output.parent, made, remarks(report), overwrite=overwrite)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)

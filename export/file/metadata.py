@@ -20,8 +20,10 @@ RESIZING = PREFIX + "resize"
 SHA256 = PREFIX + "sha256"
 WEIGHTS_FILE, WEIGHTS_SHA256 = PREFIX + "weights_file", PREFIX + "weights_sha256"
 
-Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+Precision = Literal["fp32", "fp16", "int8", "int8-dynamic", "int8-tensorrt"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CALIBRATED: tuple[Precision, ...] = ("int8", "int8-tensorrt")  # they need images
+INTEGERS: tuple[Precision, ...] = ("int8", "int8-dynamic", "int8-tensorrt")
 
 
 def require_precision(precision: str) -> None:

@@ -16,6 +16,7 @@ from rkdo_plugin.export.runtime.libraries import (
     preload,
     tensorrt_version,
 )
+from rkdo_plugin.export.runtime.saturation import require_exact_sums
 from rkdo_plugin.export.runtime.settings import (
     CPUSettings,
     CUDASettings,
@@ -83,6 +84,7 @@ def open_session(
     Raises:
         PermissionError: Other users may write to the folder that engines are read from.
         ProviderError: The provider did not load, or refused an option.
+        ValueError: This CPU would compute the file wrong.
     """
     provider = settings.provider
     options = onnxruntime.SessionOptions()
@@ -91,8 +93,10 @@ def open_session(
         if not settings.optimize:
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.graph_optimization_level = level
-        elif has_amx():
-            content = for_amx(content)
+        else:
+            require_exact_sums(content)
+            if has_amx():
+                content = for_amx(content)
     else:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if nvidia_driver() is None:
@@ -128,11 +132,12 @@ def provider_options(
     if isinstance(settings, CUDASettings):
         return [(NAMES["cuda"], settings.options())]
     cache = private_folder(_engine_folder(settings, content))
+    options = settings.options(image, cache)
+    if b"int8-tensorrt" in content:  # the precision in its metadata
+        # The graph says which layers have 8 bits. Without this TensorRT refuses it.
+        options["trt_int8_enable"] = "True"
     # CUDA runs the nodes that TensorRT does not support.
-    return [
-        (NAMES["tensorrt"], settings.options(image, cache)),
-        (NAMES["cuda"], settings.cuda().options()),
-    ]
+    return [(NAMES["tensorrt"], options), (NAMES["cuda"], settings.cuda().options())]
 
 
 def _reason(error: Exception, choice: list[tuple[str, Options]]) -> str:

@@ -70,8 +70,9 @@ class EmbeddingSession:
             or captured no CUDA graph. It is a RuntimeError.
         TypeError: `provider` is neither a name nor settings.
         ValueError: The provider's name is unknown; the file is damaged, or is not an
-            encoder that `export_onnx` wrote; or TensorRT or a CUDA graph is asked to
-            accept images of any size.
+            encoder that `export_onnx` wrote; TensorRT or a CUDA graph is asked to
+            accept images of any size; or an int8 file was made for CPUs with VNNI, and
+            this CPU has none.
     """
 
     def __init__(

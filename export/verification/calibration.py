@@ -5,7 +5,7 @@ import numpy as np
 from rkdo_plugin.export.encoder.images import require_images
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.encoder.protocol import ImageEmbedder
-from rkdo_plugin.export.file.metadata import Precision
+from rkdo_plugin.export.file.metadata import CALIBRATED, Precision
 
 MIN_IMAGES = 16
 
@@ -13,7 +13,7 @@ MIN_IMAGES = 16
 def require_calibration(
     encoder: ImageEmbedder, precision: Precision, calibration: UInt8Array | None
 ) -> None:
-    """Check that calibration images are there for "int8", and for "int8" only.
+    """Check that calibration images are there where activations need ranges.
 
     Args:
         encoder: The encoder to quantise.
@@ -25,11 +25,11 @@ def require_calibration(
         ValueError: The images are missing, are passed for another precision, do not fit
             the encoder, or are not real images.
     """
-    if precision == "int8":
+    if precision in CALIBRATED:
         if calibration is None:
             raise ValueError(
-                "Expected `calibration` for precision 'int8' but got none; pass about "
-                "256 real images, uint8 (N, H, W, C)"
+                f"Expected `calibration` for precision '{precision}' but got none; "
+                "pass about 256 real images, uint8 (N, H, W, C)"
             )
         require_images(calibration, encoder.image_size, encoder.channels)
         require_real_images(calibration)

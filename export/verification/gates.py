@@ -49,4 +49,5 @@ GATES: dict[Precision, Gate] = {
     "fp16": Gate(max_one_minus_cosine=1e-5),
     "int8": _INT8,
     "int8-dynamic": _INT8,
+    "int8-tensorrt": _INT8,
 }

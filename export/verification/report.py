@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rkdo_plugin.export.file.metadata import Precision
+from rkdo_plugin.export.verification.attempts import Attempt, table
 from rkdo_plugin.export.verification.distances import NAN
 from rkdo_plugin.export.verification.gates import GATES, Gate
 
@@ -20,12 +21,14 @@ class Figure:
         value: The measured value, as printed.
         bound: The gate's bound, as printed. Empty if there is none.
         held: Whether the value is within the bound.
+        strain: How much of the bound the value uses up. Above 1 it is beyond.
     """
 
     name: str
     value: str
     bound: str = ""
     held: bool = True
+    strain: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,11 @@ class Report:
         parameter_bytes: Size of the encoder's parameters in float32. 0 if unknown.
         seconds: Wall-clock time on this machine of the function that returned this
             report.
+        float_layers: Names of the layers of an int8 graph that compute in float32.
+        float_share: Their share of the multiply-adds.
+        layers: Number of all layers of that graph.
+        tried: What a search for an int8 graph tried. Empty if it was not needed.
+        notes: What else is to be said of an int8 file, such as what it cost.
     """
 
     failures: tuple[str, ...]
@@ -91,6 +99,11 @@ class Report:
     file_bytes: int
     parameter_bytes: int
     seconds: float = 0.0
+    float_layers: tuple[str, ...] = ()
+    float_share: float = 0.0
+    layers: int = 0
+    tried: tuple[Attempt, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -149,18 +162,27 @@ class Report:
                 f"{self.neighbors_kept:.3f}",
                 f">= {gate.neighbors_kept}" if gate.neighbors_kept > 0 else "",
                 not self.neighbors_kept < gate.neighbors_kept,
+                (1 - self.neighbors_kept) / (1 - max(gate.neighbors_kept, 0)),
             ),
             Figure(
                 "10-NN accuracy lost",
                 f"{lost:.4f}, {self.knn[0]:.4f} to {self.knn[1]:.4f}",
                 f"<= {gate.knn_drop}" if gate.knn_drop < math.inf else "",
                 not lost > gate.knn_drop,
+                lost / gate.knn_drop,
             ),
         ]
         if self.images:
             finite = "yes" if self.finite else "no"
             found.append(Figure("finite embeddings", finite, held=self.finite))
         return tuple(figure for figure in found if "nan" not in figure.value)
+
+    @property
+    def strain(self) -> float:
+        """The largest figure over its bound. Infinite if the file did not run."""
+        if not self.images or not self.finite:
+            return math.inf
+        return max(figure.strain for figure in self.figures)
 
     def judged(self) -> "Report":
         """Return this report with a failure for each figure beyond its bound."""
@@ -198,9 +220,26 @@ class Report:
                 else ""
             ),
             f"  {'speed':<20} {self.pace}",
+            *self._integers,
             f"  {'time':<20} {self.seconds:.1f} s",
         ]
         return "\n".join(lines)
+
+    @property
+    def _integers(self) -> list[str]:
+        """Lines about an int8 graph: what stayed in float32, and what was tried."""
+        lines = []
+        if self.float_layers:
+            lines.append(
+                f"  {'in float32':<20} {len(self.float_layers)} of {self.layers} "
+                f"layers, {self.float_share:.1%} of the multiply-adds"
+            )
+            lines += [f"    {name}" for name in self.float_layers]
+        lines += [f"  {note}" for note in self.notes]
+        if self.tried:
+            lines.append("  tried, with the largest and the mean 1 - cosine:")
+            lines += [f"    {row}" for row in table(self.tried)]
+        return lines
 
 
 def _at_most(name: str, value: float, bound: float) -> Figure:
@@ -209,6 +248,7 @@ def _at_most(name: str, value: float, bound: float) -> Figure:
         f"{value:.1e}",
         f"<= {bound:.0e}" if bound < math.inf else "",
         value <= bound or bound == math.inf,  # NaN is within no bound
+        value / bound,
     )
 
 

@@ -52,32 +52,36 @@ def batched(
     return batches
 
 
-def run_both(
-    batches: list[UInt8Array], encoder: ImageEmbedder, session: EmbeddingSession
-) -> tuple[Embeddings, Embeddings, float]:
-    """Embed batches with both sides in turn.
+def run(
+    batches: list[UInt8Array], *embedders: ImageEmbedder
+) -> tuple[list[Embeddings], npt.NDArray[np.float64]]:
+    """Embed batches with each side in turn.
 
     Args:
         batches: At least two batches, uint8 (B, H, W, C).
-        encoder: The reference.
-        session: The exported file.
+        embedders: The sides.
 
     Returns:
-        Embeddings of the reference (N, D), embeddings of the file (N, D), and the time
-        of the reference over the time of the file, for all batches but the first. It is
-        NaN for less than 64 images, whose time is the calls' and not the network's.
+        Embeddings (N, D) of each side, and the seconds (batches, sides) that it took.
     """
-    sides: list[list[npt.NDArray[np.float32]]] = [[], []]
-    seconds = np.zeros((len(batches), 2))
+    found: list[list[npt.NDArray[np.float32]]] = [[] for _ in embedders]
+    seconds = np.zeros((len(batches), len(embedders)))
     for number, batch in enumerate(batches):
-        for which, embed in enumerate((encoder.embed, session.embed)):
+        for which, embedder in enumerate(embedders):
             started = time.perf_counter()
-            sides[which].append(embed(batch))
+            found[which].append(embedder.embed(batch))
             seconds[number, which] = time.perf_counter() - started
-    reference, exported = (np.concatenate(side).astype(np.float64) for side in sides)
-    timed = len(reference) - len(batches[0])
+    return [np.concatenate(side).astype(np.float64) for side in found], seconds
+
+
+def pace(batches: list[UInt8Array], seconds: npt.NDArray[np.float64]) -> float:
+    """Time of the first side over that of the second, for all batches but the first.
+
+    It is NaN for less than 64 images, whose time is the calls' and not the network's.
+    """
     slow, fast = seconds[1:].sum(axis=0)
-    return reference, exported, float(slow / fast) if timed >= TIMED else NAN
+    timed = sum(len(batch) for batch in batches[1:])
+    return float(slow / fast) if timed >= TIMED else NAN
 
 
 def _tiled(images: UInt8Array, factors: tuple[float, float]) -> UInt8Array:

@@ -32,7 +32,9 @@ def export(
     output: str,
     foreign: ForeignEncoder,
     exporter: str = "onnx",
-    precision: Literal["fp32", "fp16", "int8", "int8-dynamic"] = "fp32",
+    precision: Literal[
+        "fp32", "fp16", "int8", "int8-dynamic", "int8-tensorrt"
+    ] = "fp32",
     calibration: str | None = None,
     data: str | None = None,
     root: str | None = None,
@@ -50,10 +52,11 @@ def export(
         output: The file to write; it appears only if it passes verification.
         foreign: For checkpoints that `rkdo train` did not write.
         exporter: A registered exporter.
-        precision: fp32; fp16, for GPUs; int8, for convolutional networks on CPUs;
-            int8-dynamic, for vision transformers on CPUs.
-        calibration: For int8: a data set's name or a folder of real images, of which
-            256 show the range of activations; the data verified on by default.
+        precision: fp32; fp16, for GPUs; int8, for CPUs; int8-dynamic, for vision
+            transformers on CPUs; int8-tensorrt, for TensorRT.
+        calibration: For int8 and int8-tensorrt: a data set's name or a folder of real
+            images, of which 256 show the range of activations; the data verified on by
+            default.
         data: Verify on these images; by default those that the run was trained on.
         root: Folder that holds the data sets.
         seed: Seed of the draw of these images, and of those for calibration.
@@ -65,6 +68,7 @@ def export(
         overwrite: Replace an older output file.
     """
     from rkdo_plugin.export import sign, write_triton_repository
+    from rkdo_plugin.export.file.metadata import CALIBRATED
     from rkdo_plugin.export.serving.triton.config import require_name
     from rkdo_plugin.plugins.host import host
     from rkdo_plugin.recipes.data import spread
@@ -74,10 +78,12 @@ def export(
     encoder, trained_on = _encoder(checkpoint, foreign, any_size)
     name = data or trained_on
     options: dict[str, Any] = {}
-    if precision == "int8":
+    if precision in CALIBRATED:
         shown = calibration or name
         if shown is None:
-            raise ValueError("Expected --calibration, real images, for precision int8")
+            raise ValueError(
+                f"Expected --calibration, real images, for precision {precision}"
+            )
         options["calibration"] = spread.calibration_images(shown, root, encoder, seed)
     elif calibration is not None:
         raise ValueError(f"Expected no --calibration for precision {precision}")

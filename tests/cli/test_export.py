@@ -131,6 +131,9 @@ def test_precisions_triton_and_a_graph_that_resizes(road, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "int8 on cpu" in out and "parity passed on 360 images" in out
     assert (tmp_path / "models" / "digits" / "1" / "model.onnx").is_file()
+    symmetric = [*words[:2], str(tmp_path / "symmetric.onnx"), *words[3:4]]
+    assert main([*symmetric, "int8-tensorrt"]) == 0
+    assert "int8-tensorrt on cpu" in capsys.readouterr().out
     assert main(["triton", model, str(tmp_path / "models"), "--device", "cpu"]) == 0
     assert "already there: " in capsys.readouterr().out
     assert not (tmp_path / "models" / "digits" / "2").exists()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from google.protobuf import text_encoding  # type: ignore[import-untyped]
 
 from rkdo_plugin.export.encoder.image_size import parse_image_size, sides
-from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
+from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PRECISION, PREFIX
 
 MODEL_FILE = "model.onnx"
 
@@ -106,10 +106,11 @@ def model_config(
     if tensorrt:
         shape = "x".join(map(str, image))
         profile = {"min": 1, "opt": max(batches), "max": max_batch_size}
-        accelerator = {
+        accelerator: dict[str, Any] = {
             "name": "tensorrt",
-            # No precision is set: it is in the graph. There is no engine cache, because
-            # onnxruntime names engines by the graph's structure and not by its weights.
+            # The precision is in the graph: only the 8 bits that are there have to be
+            # allowed. There is no engine cache, because onnxruntime names engines by
+            # the graph's structure and not by its weights.
             # Version 2 would run the engine of version 1 (microsoft/onnxruntime#6455).
             "parameters": [
                 {
@@ -119,6 +120,8 @@ def model_config(
                 for end, batch in profile.items()
             ],
         }
+        if metadata[PRECISION] == "int8-tensorrt":
+            accelerator["parameters"].append({"key": "precision_mode", "value": "INT8"})
         config["optimization"] = {
             "execution_accelerators": {"gpu_execution_accelerator": accelerator}
         }

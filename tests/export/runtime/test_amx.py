@@ -14,7 +14,7 @@ from rkdo_plugin.export import CPUSettings, EmbeddingSession, Encoder
 from rkdo_plugin.export.benchmark import photographs
 from rkdo_plugin.export.file.metadata import describe
 from rkdo_plugin.export.graph.build import to_graph
-from rkdo_plugin.export.graph.integers import to_int8
+from rkdo_plugin.export.int8.styles import to_integers
 from rkdo_plugin.export.onnx import as_file
 from rkdo_plugin.export.runtime import providers
 from rkdo_plugin.export.runtime.amx import for_amx, has_amx
@@ -47,7 +47,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def integers(encoder):
-    return to_int8(to_graph(encoder), photographs(32, SIZE))
+    return to_integers(to_graph(encoder), photographs(32, SIZE))
 
 
 def lowered(model):

@@ -62,6 +62,8 @@ def test_tensorrt_covers_every_batch_that_a_session_runs(tensorrt):
 def test_tensorrt_leaves_precision_to_the_graph(tensorrt):
     words = ("fp16", "bf16", "int8", "fp8")
     assert not [name for name in options(tensorrt) if any(w in name for w in words)]
+    int8 = options(tensorrt, content=b"... rkdo.precision int8-tensorrt ...")
+    assert int8["trt_int8_enable"] == "True"  # it only lets the graph's 8 bits be
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_every_precision_has_the_bounds_of_the_docs():
     assert GATES.keys() == set(PRECISIONS)
     assert GATES["fp32"] == Gate(max_abs=1e-5, max_one_minus_cosine=1e-9)
     assert GATES["fp16"] == Gate(max_one_minus_cosine=1e-5)
-    for precision in ("int8", "int8-dynamic"):
+    for precision in ("int8", "int8-dynamic", "int8-tensorrt"):
         for bound, expected in vars(int8).items():
             assert getattr(GATES[precision], bound) == pytest.approx(expected)
     assert {gate.max_norm_error for gate in GATES.values()} == {1e-6}
@@ -39,5 +39,5 @@ def test_without_norms_the_bound_is_the_distance_of_unit_vectors():
 
 
 def test_other_precisions_are_refused():
-    with pytest.raises(ValueError, match="int8, int8-dynamic but got 'bf16'"):
+    with pytest.raises(ValueError, match="int8-dynamic, int8-tensorrt but got 'bf16'"):
         require_precision("bf16")

@@ -5,6 +5,7 @@ import pytest
 from google.protobuf import text_format
 
 from rkdo_plugin.export import EmbeddingSession
+from rkdo_plugin.export.file.metadata import PRECISION
 from rkdo_plugin.export.file.seal import seal
 from rkdo_plugin.export.serving.triton.config import to_text
 
@@ -67,6 +68,17 @@ def test_tensorrt_covers_every_batch_with_one_engine_and_no_precision(write, par
         "trt_profile_opt_shapes": "image:16x16x16x3",
         "trt_profile_max_shapes": "image:64x16x16x3",
     }
+
+
+def test_tensorrt_is_allowed_the_8_bits_of_a_graph(write, parsed, small_file, tmp_path):
+    exported = onnx.load(small_file)
+    metadata = {entry.key: entry.value for entry in exported.metadata_props}
+    model = tmp_path / "int8.onnx"
+    model.write_bytes(seal(exported, metadata | {PRECISION: "int8-tensorrt"})[0])
+    write(model, name="int8", tensorrt=True)
+    accelerators = parsed("int8").optimization.execution_accelerators
+    (accelerator,) = accelerators.gpu_execution_accelerator
+    assert accelerator.parameters["precision_mode"] == "INT8"
 
 
 def test_sizes_that_are_dynamic_in_the_graph(write, parsed, small_file, tmp_path):

@@ -9,7 +9,6 @@ from rkdo_plugin.export import (
     Encoder,
     export_onnx,
 )
-from rkdo_plugin.export.graph import integers
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +49,3 @@ def test_dynamic_int8_is_refused_for_convolutions(make_small, tmp_path):
     with pytest.raises(ValueError, match=r"vision transformer .* use precision 'int8'"):
         export_onnx(make_small(), tmp_path / "a.onnx", precision="int8-dynamic")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("flags", "saturate"),
-    [
-        ("flags\t\t: fpu sse4_2 avx2 bmi2\n" * 2, True),
-        ("flags\t\t: fpu avx2 avx512f avx512_vnni\n" * 2, False),
-        ("flags\t\t: fpu avx2 avx_vnni\n", False),
-        ("Features\t: fp asimd asimddp\n", False),
-        (None, False),
-    ],
-)
-def test_sums_saturate_on_x86_without_vnni(monkeypatch, tmp_path, flags, saturate):
-    monkeypatch.setattr(integers, "CPU", tmp_path / "cpuinfo")
-    if flags is not None:
-        (tmp_path / "cpuinfo").write_text(flags)
-    assert integers.sums_saturate() == saturate

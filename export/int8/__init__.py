@@ -1,0 +1,1 @@
+"""Search for an int8 graph that passes its gate."""
