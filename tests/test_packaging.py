@@ -22,8 +22,11 @@ IMPORTED_FOR_US = {
     "tensorboard": "Lightning's TensorBoardLogger",
 }
 DEVELOPMENT_EXTRAS = {"docs", "test"}
-# A package that one command alone imports may import that command's extra at the top.
-OF_AN_EXTRA = ("rkdo_plugin.export.serving.server.",)
+# Imported only where the extra is there; it may import that extra at the top.
+OF_AN_EXTRA = (
+    "rkdo_plugin.export.serving.server.",
+    "rkdo_plugin.losses.recursion_triton",
+)
 
 
 def requirements(lines: list[str]) -> set[str]:
