@@ -21,6 +21,7 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "examples": "examples.md",
     **{f"examples/{name}": f"examples.md#{name}" for name in EXAMPLES},

@@ -22,7 +22,7 @@ PAGES = sorted(
     path.relative_to(ROOT / "docs").with_suffix("").as_posix()
     for path in (ROOT / "docs").rglob("*.md")
 )
-BESIDE = {"index", "contributing", "changelog", "examples", "404"}
+BESIDE = {"index", "contributing", "security", "changelog", "examples", "404"}
 
 
 class Page(HTMLParser):
