@@ -23,7 +23,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption("--device") == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what chooses by itself, too
+        # For what chooses by itself, too. Ray counts one, as its tests pretend.
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 def pytest_ignore_collect(collection_path, config):

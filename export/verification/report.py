@@ -162,14 +162,14 @@ class Report:
                 f"{self.neighbors_kept:.3f}",
                 f">= {gate.neighbors_kept}" if gate.neighbors_kept > 0 else "",
                 not self.neighbors_kept < gate.neighbors_kept,
-                (1 - self.neighbors_kept) / (1 - max(gate.neighbors_kept, 0)),
+                _strain(1 - self.neighbors_kept, 1 - max(gate.neighbors_kept, 0)),
             ),
             Figure(
                 "10-NN accuracy lost",
                 f"{lost:.4f}, {self.knn[0]:.4f} to {self.knn[1]:.4f}",
                 f"<= {gate.knn_drop}" if gate.knn_drop < math.inf else "",
                 not lost > gate.knn_drop,
-                lost / gate.knn_drop,
+                _strain(lost, gate.knn_drop),
             ),
         ]
         if self.images:
@@ -248,7 +248,7 @@ def _at_most(name: str, value: float, bound: float) -> Figure:
         f"{value:.1e}",
         f"<= {bound:.0e}" if bound < math.inf else "",
         value <= bound or bound == math.inf,  # NaN is within no bound
-        value / bound,
+        _strain(value, bound),
     )
 
 
@@ -272,3 +272,10 @@ class ParityError(RuntimeError):
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report
+
+
+def _strain(value: float, bound: float) -> float:
+    """How much of a bound a value uses up; of the bound 0, all or nothing."""
+    if bound == 0:
+        return math.inf if value > 0 else 0.0
+    return value / bound
