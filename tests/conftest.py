@@ -1,3 +1,4 @@
+import contextlib
 import os
 import random
 from pathlib import Path
@@ -25,6 +26,12 @@ def pytest_configure(config):
     if config.getoption("--device") == "cpu":
         # For what chooses by itself, too. Ray counts one, as its tests pretend.
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    with contextlib.suppress(ImportError):  # a GPU machine may lack it
+        import hypothesis
+
+        # The same examples in every run, however long one takes.
+        hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+        hypothesis.settings.load_profile("same")
 
 
 def pytest_ignore_collect(collection_path, config):

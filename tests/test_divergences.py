@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import distance
 from scipy.special import rel_entr
@@ -32,7 +32,6 @@ def rows(pairs):
 
 @every_divergence
 @given(pairs=distributions)
-@settings(deadline=None)
 def test_the_value_is_that_of_scipy(name, pairs):
     p, q = rows(pairs)
     value, _ = DIVERGENCES[name](p, q.log())
@@ -42,7 +41,6 @@ def test_the_value_is_that_of_scipy(name, pairs):
 
 @every_divergence
 @given(pairs=distributions)
-@settings(deadline=None)
 def test_it_is_at_least_0_and_0_where_the_two_are_one(name, pairs):
     p, q = rows(pairs)
     value, _ = DIVERGENCES[name](p, q.log())
@@ -57,7 +55,6 @@ def test_it_is_at_least_0_and_0_where_the_two_are_one(name, pairs):
 
 @every_divergence
 @given(pairs=distributions)
-@settings(deadline=None)
 def test_the_slope_is_that_of_differences(name, pairs):
     p, q = rows(pairs)
     log_q = q.log()

@@ -53,7 +53,7 @@ FORMULAS = [
     ("kernel", "formula"), FORMULAS, ids=[str(kernel) for kernel, _ in FORMULAS]
 )
 @given(shape=SHAPES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_log_similarity_is_the_formula(kernel, formula, shape):
     rows, columns, dim, seed = shape
     generator = torch.manual_seed(seed)
@@ -84,7 +84,7 @@ def test_the_derivative_is_that_of_the_logarithm(kernel):
 
 
 @given(shape=SHAPES, scale=st.sampled_from([0.0, 1.0, 30.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_clusters_lead_somewhere(shape, scale):
     _, samples, clusters, seed = shape
     z = torch.randn(samples, clusters, generator=torch.manual_seed(seed)) * scale

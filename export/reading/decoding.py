@@ -170,8 +170,7 @@ class Decoder:
         return added
 
     def _decode(self, chunk: list[Item], slot: int) -> "Future[Reasons]":
-        future: Future[Reasons] = self._pool.submit(
-            decode_into_slot,
+        arguments = (
             self._file.path,
             self._shape,
             slot,
@@ -180,7 +179,13 @@ class Decoder:
             self.channels,
             self.draft,
         )
-        return future
+        try:
+            decoded: Future[Reasons] = self._pool.submit(decode_into_slot, *arguments)
+        except TerminatedWorkerError as error:
+            # A worker died at an earlier chunk. Those tell first, in their order.
+            decoded = Future()
+            decoded.set_exception(error)
+        return decoded
 
     def _use(
         self,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import cosine
 from quiet_trainer import trainer
@@ -100,7 +100,6 @@ def distributions(draw):
     return [softmax(scale * generator.normal(size=size)) for scale in scales]
 
 
-@settings(deadline=None)
 @given(distributions(), st.floats(0, 1))
 def test_the_log_linear_mixture_contracts_the_reversed_divergence(drawn, coupling):
     p, q = drawn

@@ -111,7 +111,7 @@ def steps(draw):
     return features, batches
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     steps(),
     st.integers(1, 7),

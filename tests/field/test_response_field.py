@@ -29,7 +29,7 @@ def steps(draw, num_samples, dim):
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps(8, 4), st.sampled_from([0.1, 0.5, 1.0]))
 def test_with_all_neighbors_it_is_equation_3(batches, coupling):
     field = small_field(7, coupling)
@@ -40,7 +40,7 @@ def test_with_all_neighbors_it_is_equation_3(batches, coupling):
     np.testing.assert_allclose(dense_rows(field), reference.p, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     steps(8, 4),
     st.integers(1, 6),
@@ -62,7 +62,7 @@ def test_truncated_rows_are_distributions(batches, neighbors, coupling, search):
             assert sample not in filled
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(steps(8, 4), st.integers(1, 6), st.sampled_from([0.1, 0.5, 1.0]))
 def test_an_update_differs_from_equation_3_by_the_mass_cut_off(
     batches, neighbors, coupling

@@ -28,7 +28,7 @@ def value_and_gradients(criterion, z):
 
 # In one dimension the gradient is 0, and what Lightly returns is its rounding.
 @given(z=views.filter(lambda z: z.shape[2] > 1), temperature=st.floats(0.1, 5))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_equals_lightly_in_single_precision(z, temperature):
     # Lightly in double precision: its own rounding in float32 is as large as ours.
     loss, grad = value_and_gradients(IConLoss(temperature), z)
@@ -44,7 +44,7 @@ def test_equals_lightly_in_single_precision(z, temperature):
 
 
 @given(z=views, temperature=st.floats(0.01, 5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_equals_lightly_in_double_precision(z, temperature):
     loss, grad = value_and_gradients(IConLoss(temperature), z.double())
     expected, expected_grad = value_and_gradients(NTXentLoss(temperature), z.double())
@@ -60,7 +60,7 @@ def test_equals_lightly_in_double_precision(z, temperature):
     debias=st.sampled_from([0.0, 0.2, 1.0]),
     candidates=st.sampled_from(["all", "cross"]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_value_is_that_of_a_naive_loop(z, temperature, kernel, debias, candidates):
     criterion = IConLoss(
         temperature, kernel=kernel, debias=debias, candidates=candidates

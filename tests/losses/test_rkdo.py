@@ -23,7 +23,7 @@ double_views = st.tuples(
     decay=st.floats(0, 0.9),
     candidates=st.sampled_from(["all", "cross"]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_value_is_that_of_a_naive_loop(
     z, temperature, coupling, depth, decay, candidates
 ):
@@ -40,7 +40,7 @@ def test_value_is_that_of_a_naive_loop(
     depth=st.integers(1, 4),
     detach_target=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_gradient_is_that_of_autograd_on_whole_matrices(
     z, coupling, depth, detach_target
 ):
@@ -63,7 +63,7 @@ def test_gradient_is_that_of_finite_differences(options, detached):
 
 
 @given(z=double_views, depth=st.integers(1, 5), decay=st.floats(0, 0.9))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_without_coupling_it_is_icon_at_each_depths_temperature(z, depth, decay):
     z = z.requires_grad_()
     uncoupled = RKDOLoss(0.5, 0, depth, decay)(*z.unbind())

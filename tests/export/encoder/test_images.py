@@ -16,7 +16,7 @@ def picture(width, height, mode="RGB"):
     return Image.fromarray(pixels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),
@@ -55,7 +55,7 @@ def test_other_numbers_of_channels_are_refused():
         resize(np.zeros((8, 8, 4), np.uint8), 8, 5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     width=st.integers(1, 60),
     height=st.integers(1, 60),
@@ -71,7 +71,7 @@ def test_a_picture_covers_any_size_and_its_middle_stays(width, height, new):
     np.testing.assert_array_equal(resize(image, new, 3), np.asarray(expected(image)))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     new=st.integers(1, 20) | st.tuples(st.integers(1, 20), st.integers(1, 20)),

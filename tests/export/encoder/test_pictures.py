@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, features
 
 from rkdo_plugin.export.encoder.pictures import (
+    READ_ERRORS,
     as_picture,
     eight_bits,
     is_picture,
     open_picture,
     picture_shape,
 )
+from rkdo_plugin.export.reading.worker import decode_into
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 9, 3), dtype=np.uint8)
 TURNS = {  # what a viewer does to show a picture of each orientation
@@ -265,7 +267,25 @@ def test_pickled_arrays_are_not_opened(tmp_path):
         open_picture(tmp_path / "objects.npy", 3)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize(
+    ("suffix", "sides"), [(".bmp", (18, "<ii")), (".gif", (6, "<HH"))]
+)
+def test_a_header_that_claims_too_many_pixels(tmp_path, suffix, sides):
+    path = tmp_path / f"claims{suffix}"
+    Image.fromarray(RGB).save(path)
+    content = bytearray(path.read_bytes())
+    place, layout = sides
+    struct.pack_into(layout, content, place, 40_000, 40_000)
+    path.write_bytes(content)
+    for read in (lambda: open_picture(path, 3), lambda: shape_of(path)):
+        with pytest.raises(READ_ERRORS, match="1600000000 pixels"):
+            read()
+    pixels = np.empty((1, 4, 4, 3), np.uint8)
+    (reason,) = decode_into(pixels, [path], 4, 3)
+    assert reason is not None and "1600000000 pixels" in reason
+
+
+@settings(max_examples=60)
 @given(st.data())
 def test_a_damaged_file_is_an_error_or_a_picture(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damaged")
@@ -280,6 +300,6 @@ def test_a_damaged_file_is_an_error_or_a_picture(tmp_path_factory, data):
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
         picture = open_picture(path, 3)
-    except (OSError, ValueError, SyntaxError, struct.error, MemoryError):
+    except READ_ERRORS:
         return
     assert np.asarray(picture).dtype == np.uint8

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from checkout import blocks
+from loky.process_executor import TerminatedWorkerError
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
@@ -318,7 +319,10 @@ def test_options_out_of_range(session, folder, tmp_path, option, message):
     assert not (tmp_path / "parts").exists()
 
 
-def test_a_worker_that_dies_is_an_error_and_the_parts_stay(session, folder, tmp_path):
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_worker_that_dies_is_an_error_and_the_parts_stay(
+    session, folder, tmp_path, noticed
+):
     output = tmp_path / "parts"
     embed_images(session, folder, output, part_images=10)
     (output / "part-00002.parquet").unlink()
@@ -327,6 +331,9 @@ def test_a_worker_that_dies_is_an_error_and_the_parts_stay(session, folder, tmp_
         next(chunks)
         for process in decoder._pool._processes.values():
             os.kill(process.pid, signal.SIGKILL)
+        if noticed:  # before the next chunk is sent to it
+            with pytest.raises(TerminatedWorkerError):
+                decoder._pool.submit(os.getpid).result()
         with pytest.raises(
             RuntimeError, match="was killed, perhaps for want of memory"
         ):

@@ -67,7 +67,7 @@ def test_narrower_images_are_found_by_mmd_alone():
     assert (mmds == 0.01).all() and (gaps > 0.9).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(6, 20), st.integers(6, 20), st.integers(1, 30), st.integers(0, 99))
 def test_p_values_are_never_zero(m, n, permutations, seed):
     rows = random_rows(m + n, 2, seed=seed)

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -12,7 +12,6 @@ SCORES = st.floats(-1e3, 1e3).map(lambda score: round(score, 6))
 
 
 @given(st.lists(st.tuples(SCORES, SCORES), min_size=3, max_size=8))
-@settings(deadline=None)
 def test_differences_are_those_of_scipys_paired_t_test(pairs):
     own, other = np.array(pairs).T
     found = paired_difference(own, other)

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rkdo_plugin.recipes.evaluation.clusters import agreement
@@ -13,7 +13,6 @@ from rkdo_plugin.recipes.evaluation.clusters import agreement
         st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=30
     )
 )
-@settings(deadline=None)
 def test_accuracy_is_that_of_the_best_of_all_maps(pairs):
     labels, clusters = np.array(pairs).T
     best = max(

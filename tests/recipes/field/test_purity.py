@@ -33,7 +33,7 @@ def random_field(seed, num_samples=12, neighbors=3):
 
 
 @given(st.integers(0, 2**32), st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_purity_is_the_weight_on_the_own_class_over_all_weight(seed, classes):
     field = random_field(seed)
     labels = np.random.default_rng(seed).integers(0, classes, 12)
@@ -78,7 +78,7 @@ def test_chance_is_the_share_of_pairs_of_one_class(labels):
 
 
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_moved_mass_is_the_total_variation_of_the_dense_rows(seed, other):
     field, start = random_field(seed), random_field(other)
     expected = np.abs(dense_rows(field) - dense_rows(start)).sum(axis=1) / 2

@@ -67,7 +67,7 @@ def test_frames_tell_the_same_class_from_another(pixels, tmp_path):
 
 
 @given(st.integers(3, 30))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_samples_are_distinct_and_go_from_sure_to_unsure(count):
     generator = torch.Generator().manual_seed(0)
     field = ResponseField(40, dim=2, neighbors=4)

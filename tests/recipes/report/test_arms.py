@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from report_runs import write_run
 from scipy import stats
@@ -24,7 +24,6 @@ def runs(tmp_path):
 
 
 @given(st.lists(st.decimals(-100, 100, places=4).map(float), min_size=3, max_size=9))
-@settings(deadline=None)
 def test_intervals_are_scipys(values):
     point = mean_point(3, values)
     assert point.mean == pytest.approx(np.mean(values), abs=1e-9)
