@@ -1,12 +1,13 @@
 from rkdo_plugin.cli.main import main
 
 
-def test_benchmark_compares_every_loss_with_ntxent(capsys):
-    words = "benchmark loss --batch-sizes [16] --dim 4 --repetitions 1"
+def test_benchmark_compares_every_loss_with_ntxent_at_each_size(capsys):
+    words = "benchmark loss --batch-sizes 8 16 --dim 4 --repetitions 1"
     assert main(words.split()) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
-    assert [row[0] for row in rows] == ["ntxent", "icon", "icon", "rkdo"]
-    assert rows[0][3] == "1.00"
+    assert [row[0] for row in rows] == 2 * ["ntxent", "icon", "icon", "rkdo"]
+    assert {int(row[-4]) for row in rows} == {8, 16}
+    assert rows[0][3] == rows[4][3] == "1.00"
 
 
 def test_benchmark_reports_on_exports_of_photographs(capsys):

@@ -50,13 +50,6 @@ def test_a_mistyped_word_is_one_line_with_what_was_meant(words, message, capsys)
     assert error.startswith("rkdo: ") and error.count("\n") == 1
 
 
-def test_several_numbers_make_a_list(capsys):
-    words = "benchmark loss --batch-sizes 8 16 --dim 4 --repetitions 1"
-    assert main(words.split()) == 0
-    sizes = {int(line.split()[-4]) for line in capsys.readouterr().out.splitlines()[3:]}
-    assert sizes == {8, 16}
-
-
 def test_only_a_commands_own_options_are_spelled_as_options():
     message = "Expected `batch_size` beside `output` and `coupling`"
     train, embed = named(["train"], COMMANDS), named(["embed"], COMMANDS)

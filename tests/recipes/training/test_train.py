@@ -95,6 +95,7 @@ def test_ten_epochs_of_fashion_mnist_reach_the_measured_accuracy(tmp_path):
         limit=10_000,
         out=str(tmp_path),
         loss_options={"temperature": 0.1},
+        augment="batches",
         progress=False,
     )
     scores = evaluate(freeze(run.checkpoint).embed, run.data)
