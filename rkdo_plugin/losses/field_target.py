@@ -135,7 +135,8 @@ def field_target_divergence(
     moved = (field.active_weight.to(anchors) * (1 - self_mass.to(anchors)))[:, None]
     p_row = torch.where(total > 0, moved * weights / total, torch.zeros_like(weights))
     p_bank = p_row * counts
-    p_positive = 1 - p_bank.sum(dim=1, keepdim=True)
+    # Rounding may leave less than nothing, whose entropy would be infinite.
+    p_positive = (1 - p_bank.sum(dim=1, keepdim=True)).clamp_min(0)
 
     def divergence(
         anchors: Tensor, candidates: Tensor, stored: Tensor, rows: slice
