@@ -45,10 +45,11 @@ class GaussianAffinity:
         largest = comparison.of_all(log_degree).max()
         weight = (log_degree - largest).exp().to(comparison.anchors)
         degree = mean_one(comparison, weight)
+        of_samples = degree[: len(degree) // comparison.anchor_views]  # in any view
         return replace(
             replace(rows, log_sum=log_degree).target(),
             weight=degree,
-            candidate_weight=comparison.of_candidates(degree),
+            candidate_weight=comparison.of_candidates(of_samples),
         )
 
 
