@@ -12,6 +12,7 @@ from rkdo_plugin.factors import unit_rows
 from rkdo_plugin.options import check_count, check_type
 
 SAME = 1e-6  # 1 - cosine: what float32 makes of equal directions
+CANCELLED = 1e-6  # length of a mean: what float32 makes of unit vectors that cancel
 
 
 def check_sizes(
@@ -151,9 +152,11 @@ def mean_of_samples(index: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         samples (U,) int64, unique and ascending, and means (U, D) of length 1.
     """
-    samples, which = torch.unique(index, return_inverse=True)
+    samples, which, counts = torch.unique(
+        index, return_inverse=True, return_counts=True
+    )
     sums = unit.new_zeros(len(samples), unit.shape[1]).index_add_(0, which, unit)
-    directed = sums.any(dim=1)
+    directed = sums.norm(dim=1) > CANCELLED * counts
     return samples[directed], functional.normalize(sums[directed], dim=1)
 
 
