@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch import distributed as torch_dist
 
+from rkdo_plugin.factors import working_dtype
 from rkdo_plugin.options import check_flags, check_pair, check_type
 from rkdo_plugin.supervision.comparison import SampleIds
 
@@ -52,25 +53,35 @@ def full_precision(
     """
     given = {"z0": z0} if z1 is None else {"z0": z0, "z1": z1}
     for name, z in given.items():
-        if not isinstance(z, Tensor):
+        if not isinstance(z, Tensor) or z.layout is not torch.strided:
             raise TypeError(
-                f"Expected `{name}` to be a tensor (B, D) but got {type(z).__name__}"
+                f"Expected `{name}` to be a tensor (B, D) but got "
+                + (str(z.layout) if isinstance(z, Tensor) else type(z).__name__)
             )
         if not z.is_floating_point():
             raise TypeError(
                 f"Expected `{name}` to be of a floating dtype but got {z.dtype}"
             )
-        if z.ndim != 2:
+        if z.ndim != 2 or z.shape[1] == 0:
             raise ValueError(
                 f"Expected `{name}` to have shape (B, D) but got {tuple(z.shape)}"
             )
-    dtype = torch.promote_types(z0.dtype, torch.float32)
-    if z1 is not None:
-        if z0.shape[1] != z1.shape[1]:
-            raise ValueError(
-                "Expected `z0` and `z1` to have one shape (B, D) but got "
-                f"{tuple(z0.shape)} and {tuple(z1.shape)}"
-            )
-        dtype = torch.promote_types(dtype, z1.dtype)
+    if z1 is not None and z0.shape[1] != z1.shape[1]:
+        raise ValueError(
+            "Expected `z0` and `z1` to have one shape (B, D) but got "
+            f"{tuple(z0.shape)} and {tuple(z1.shape)}"
+        )
+    dtype = working_dtype(*given.values())
     with torch.autocast(z0.device.type, enabled=False):
         yield z0.to(dtype), None if z1 is None else z1.to(dtype)
+
+
+def one_or_nan(*embeddings: Tensor | None) -> Tensor | float:
+    """1 where all embeddings are finite, or else NaN.
+
+    A factor of every loss: an infinite logit, for one, has the probability 0, and
+    without this factor could leave a plausible number.
+    """
+    # 0 times a finite number is 0.
+    zeros = (z.detach().mul(0).sum() for z in embeddings if z is not None)
+    return 1 + sum(zeros)

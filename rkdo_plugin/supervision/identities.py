@@ -80,7 +80,8 @@ class Classes:
         """p of the anchors."""
         samples, classes = len(comparison.anchors), len(comparison.candidates)
         what = f"classes ({samples},) or counts"
-        given = targets_given.require(targets, f"{what} ({samples}, {classes})")
+        every = (*targets_given.DENSE, *targets_given.SPARSE)
+        given = targets_given.require(targets, f"{what} ({samples}, {classes})", every)
         if given.ndim == 2:
             return self._counts(comparison, given)
         given = targets_given.labels(given, samples, "classes")
