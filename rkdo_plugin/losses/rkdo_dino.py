@@ -4,7 +4,9 @@ import torch
 from lightly.loss import DINOLoss
 from torch import Tensor
 
+from rkdo_plugin.factors import working_dtype
 from rkdo_plugin.options import check_below_one, check_count, check_range
+from rkdo_plugin.supervision.target import tiny
 
 
 class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
@@ -101,16 +103,18 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             teacher_temp = float(
                 self.teacher_temp_schedule[epoch] if warming_up else self.teacher_temp
             )
-        teacher = torch.stack(teacher_out)
-        targets = torch.softmax((teacher - self.center) / teacher_temp, dim=-1)
-        losses = [
-            self._recursion(target, logits)
-            for v, target in enumerate(targets)
-            for u, logits in enumerate(student_out)
-            if u != v
-        ]
-        self.update_center(teacher)
-        return torch.stack(losses).mean()
+        dtype = working_dtype(self.center, *teacher_out, *student_out)
+        with torch.autocast(self.center.device.type, enabled=False):
+            teacher = torch.stack(teacher_out).to(dtype)
+            targets = torch.softmax((teacher - self.center) / teacher_temp, dim=-1)
+            losses = [
+                self._recursion(target, logits.to(dtype))
+                for v, target in enumerate(targets)
+                for u, logits in enumerate(student_out)
+                if u != v
+            ]
+            self.update_center(teacher)
+            return torch.stack(losses).mean()
 
     def _recursion(self, p: Tensor, logits: Tensor) -> Tensor:
         """Mean over B of the sum over depths, from p_0 and logits (B, K)."""
@@ -120,5 +124,7 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             p = torch.lerp(p, log_q.exp(), self.coupling)
             tau = self.student_temp * (1 - self.temperature_decay * t / self.depth)
             log_q = torch.log_softmax(logits / tau, dim=1)
-            value = value + (torch.xlogy(p, p) - p * log_q).sum(dim=1)
+            # Not xlogy: its gradient at p = 0, where q underflows, is NaN.
+            log_p = p.clamp_min(tiny(p)).log()
+            value = value + (p * (log_p - log_q)).sum(dim=1)
         return value.mean()

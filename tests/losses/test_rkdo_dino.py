@@ -75,3 +75,25 @@ def test_one_view_is_no_pair():
     teacher, student = dino_views()
     with pytest.raises(ValueError, match=r"two different views but got 1 .* and 1"):
         create_loss("rkdo-dino", output_dim=20)(teacher[:1], student[:1])
+
+
+def test_probabilities_that_underflow_leave_the_gradient_finite():
+    teacher, student = ([20 * z.detach() for z in views] for views in dino_views())
+    grads = []
+    for dtype in (torch.float64, torch.float32):
+        criterion = create_loss("rkdo-dino", output_dim=20).to(dtype)
+        logits = [z.to(dtype).requires_grad_() for z in student]
+        loss = criterion([z.to(dtype) for z in teacher], logits)
+        grads.append(torch.cat(torch.autograd.grad(loss, logits)).double())
+    torch.testing.assert_close(grads[1], grads[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(dtype):
+    teacher, student = ([z.detach().to(dtype) for z in views] for views in dino_views())
+    criterion = create_loss("rkdo-dino", output_dim=20)
+    expected = criterion([z.float() for z in teacher], [z.float() for z in student])
+    with torch.autocast("cpu", dtype=dtype):
+        found = create_loss("rkdo-dino", output_dim=20)(teacher, student)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, expected)
