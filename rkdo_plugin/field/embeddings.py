@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rkdo_plugin.factors import unit_rows
-from rkdo_plugin.options import check_count, check_type
+from rkdo_plugin.options import check_count, check_type, holds_integers
 
 SAME = 1e-6  # 1 - cosine: what float32 makes of equal directions
 CANCELLED = 1e-6  # length of a mean: what float32 makes of unit vectors that cancel
@@ -125,7 +125,7 @@ def checked_index(index: Tensor, num_samples: int) -> Tensor:
         ValueError: The index holds no integers, or one outside [0, num_samples).
     """
     check_type("index", index, Tensor)
-    if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
+    if index.ndim != 1 or not holds_integers(index):
         raise ValueError(
             "Expected `index` to hold integers (B,) but got "
             f"{tuple(index.shape)} of {index.dtype}"

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch import distributed as torch_dist
 
 from rkdo_plugin.factors import working_dtype
-from rkdo_plugin.options import check_flags, check_pair, check_type
+from rkdo_plugin.options import check_flags, check_pair, check_type, holds_integers
 from rkdo_plugin.supervision.comparison import SampleIds
 
 
@@ -30,7 +30,7 @@ def check_sample_ids(sample_ids: SampleIds | None, rows: int) -> None:
     check_pair("sample_ids", sample_ids, words)
     for number, ids in enumerate(sample_ids):
         check_type(f"sample_ids[{number}]", ids, Tensor)
-        if ids.shape != (rows,) or ids.is_floating_point() or ids.dtype == torch.bool:
+        if ids.shape != (rows,) or not holds_integers(ids):
             raise ValueError(
                 f"Expected `sample_ids` to hold two vectors of {rows} integers but got "
                 f"one of shape {tuple(ids.shape)} and {ids.dtype}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rkdo_plugin.factors import working_dtype
+from rkdo_plugin.options import holds_integers
 
 DENSE = (torch.strided,)
 SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
@@ -28,7 +29,7 @@ def require(targets: Tensor | None, what: str, layouts: Any = DENSE) -> Tensor:
 def labels(targets: Tensor | None, samples: int, what: str) -> Tensor:
     """Integers (B,), one for each sample."""
     checked = require(targets, f"{what} ({samples},), integers")
-    if checked.is_floating_point() or checked.dtype == torch.bool:
+    if not holds_integers(checked):
         raise TypeError(
             f"Expected `targets` to be {what} ({samples},), integers, but got "
             f"{checked.dtype}"

@@ -54,6 +54,7 @@ def test_embeddings_of_any_dtype(dtype):
         ([8], torch.ones(1, 4), r"values in \[0, 8\) but got 8"),
         ([-1], torch.ones(1, 4), r"values in \[0, 8\) but got -1"),
         ([0.5], torch.ones(1, 4), "to hold integers"),
+        ([1j], torch.ones(1, 4), "to hold integers .* torch.complex64"),
         ([[1]], torch.ones(1, 4), "to hold integers"),
         ([1], torch.ones(1, 5), r"shape \(1, 4\)"),
         ([1, 2], torch.ones(1, 4), r"shape \(2, 4\)"),

@@ -133,6 +133,7 @@ def test_bad_embeddings_are_named(create, z0, z1, error, message):
         ((IDS, IDS[:5]), r"two vectors of 6 integers but got one of shape \(5,\)"),
         ((IDS, IDS.float()), r"of shape \(6,\) and torch.float32"),
         ((IDS > 0, IDS), r"of shape \(6,\) and torch.bool"),
+        ((IDS * 1j, IDS), r"of shape \(6,\) and torch.complex64"),
         ((IDS[:, None], IDS), r"of shape \(6, 1\)"),
         ((IDS,), "of the first and of the second view, but got 1"),
     ],
