@@ -5,7 +5,13 @@ from lightly.loss import DINOLoss
 from torch import Tensor
 
 from rkdo_plugin.factors import working_dtype
-from rkdo_plugin.options import check_below_one, check_count, check_range
+from rkdo_plugin.losses.inputs import one_or_nan
+from rkdo_plugin.options import (
+    check_below_one,
+    check_count,
+    check_range,
+    check_temperature,
+)
 from rkdo_plugin.supervision.target import tiny
 
 
@@ -61,6 +67,10 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
         check_range("coupling", coupling, 0, 1)
         check_count("depth", depth)
         check_below_one("temperature_decay", temperature_decay)
+        check_temperature(warmup_teacher_temp, "warmup_teacher_temp")
+        check_temperature(teacher_temp, "teacher_temp")
+        check_temperature(student_temp, "student_temp")
+        check_range("center_momentum", center_momentum, 0, 1)
         super().__init__(
             output_dim,
             warmup_teacher_temp,
@@ -89,7 +99,8 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             epoch: The current epoch, for the warm-up of the teacher's temperature.
 
         Raises:
-            ValueError: There are no two different views.
+            ValueError: There are no two different views, the logits are not all (B, K)
+                of floating dtypes, or the temperature is not positive.
         """
         if len(teacher_out) * len(student_out) <= min(
             len(teacher_out), len(student_out)
@@ -103,18 +114,27 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             teacher_temp = float(
                 self.teacher_temp_schedule[epoch] if warming_up else self.teacher_temp
             )
-        dtype = working_dtype(self.center, *teacher_out, *student_out)
+        check_temperature(teacher_temp, "teacher_temp")
+        logits = [*teacher_out, *student_out]
+        shape = (len(logits[0]), self.center.shape[2])
+        for view in logits:
+            if view.shape != shape or not view.is_floating_point():
+                raise ValueError(
+                    f"Expected logits {shape} of a floating dtype, of all views, but "
+                    f"got {tuple(view.shape)} of {view.dtype}"
+                )
+        dtype = working_dtype(self.center, *logits)
         with torch.autocast(self.center.device.type, enabled=False):
             teacher = torch.stack(teacher_out).to(dtype)
             targets = torch.softmax((teacher - self.center) / teacher_temp, dim=-1)
             losses = [
-                self._recursion(target, logits.to(dtype))
+                self._recursion(target, view.to(dtype))
                 for v, target in enumerate(targets)
-                for u, logits in enumerate(student_out)
+                for u, view in enumerate(student_out)
                 if u != v
             ]
             self.update_center(teacher)
-            return torch.stack(losses).mean()
+            return torch.stack(losses).mean() * one_or_nan(*logits)
 
     def _recursion(self, p: Tensor, logits: Tensor) -> Tensor:
         """Mean over B of the sum over depths, from p_0 and logits (B, K)."""

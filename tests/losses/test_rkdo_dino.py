@@ -64,7 +64,16 @@ def test_rkdo_over_prototypes_is_the_naive_recursion():
 
 
 @pytest.mark.parametrize(
-    "options", [{"coupling": 1.5}, {"depth": 0}, {"temperature_decay": 1.0}]
+    "options",
+    [
+        {"coupling": 1.5},
+        {"depth": 0},
+        {"temperature_decay": 1.0},
+        {"student_temp": 0},
+        {"teacher_temp": -1},
+        {"warmup_teacher_temp": 0},
+        {"center_momentum": 2},
+    ],
 )
 def test_rkdo_over_prototypes_refuses(options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -97,3 +106,24 @@ def test_half_precision_is_computed_in_single(dtype):
         found = create_loss("rkdo-dino", output_dim=20)(teacher, student)
     assert found.dtype is torch.float32
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "message"),
+    [
+        (torch.ones(1, 20), torch.ones(8, 20), r"\(1, 20\) .* but got \(8, 20\)"),
+        (torch.ones(8, 1), torch.ones(8, 1), r"\(8, 20\) .* but got \(8, 1\)"),
+        (torch.ones(8, 20), torch.ones(8, 20).long(), "but got .* torch.int64"),
+    ],
+)
+def test_logits_that_would_be_broadcast_are_refused(teacher, student, message):
+    with pytest.raises(ValueError, match=f"Expected logits {message}"):
+        create_loss("rkdo-dino", output_dim=20)([teacher] * 2, [student] * 2)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_logit_that_is_not_finite_leaves_no_plausible_number(side, bad):
+    views = [[z.detach() for z in part] for part in dino_views()]
+    views[side][0][3, 2] = bad
+    assert create_loss("rkdo-dino", output_dim=20)(*views).isnan()
