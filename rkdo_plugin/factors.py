@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from rkdo_plugin.rowwise import refuse_second_derivative
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:
@@ -60,8 +61,8 @@ class _UnitRows(torch.autograd.Function):
         return unit
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        refuse_second_derivative()
         unit, norm = ctx.saved_tensors
         # Not vecdot: in half precision, where `backward` is called under autocast.
         along = (grad * unit).sum(dim=1, keepdim=True)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rkdo_plugin.factors import unit_rows
+from rkdo_plugin.field.embeddings import checked_index
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
 from rkdo_plugin.losses.icon import IConLoss
@@ -123,6 +124,7 @@ def field_target_divergence(
     positive = pairs.positive
     anchors, candidates = unit_rows(pairs.anchors), unit_rows(pairs.candidates)
     samples, of_positive = pairs.anchor_ids.unbind(dim=1)
+    checked_index(of_positive, field.num_samples)  # `target` checks the anchors
     ids, weights, self_mass = (row.to(anchors.device) for row in field.target(samples))
     slots = ids.clamp_min(0)
     positive_slot = ids == of_positive[:, None]

@@ -108,3 +108,16 @@ def test_it_trains_through_the_callback_and_is_saved_once():
 def test_samples_must_be_named():
     with pytest.raises(ValueError, match="add FieldCallback"):
         FieldTargetLoss(seen_field())(*batch())
+
+
+def test_partners_of_other_data_are_refused():
+    ids = torch.arange(5)
+    with pytest.raises(ValueError, match=r"in \[0, 12\) but got 12"):
+        FieldTargetLoss(seen_field())(*batch(), sample_ids=(ids, ids + 8))
+
+
+def test_a_second_derivative_is_refused():
+    z0, z1 = (z.requires_grad_() for z in batch())
+    loss = FieldTargetLoss(seen_field())(z0, z1, sample_ids=IDS)
+    with pytest.raises(RuntimeError, match="once but got create_graph=True"):
+        torch.autograd.grad(loss, z0, create_graph=True)

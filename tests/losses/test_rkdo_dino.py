@@ -113,11 +113,11 @@ def test_half_precision_is_computed_in_single(dtype):
     [
         (torch.ones(1, 20), torch.ones(8, 20), r"\(1, 20\) .* but got \(8, 20\)"),
         (torch.ones(8, 1), torch.ones(8, 1), r"\(8, 20\) .* but got \(8, 1\)"),
-        (torch.ones(8, 20), torch.ones(8, 20).long(), "but got .* torch.int64"),
+        (torch.ones(8, 20), torch.ones(8, 20).long(), ".* but got .* torch.int64"),
     ],
 )
 def test_logits_that_would_be_broadcast_are_refused(teacher, student, message):
-    with pytest.raises(ValueError, match=f"Expected logits {message}"):
+    with pytest.raises(ValueError, match=f"Expected logits.*{message}"):
         create_loss("rkdo-dino", output_dim=20)([teacher] * 2, [student] * 2)
 
 
