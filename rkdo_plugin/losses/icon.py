@@ -185,7 +185,7 @@ class IConLoss(nn.Module):
         `forward`, and are checked here. A queue takes the keys in when the result is
         differentiated.
         """
-        with inputs.full_precision(z0, z1) as (z0, z1):
+        with inputs.full_precision(z0, z1, self.gather_distributed) as (z0, z1):
             inputs.check_sample_ids(sample_ids, len(z0))
             loss = divergence(*self.p_and_q(z0, z1, targets, sample_ids))
             if self.symmetric and z1 is not None:

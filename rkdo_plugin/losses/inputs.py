@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from lightly.utils import dist
 from torch import Tensor
 from torch import distributed as torch_dist
 
 from rkdo_plugin.factors import working_dtype
 from rkdo_plugin.options import check_flags, check_pair, check_type, holds_integers
-from rkdo_plugin.supervision.comparison import SampleIds
+from rkdo_plugin.supervision.comparison import SampleIds, of_all_processes
 
 
 def check_gather(gather_distributed: bool) -> None:
@@ -37,19 +38,37 @@ def check_sample_ids(sample_ids: SampleIds | None, rows: int) -> None:
             )
 
 
+def check_everywhere(z: Tensor) -> None:
+    """Raise a ValueError, in every process, unless all have one shape (B, D).
+
+    Gloo would end a process that receives another number of rows, and NCCL would wait.
+    """
+    own = torch.tensor([[*z.shape, z.dtype.itemsize]], device=z.device)
+    every = of_all_processes(own)
+    if (every != own).any():
+        got = ", ".join(f"({b}, {d}) of {8 * n} bits" for b, d, n in every.tolist())
+        raise ValueError(
+            "Expected embeddings of one shape (B, D) in all processes with "
+            f"`gather_distributed=True` but got {got}; leave out a last batch that "
+            "is smaller, with drop_last=True"
+        )
+
+
 @contextmanager
 def full_precision(
-    z0: Tensor, z1: Tensor | None
+    z0: Tensor, z1: Tensor | None, gather_distributed: bool = False
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Embeddings, checked, in float32 or wider with autocast off.
 
     Args:
         z0: (B, D), any floating dtype.
         z1: (B, D) or (C, D), any floating dtype, or none.
+        gather_distributed: Whether those of all processes are compared.
 
     Raises:
         TypeError: An argument is no tensor, or not of a floating dtype.
-        ValueError: An argument is not a matrix, or the sizes D differ.
+        ValueError: An argument is not a matrix, the sizes D differ, or the shapes of
+            processes that are compared.
     """
     given = {"z0": z0} if z1 is None else {"z0": z0, "z1": z1}
     for name, z in given.items():
@@ -73,7 +92,10 @@ def full_precision(
         )
     dtype = working_dtype(*given.values())
     with torch.autocast(z0.device.type, enabled=False):
-        yield z0.to(dtype), None if z1 is None else z1.to(dtype)
+        z0, z1 = z0.to(dtype), None if z1 is None else z1.to(dtype)
+        if gather_distributed and dist.world_size() > 1:
+            check_everywhere(z0)
+        yield z0, z1
 
 
 def one_or_nan(*embeddings: Tensor | None) -> Tensor | float:
