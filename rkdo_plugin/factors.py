@@ -4,7 +4,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from rkdo_plugin.rowwise import refuse_second_derivative
+
+
+def working_dtype(*tensors: Tensor) -> torch.dtype:
+    """Float64 if one of the tensors is, or else float32."""
+    double = any(tensor.dtype == torch.float64 for tensor in tensors)
+    return torch.float64 if double else torch.float32
 
 
 def distance_factors(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,19 +47,25 @@ class _UnitRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+        # Divided by the power of two at its largest number, a row is not rounded, and
+        # its squares neither overflow nor vanish.
+        largest = embeddings.abs().amax(dim=1, keepdim=True)
+        power = largest / (2 * torch.frexp(largest).mantissa)
+        scaled = embeddings / power.masked_fill_(largest == 0, 1)
+        norm = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
         # A zero row has no direction: it stays zero and so does its gradient, which
         # dividing by a small constant would make explode.
         norm.masked_fill_(norm == 0, torch.inf)
-        unit: Tensor = embeddings / norm
-        ctx.save_for_backward(unit, norm)
+        unit: Tensor = scaled.div_(norm)
+        ctx.save_for_backward(unit, norm * power)
         return unit
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        refuse_second_derivative()
         unit, norm = ctx.saved_tensors
-        along = torch.linalg.vecdot(grad, unit)[:, None]
+        # Not vecdot: in half precision, where `backward` is called under autocast.
+        along = (grad * unit).sum(dim=1, keepdim=True)
         projected: Tensor = torch.addcmul(grad, unit, along, value=-1).div_(norm)
         return projected
 

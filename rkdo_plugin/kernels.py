@@ -163,7 +163,9 @@ class PowerLaw(_OfDistance):
 
     def log_similarity(self, products: Tensor) -> tuple[Tensor, Tensor]:
         """log s of squared distances; points that coincide get no gradient."""
-        smallest = torch.finfo(products.dtype).eps
+        info = torch.finfo(products.dtype)
+        # A square is as exact as the largest of its row, whatever their unit.
+        smallest = (products.amax(dim=1, keepdim=True) * info.eps).clamp_(min=info.tiny)
         coincide = products <= smallest
         squares = products.clamp_(min=smallest)
         slope = (-self.exponent / 2 / squares).masked_fill_(coincide, 0)

@@ -1,7 +1,10 @@
 """Checks of options, for losses and fields alike."""
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def choose(name: str, value: str, choices: Collection[str]) -> str:
@@ -92,6 +95,14 @@ def check_pair(name: str, value: object, words: str) -> None:
     check_type(name, value, (tuple, list), words)
     if isinstance(value, tuple | list) and len(value) != 2:
         raise ValueError(f"Expected `{name}` to be {words} but got {len(value)}")
+
+
+def holds_integers(tensor: "Tensor") -> bool:
+    """Whether the numbers of a tensor are integers, and not True and False."""
+    import torch  # here: `rkdo --help` reads this file
+
+    real = tensor.is_floating_point() or tensor.is_complex()
+    return not real and tensor.dtype != torch.bool
 
 
 def check_temperature(temperature: float, name: str = "temperature") -> None:

@@ -114,5 +114,17 @@ def test_coinciding_points_attract_no_more():
     assert grad.eq(0).all()
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-4, 1e4, 1e12])
+def test_a_power_law_knows_no_scale(scale):
+    z = torch.randn(9, 4)
+    results = []
+    for factor in (1, scale):
+        z0 = (z * factor).requires_grad_()
+        loss = IConLoss(1.0, kernel=PowerLaw(3.0))(z0, z.flip(0) * factor)
+        (grad,) = torch.autograd.grad(loss, z0)
+        results.append((loss.detach(), grad * factor))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
+
+
 def test_every_kernel_has_a_name():
     assert {type(kernel) for kernel, _ in FORMULAS} | {Clusters} == {*KERNELS.values()}

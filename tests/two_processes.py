@@ -1,9 +1,13 @@
 """What each process of losses/test_distributed.py runs; spawn imports it by name."""
 
+from types import SimpleNamespace
+
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed as dist
 
-from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss
+from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss, create_loss
+from rkdo_plugin.field.callback import _of_all
 from rkdo_plugin.kernels import Clusters, Dot, StudentT
 from rkdo_plugin.supervision import (
     Classes,
@@ -88,6 +92,26 @@ def row_gradient(name, samples, weight):
     return loss.detach(), torch.autograd.grad(loss, weight)[0]
 
 
+def uneven(rank):
+    """What comes of 3 rows in one process and 4 in the other."""
+    rows = embeddings()[:, slice(0, 3) if rank == 0 else slice(3, 7)]
+    found = {}
+    criteria = {"icon": IConLoss(gather_distributed=True), "moco": moco()}
+    for name, criterion in criteria.items():
+        try:
+            criterion(*rows)
+        except ValueError as error:
+            found[f"uneven {name}"] = str(error)
+    trainer = SimpleNamespace(strategy=DDPStrategy())
+    counts = trainer.strategy.all_gather(torch.tensor(rows.shape[1]))
+    found["uneven rows"] = _of_all(trainer, rows[0], counts)
+    return found
+
+
+def moco():
+    return create_loss("moco", memory_bank_size=(9, 5), gather_distributed=True)
+
+
 def half_batch(rank, store, results):
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=2
@@ -104,6 +128,7 @@ def half_batch(rank, store, results):
             dist.all_reduce(mean)
             mean /= 2
         found[name] = loss, grad
+    found |= uneven(rank)
     if rank == 0:
         torch.save(found, results)
     dist.destroy_process_group()

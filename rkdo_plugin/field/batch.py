@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from rkdo_plugin.options import holds_integers
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,7 @@ def read_batch(batch: Any) -> BatchSamples:
 
 
 def _is_index(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.ndim == 1
-        and value.dtype != torch.bool
-        and not value.is_floating_point()
-    )
+    return isinstance(value, Tensor) and value.ndim == 1 and holds_integers(value)
 
 
 def _describe(value: Any) -> str:

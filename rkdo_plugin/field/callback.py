@@ -200,8 +200,9 @@ class FieldCallback(Callback):
         embeddings = torch.cat([z.float() for _, z in self._staged])
         self._staged.clear()
         if trainer.world_size > 1:
-            index = trainer.strategy.all_gather(index).flatten()
-            embeddings = trainer.strategy.all_gather(embeddings).flatten(0, 1)
+            counts = trainer.strategy.all_gather(index.new_tensor(len(index)))
+            index = _of_all(trainer, index, counts)
+            embeddings = _of_all(trainer, embeddings, counts)
         self.field.update(index, embeddings, coupling=self._coupling(trainer))
 
     def _coupling(self, trainer: Trainer) -> float:
@@ -232,3 +233,14 @@ class FieldCallback(Callback):
         for rows in (*tensors, *self.field.evidence.buffers()):
             own = rows.clone()
             rows.set_(own.share_memory_() if rows.is_shared() else own)
+
+
+def _of_all(trainer: Trainer, rows: Tensor, counts: Tensor) -> Tensor:
+    """Rows (B, ...) of all processes, whose numbers of rows may differ."""
+    most = int(counts.max())
+    padded = rows.new_zeros(most, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    every = trainer.strategy.all_gather(padded)
+    return torch.cat(
+        [one[:count] for one, count in zip(every, counts.tolist(), strict=True)]
+    )

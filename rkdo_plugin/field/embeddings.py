@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from rkdo_plugin.factors import unit_rows
-from rkdo_plugin.options import check_count, check_type
+from rkdo_plugin.options import check_count, check_type, holds_integers
 
 SAME = 1e-6  # 1 - cosine: what float32 makes of equal directions
+CANCELLED = 1e-6  # length of a mean: what float32 makes of unit vectors that cancel
 
 
 def check_sizes(
@@ -124,7 +125,7 @@ def checked_index(index: Tensor, num_samples: int) -> Tensor:
         ValueError: The index holds no integers, or one outside [0, num_samples).
     """
     check_type("index", index, Tensor)
-    if index.ndim != 1 or index.is_floating_point() or index.dtype == torch.bool:
+    if index.ndim != 1 or not holds_integers(index):
         raise ValueError(
             "Expected `index` to hold integers (B,) but got "
             f"{tuple(index.shape)} of {index.dtype}"
@@ -151,9 +152,11 @@ def mean_of_samples(index: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         samples (U,) int64, unique and ascending, and means (U, D) of length 1.
     """
-    samples, which = torch.unique(index, return_inverse=True)
+    samples, which, counts = torch.unique(
+        index, return_inverse=True, return_counts=True
+    )
     sums = unit.new_zeros(len(samples), unit.shape[1]).index_add_(0, which, unit)
-    directed = sums.any(dim=1)
+    directed = sums.norm(dim=1) > CANCELLED * counts
     return samples[directed], functional.normalize(sums[directed], dim=1)
 
 

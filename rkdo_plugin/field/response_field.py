@@ -245,6 +245,9 @@ class ResponseField(Saved):
         Call it once every optimizer step, after `backward`. A sample that occurs
         several times gets the normalised mean of its normalised embeddings, and one
         update of its row. If its embeddings are zero or cancel, it is left as it was.
+        Of several processes each is given the embeddings of all, as `FieldCallback`
+        does: where the field is part of its module, DistributedDataParallel puts the
+        first process's field in place of the others'.
 
         Args:
             index: (B,) integers.

@@ -121,5 +121,6 @@ def mix_rows(
     mixed_ids = torch.cat([ids, new_ids], dim=1).gather(1, order)
     # The sum is set, not carried over: rounding would add up from step to step.
     self_mass = (1 - coupling) * self_mass
-    mixed = mixed * ((1 - self_mass) / mixed.sum(dim=1))[:, None]
+    total = mixed.sum(dim=1).clamp_min(torch.finfo(mixed.dtype).tiny)
+    mixed = mixed * ((1 - self_mass) / total)[:, None]
     return mixed_ids.masked_fill(mixed == 0, UNFILLED), mixed, self_mass

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rkdo_plugin.factors import unit_rows
+from rkdo_plugin.field.embeddings import checked_index
 from rkdo_plugin.field.response_field import ResponseField
 from rkdo_plugin.field.rows import UNFILLED
 from rkdo_plugin.losses.icon import IConLoss
@@ -123,6 +124,7 @@ def field_target_divergence(
     positive = pairs.positive
     anchors, candidates = unit_rows(pairs.anchors), unit_rows(pairs.candidates)
     samples, of_positive = pairs.anchor_ids.unbind(dim=1)
+    checked_index(of_positive, field.num_samples)  # `target` checks the anchors
     ids, weights, self_mass = (row.to(anchors.device) for row in field.target(samples))
     slots = ids.clamp_min(0)
     positive_slot = ids == of_positive[:, None]
@@ -135,7 +137,8 @@ def field_target_divergence(
     moved = (field.active_weight.to(anchors) * (1 - self_mass.to(anchors)))[:, None]
     p_row = torch.where(total > 0, moved * weights / total, torch.zeros_like(weights))
     p_bank = p_row * counts
-    p_positive = 1 - p_bank.sum(dim=1, keepdim=True)
+    # Rounding may leave less than nothing, whose entropy would be infinite.
+    p_positive = (1 - p_bank.sum(dim=1, keepdim=True)).clamp_min(0)
 
     def divergence(
         anchors: Tensor, candidates: Tensor, stored: Tensor, rows: slice

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rkdo_plugin.divergences import DIVERGENCES
 from rkdo_plugin.kernels import KERNELS, Kernel
-from rkdo_plugin.losses.inputs import check_gather, check_sample_ids, full_precision
+from rkdo_plugin.losses import inputs
 from rkdo_plugin.losses.key_queue import KeyQueue
 from rkdo_plugin.losses.learned import Learned
 from rkdo_plugin.losses.mean_divergence import mean_divergence
@@ -108,7 +108,7 @@ class IConLoss(nn.Module):
         super().__init__()
         check_temperature(temperature)
         check_range("debias", debias, 0, 1)
-        check_gather(gather_distributed)
+        inputs.check_gather(gather_distributed)
         check_flags(symmetric=symmetric, joint=joint)
         check_flags(learnable_temperature=learnable_temperature)
         if isinstance(supervision, str):
@@ -185,8 +185,8 @@ class IConLoss(nn.Module):
         `forward`, and are checked here. A queue takes the keys in when the result is
         differentiated.
         """
-        with full_precision(z0, z1) as (z0, z1):
-            check_sample_ids(sample_ids, len(z0))
+        with inputs.full_precision(z0, z1, self.gather_distributed) as (z0, z1):
+            inputs.check_sample_ids(sample_ids, len(z0))
             loss = divergence(*self.p_and_q(z0, z1, targets, sample_ids))
             if self.symmetric and z1 is not None:
                 swapped = None if sample_ids is None else (sample_ids[1], sample_ids[0])
@@ -194,7 +194,7 @@ class IConLoss(nn.Module):
                 loss = (loss + other) / 2
             if self.queue is not None and z1 is not None:
                 self.queue.enter_after(loss, z1)
-            return loss
+            return loss * inputs.one_or_nan(z0, z1)
 
     def p_and_q(
         self,

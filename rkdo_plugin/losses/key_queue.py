@@ -3,6 +3,7 @@
 import torch
 from lightly.utils import dist
 from torch import Tensor, nn
+from torch.autograd import Variable
 from torch.nn import functional
 
 from rkdo_plugin.kernels import Kernel
@@ -84,11 +85,15 @@ class KeyQueue(nn.Module):
             keys = of_all_processes(keys)
         waiting = [keys]  # a retained graph may be differentiated again
 
-        def enter(grad: Tensor) -> None:
+        def enter() -> None:
             while waiting:
                 self._enter(waiting.pop())
 
-        loss.register_hook(enter)  # type: ignore[no-untyped-call]
+        def at_the_end(grad: Tensor) -> None:
+            # A checkpoint computes the loss again on the way, with the same queue.
+            Variable._execution_engine.queue_callback(enter)
+
+        loss.register_hook(at_the_end)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _enter(self, keys: Tensor) -> None:

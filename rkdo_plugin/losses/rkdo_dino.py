@@ -4,7 +4,15 @@ import torch
 from lightly.loss import DINOLoss
 from torch import Tensor
 
-from rkdo_plugin.options import check_below_one, check_count, check_range
+from rkdo_plugin.factors import working_dtype
+from rkdo_plugin.losses.inputs import one_or_nan
+from rkdo_plugin.options import (
+    check_below_one,
+    check_count,
+    check_range,
+    check_temperature,
+)
+from rkdo_plugin.supervision.target import tiny
 
 
 class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
@@ -59,6 +67,10 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
         check_range("coupling", coupling, 0, 1)
         check_count("depth", depth)
         check_below_one("temperature_decay", temperature_decay)
+        check_temperature(warmup_teacher_temp, "warmup_teacher_temp")
+        check_temperature(teacher_temp, "teacher_temp")
+        check_temperature(student_temp, "student_temp")
+        check_range("center_momentum", center_momentum, 0, 1)
         super().__init__(
             output_dim,
             warmup_teacher_temp,
@@ -87,7 +99,8 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             epoch: The current epoch, for the warm-up of the teacher's temperature.
 
         Raises:
-            ValueError: There are no two different views.
+            ValueError: There are no two different views, the logits are not all (B, K)
+                of floating dtypes, or the temperature is not positive.
         """
         if len(teacher_out) * len(student_out) <= min(
             len(teacher_out), len(student_out)
@@ -101,16 +114,27 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             teacher_temp = float(
                 self.teacher_temp_schedule[epoch] if warming_up else self.teacher_temp
             )
-        teacher = torch.stack(teacher_out)
-        targets = torch.softmax((teacher - self.center) / teacher_temp, dim=-1)
-        losses = [
-            self._recursion(target, logits)
-            for v, target in enumerate(targets)
-            for u, logits in enumerate(student_out)
-            if u != v
-        ]
-        self.update_center(teacher)
-        return torch.stack(losses).mean()
+        check_temperature(teacher_temp, "teacher_temp")
+        logits = [*teacher_out, *student_out]
+        shape = (len(logits[0]), self.center.shape[2])
+        for view in logits:
+            if view.shape != shape or not view.is_floating_point():
+                raise ValueError(
+                    f"Expected logits {shape} of a floating dtype, of all views, but "
+                    f"got {tuple(view.shape)} of {view.dtype}"
+                )
+        dtype = working_dtype(self.center, *logits)
+        with torch.autocast(self.center.device.type, enabled=False):
+            teacher = torch.stack(teacher_out).to(dtype)
+            targets = torch.softmax((teacher - self.center) / teacher_temp, dim=-1)
+            losses = [
+                self._recursion(target, view.to(dtype))
+                for v, target in enumerate(targets)
+                for u, view in enumerate(student_out)
+                if u != v
+            ]
+            self.update_center(teacher)
+            return torch.stack(losses).mean() * one_or_nan(*logits)
 
     def _recursion(self, p: Tensor, logits: Tensor) -> Tensor:
         """Mean over B of the sum over depths, from p_0 and logits (B, K)."""
@@ -120,5 +144,7 @@ class RKDODINOLoss(DINOLoss):  # type: ignore[misc]
             p = torch.lerp(p, log_q.exp(), self.coupling)
             tau = self.student_temp * (1 - self.temperature_decay * t / self.depth)
             log_q = torch.log_softmax(logits / tau, dim=1)
-            value = value + (torch.xlogy(p, p) - p * log_q).sum(dim=1)
+            # Not xlogy: its gradient at p = 0, where q underflows, is NaN.
+            log_p = p.clamp_min(tiny(p)).log()
+            value = value + (p * (log_p - log_q)).sum(dim=1)
         return value.mean()

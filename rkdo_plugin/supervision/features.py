@@ -21,8 +21,14 @@ def features_of(comparison: Comparison, targets: Tensor | None, what: str) -> Te
 def feature_distances(
     comparison: Comparison, targets: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Factors of the anchors and of the candidates, with products ||x_i - x_j||^2."""
+    """Factors of the anchors and of the candidates, with products ||x_i - x_j||^2.
+
+    They are in double precision: of samples that are near to each other and far from
+    the mean, nothing else would be left of the distance.
+    """
     x = features_of(comparison, targets, "features")
+    if x.device.type != "mps":  # which has no float64
+        x = x.double()
     return distance_factors(comparison.of_anchors(x), comparison.of_candidates(x))
 
 
@@ -31,7 +37,12 @@ def squared_distances(
 ) -> SquaredDistances:
     """||x_i - x_j||^2 (R, C) of the rows in a slice."""
     own, others = feature_distances(comparison, targets)
-    return lambda rows: (own[rows] @ others.T).clamp_(min=0)
+    return lambda rows: products(own[rows], others, comparison).clamp_(min=0)
+
+
+def products(own: Tensor, others: Tensor, comparison: Comparison) -> Tensor:
+    """Products (R, C) of factors (R, E) and (C, E), in the embeddings' precision."""
+    return (own @ others.T).to(comparison.anchors.dtype)
 
 
 def chunks_of(comparison: Comparison) -> list[slice]:

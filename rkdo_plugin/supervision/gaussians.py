@@ -12,6 +12,7 @@ from rkdo_plugin.supervision.features import (
     chunks_of,
     feature_distances,
     features_of,
+    products,
 )
 from rkdo_plugin.supervision.perplexity import precision_of_perplexity
 from rkdo_plugin.supervision.target import Target, mean_one
@@ -45,10 +46,11 @@ class GaussianAffinity:
         largest = comparison.of_all(log_degree).max()
         weight = (log_degree - largest).exp().to(comparison.anchors)
         degree = mean_one(comparison, weight)
+        of_samples = degree[: len(degree) // comparison.anchor_views]  # in any view
         return replace(
             replace(rows, log_sum=log_degree).target(),
             weight=degree,
-            candidate_weight=comparison.of_candidates(degree),
+            candidate_weight=comparison.of_candidates(of_samples),
         )
 
 
@@ -80,7 +82,7 @@ class Perplexity:
         own, others = feature_distances(comparison, targets)
 
         def precision_of(rows: slice) -> Tensor:
-            squares = (own[rows] @ others.T).clamp_(min=0)
+            squares = products(own[rows], others, comparison).clamp_(min=0)
             comparison.exclude(squares, rows, fill=torch.inf)
             return precision_of_perplexity(squares, self.perplexity)
 
@@ -182,6 +184,6 @@ class _GaussianRows:
         return self._products(self._scaled[rows], self.others, rows)
 
     def _products(self, own: Tensor, others: Tensor, rows: slice) -> Tensor:
-        logits = (own @ others.T).clamp_(max=0)
+        logits = products(own, others, self.comparison).clamp_(max=0)
         self.comparison.exclude(logits, rows)
         return logits

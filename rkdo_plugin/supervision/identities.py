@@ -80,7 +80,8 @@ class Classes:
         """p of the anchors."""
         samples, classes = len(comparison.anchors), len(comparison.candidates)
         what = f"classes ({samples},) or counts"
-        given = targets_given.require(targets, f"{what} ({samples}, {classes})")
+        every = (*targets_given.DENSE, *targets_given.SPARSE)
+        given = targets_given.require(targets, f"{what} ({samples}, {classes})", every)
         if given.ndim == 2:
             return self._counts(comparison, given)
         given = targets_given.labels(given, samples, "classes")
@@ -131,9 +132,13 @@ class Given:
         """p of the anchors."""
         anchors, candidates = len(comparison.anchors), len(comparison.candidates)
         given = targets_given.shares(targets, anchors, candidates, "p")
-        total = given.sum(dim=1, keepdim=True).to_dense().double()
+        tolerance = SUM_TOLERANCE
+        if given.is_floating_point():  # half precision rounds more
+            tolerance = max(tolerance, torch.finfo(given.dtype).eps)
+        given = given.to(comparison.anchors.dtype)
+        total = given.sum(dim=1, keepdim=True).to_dense()
         off = (total - 1).abs().argmax()
-        if abs(float(total[off]) - 1) > SUM_TOLERANCE:
+        if abs(float(total[off]) - 1) > tolerance:
             raise ValueError(
                 f"Expected rows of `targets` to sum to 1 but row {int(off)} sums to "
                 f"{float(total[off]):g}"
@@ -143,7 +148,7 @@ class Given:
             p = _dense_rows(given, rows).to(comparison.anchors, copy=True)
             comparison.exclude(p, rows, fill=0)
             kept = p.sum(dim=1, keepdim=True)
-            if kept.min() < 1 - 2 * SUM_TOLERANCE:
+            if kept.min() < 1 - 2 * tolerance:
                 raise ValueError(
                     "Expected `targets` to give the anchor itself nothing, which is no "
                     f"candidate, but row {rows.start + int(kept.argmin())} does; use "

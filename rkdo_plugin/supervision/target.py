@@ -37,19 +37,20 @@ class Target:
         """(p(j|i) + p(i|j)) / 2, which sums to the number of anchors over all pairs.
 
         Raises:
-            ValueError: p(i|j) is unknown.
+            ValueError: p(i|j) is unknown, or some count more than others.
         """
         transposed = self.transposed
+        if self.candidate_weight is not None:
+            raise ValueError(
+                "Expected no weights by `degrees` with `joint`, whose pairs all count "
+                "alike, but got some"
+            )
         if transposed is None:
             raise ValueError(
                 "Expected one view and supervision 'gaussian' or 'perplexity' with "
                 "`joint`, which reads p(i|j) beside p(j|i), but got another"
             )
-        return Target(
-            lambda rows: self.rows(rows).add_(transposed(rows)).div_(2),
-            weight=self.weight,
-            candidate_weight=self.candidate_weight,
-        )
+        return Target(lambda rows: self.rows(rows).add_(transposed(rows)).div_(2))
 
 
 class Supervision(Protocol):

@@ -21,6 +21,24 @@ def test_embeddings_that_cancel_leave_their_sample_as_it_was():
     assert_untouched(field, before)
 
 
+@pytest.mark.parametrize("length", [1, 3.3])
+def test_embeddings_that_cancel_but_for_rounding_do_so_too(length):
+    field = ResponseField(8, 16, neighbors=3)
+    z = torch.randn(1, 16)
+    field.update(torch.tensor([2, 2, 2]), torch.cat([z, -z * length, z * 0]))
+    assert not field.valid.any()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_embeddings_of_any_size(scale):
+    z = torch.randn(8, 4)
+    field, expected = small_field(3, 0.5), small_field(3, 0.5)
+    field.update(torch.arange(8), z * scale)
+    expected.update(torch.arange(8), z)
+    for name in ("embeddings", "weights"):
+        torch.testing.assert_close(getattr(field, name), getattr(expected, name))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_embeddings_of_any_dtype(dtype):
     index, z = torch.arange(8, dtype=torch.int32), torch.randn(8, 4).to(dtype)
@@ -36,6 +54,7 @@ def test_embeddings_of_any_dtype(dtype):
         ([8], torch.ones(1, 4), r"values in \[0, 8\) but got 8"),
         ([-1], torch.ones(1, 4), r"values in \[0, 8\) but got -1"),
         ([0.5], torch.ones(1, 4), "to hold integers"),
+        ([1j], torch.ones(1, 4), "to hold integers .* torch.complex64"),
         ([[1]], torch.ones(1, 4), "to hold integers"),
         ([1], torch.ones(1, 5), r"shape \(1, 4\)"),
         ([1, 2], torch.ones(1, 4), r"shape \(2, 4\)"),

@@ -51,3 +51,11 @@ def test_row_entropy_is_scipys():
     np.testing.assert_allclose(
         field.row_entropy(), scipy.stats.entropy(dense_rows(field), axis=1), atol=1e-5
     )
+
+
+def test_a_coupling_that_vanishes_moves_nothing():
+    field = small_field(3, 0.5)
+    field.update(torch.arange(8), torch.randn(8, 4), coupling=1e-46)
+    assert field.self_mass.eq(1).all()
+    assert field.weights.eq(0).all()
+    assert field.ids.eq(-1).all()

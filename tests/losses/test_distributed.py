@@ -33,3 +33,12 @@ def test_two_processes_with_targets_equal_one(two_processes, name):
     weight = torch.eye(5, dtype=torch.float64, requires_grad=True)
     expected = row_gradient(name, slice(None), weight)
     torch.testing.assert_close(two_processes[name], expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["uneven icon", "uneven moco"])
+def test_batches_of_other_sizes_are_refused_in_every_process(two_processes, name):
+    assert "but got (3, 5) of 64 bits, (4, 5) of 64 bits" in two_processes[name]
+
+
+def test_the_field_takes_batches_of_other_sizes(two_processes):
+    assert torch.equal(two_processes["uneven rows"], embeddings()[0, :7])

@@ -35,6 +35,20 @@ def test_value_is_the_naive_loops(candidates, samples, weight):
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+def test_rows_that_leave_the_positive_nothing_are_finite():
+    """Their weights sum to 1 but for rounding, to more or to less."""
+    generator = torch.Generator().manual_seed(0)
+    field = ResponseField(200, 16, neighbors=8, field_weight=1.0)
+    features, z, z0, z1 = torch.randn(4, 200, 16, generator=generator)
+    field.initialize(features)
+    field.update(torch.arange(200), z)
+    ids = torch.arange(50)
+    loss = FieldTargetLoss(field, 0.3)(z0[:50], z1[:50], sample_ids=(ids, ids))
+    known = (ids.tolist(), ids.tolist())
+    expected = field_target_loss(z0[:50], z1[:50], known, field, 0.3, "cross")
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("detached", [None, 0, 1])
 def test_gradient_is_the_naive_loops(detached):
     field = seen_field()
@@ -94,3 +108,16 @@ def test_it_trains_through_the_callback_and_is_saved_once():
 def test_samples_must_be_named():
     with pytest.raises(ValueError, match="add FieldCallback"):
         FieldTargetLoss(seen_field())(*batch())
+
+
+def test_partners_of_other_data_are_refused():
+    ids = torch.arange(5)
+    with pytest.raises(ValueError, match=r"in \[0, 12\) but got 12"):
+        FieldTargetLoss(seen_field())(*batch(), sample_ids=(ids, ids + 8))
+
+
+def test_a_second_derivative_is_refused():
+    z0, z1 = (z.requires_grad_() for z in batch())
+    loss = FieldTargetLoss(seen_field())(z0, z1, sample_ids=IDS)
+    with pytest.raises(RuntimeError, match="once but got create_graph=True"):
+        torch.autograd.grad(loss, z0, create_graph=True)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from lightly.loss import NTXentLoss
+from torch.utils.checkpoint import checkpoint
 
 from rkdo_plugin import IConLoss, RecursiveLoss, create_loss
 
@@ -94,3 +95,17 @@ def test_a_graph_that_is_differentiated_twice_enters_its_keys_once():
     loss.backward(retain_graph=True)
     loss.backward()
     assert criterion.queue.next == 4
+
+
+def test_a_checkpoint_in_memory_computes_with_the_same_queue():
+    query, key = views(0)
+    grads = []
+    for through in (lambda criterion, *z: criterion(*z), checkpoint):
+        torch.manual_seed(0)
+        criterion = create_loss("moco", memory_bank_size=(8, 3))
+        z = query.clone().requires_grad_()
+        options = {"use_reentrant": False} if through is checkpoint else {}
+        through(criterion, z, key, **options).backward()
+        grads.append(z.grad)
+        assert criterion.queue.next == 4
+    torch.testing.assert_close(*grads)

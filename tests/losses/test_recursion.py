@@ -156,3 +156,26 @@ def test_the_learnt_temperature_gets_its_gradient():
         grad, (values[0] - values[1]) / (2 * step), rtol=1e-6, atol=0
     )
     assert list(criterion.parameters()) == [clip.log_temperature]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+@pytest.mark.parametrize(
+    "degenerate",
+    [
+        lambda z: z[:1].repeat(len(z), 1),
+        lambda z: z * 0,
+        lambda z: z * (torch.arange(len(z)) % 2)[:, None],
+    ],
+    ids=["identical", "zero", "half-zero"],
+)
+def test_degenerate_embeddings_have_finite_gradients_in_every_row(
+    name, scale, degenerate
+):
+    for criterion in (create(name), RecursiveLoss(create(name))):
+        leaves = [
+            (degenerate(z) * scale).float().requires_grad_() for z in CALLS[name].views
+        ]
+        loss = call(criterion.float(), name, *leaves)
+        assert loss.isfinite()
+        assert all(g.isfinite().all() for g in torch.autograd.grad(loss, leaves))

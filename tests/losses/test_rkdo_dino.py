@@ -64,7 +64,16 @@ def test_rkdo_over_prototypes_is_the_naive_recursion():
 
 
 @pytest.mark.parametrize(
-    "options", [{"coupling": 1.5}, {"depth": 0}, {"temperature_decay": 1.0}]
+    "options",
+    [
+        {"coupling": 1.5},
+        {"depth": 0},
+        {"temperature_decay": 1.0},
+        {"student_temp": 0},
+        {"teacher_temp": -1},
+        {"warmup_teacher_temp": 0},
+        {"center_momentum": 2},
+    ],
 )
 def test_rkdo_over_prototypes_refuses(options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -75,3 +84,46 @@ def test_one_view_is_no_pair():
     teacher, student = dino_views()
     with pytest.raises(ValueError, match=r"two different views but got 1 .* and 1"):
         create_loss("rkdo-dino", output_dim=20)(teacher[:1], student[:1])
+
+
+def test_probabilities_that_underflow_leave_the_gradient_finite():
+    teacher, student = ([20 * z.detach() for z in views] for views in dino_views())
+    grads = []
+    for dtype in (torch.float64, torch.float32):
+        criterion = create_loss("rkdo-dino", output_dim=20).to(dtype)
+        logits = [z.to(dtype).requires_grad_() for z in student]
+        loss = criterion([z.to(dtype) for z in teacher], logits)
+        grads.append(torch.cat(torch.autograd.grad(loss, logits)).double())
+    torch.testing.assert_close(grads[1], grads[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(dtype):
+    teacher, student = ([z.detach().to(dtype) for z in views] for views in dino_views())
+    criterion = create_loss("rkdo-dino", output_dim=20)
+    expected = criterion([z.float() for z in teacher], [z.float() for z in student])
+    with torch.autocast("cpu", dtype=dtype):
+        found = create_loss("rkdo-dino", output_dim=20)(teacher, student)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "message"),
+    [
+        (torch.ones(1, 20), torch.ones(8, 20), r"\(1, 20\) .* but got \(8, 20\)"),
+        (torch.ones(8, 1), torch.ones(8, 1), r"\(8, 20\) .* but got \(8, 1\)"),
+        (torch.ones(8, 20), torch.ones(8, 20).long(), ".* but got .* torch.int64"),
+    ],
+)
+def test_logits_that_would_be_broadcast_are_refused(teacher, student, message):
+    with pytest.raises(ValueError, match=f"Expected logits.*{message}"):
+        create_loss("rkdo-dino", output_dim=20)([teacher] * 2, [student] * 2)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_logit_that_is_not_finite_leaves_no_plausible_number(side, bad):
+    views = [[z.detach() for z in part] for part in dino_views()]
+    views[side][0][3, 2] = bad
+    assert create_loss("rkdo-dino", output_dim=20)(*views).isnan()

@@ -25,6 +25,14 @@ def test_given_rows_are_p(layout):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_given_rows_may_sum_to_one_as_nearly_as_their_dtype_can(dtype):
+    p = torch.rand(7, 7, generator=torch.manual_seed(0))
+    p = torch.softmax(p.fill_diagonal_(-torch.inf), dim=1).to(dtype)
+    exact = p.double() / p.double().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(matrix(Given(), p), exact)
+
+
 def test_any_number_of_views_are_pairs():
     """Three views: each attracts the mean of the other two."""
     views = torch.randn(12, D, dtype=torch.float64, generator=GENERATOR)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_batch import LABELS, Z1, B, X, matrix
 
+from rkdo_plugin import IConLoss
 from rkdo_plugin.supervision import (
     GaussianAffinity,
     Labels,
@@ -69,6 +70,23 @@ def test_p_is_that_of_a_naive_loop(supervision, targets, debias):
         for j in range(B):
             mixed = (1 - debias) * expected.get(j, 0) + debias / (B - 1) * (j != i)
             assert p[i, j].item() == pytest.approx(mixed, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "supervision", [Neighbors(3), Perplexity(5.0), GaussianAffinity(1e-3)], ids=str
+)
+def test_near_samples_far_from_the_mean_are_told_apart(supervision):
+    """In single precision their squared distances, 1e-6 of 1e4, would be rounding."""
+    near = torch.randn(40, 6) * 1e-3
+    near[20:] += 100
+    z = torch.randn(40, 3)
+    found, expected = (
+        IConLoss(1.0, supervision)
+        .p_and_q(z.to(dtype), None, near.to(dtype), None)[0]
+        .rows(slice(0, 40))
+        for dtype in (torch.float32, torch.float64)
+    )
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("supervision", "targets"), SUPERVISIONS, ids=str)

@@ -47,6 +47,10 @@ def test_a_loss_without_its_targets_says_what_it_reads(name):
         ("supcon", torch.ones(B, 2).long(), ValueError, r"got shape \(8, 2\)"),
         ("lgsimclr", X[:5], ValueError, r"features \(8, F\).* got shape \(5, 5\)"),
         ("lgsimclr", X[0], ValueError, r"got shape \(5,\)"),
+        ("supcon", X[:, 0] * 1j, TypeError, "integers but got torch.complex64"),
+        ("lgsimclr", X * 1j, TypeError, r"\(8, F\) but got torch.complex64"),
+        ("lgsimclr", X.to_sparse(), TypeError, "but got .* layout torch.sparse_coo"),
+        ("lgsimclr", X[:, :0], ValueError, r"got shape \(8, 0\)"),
         ("x-sample", X.where(X < 1, math.nan), ValueError, "finite but got NaN"),
         ("k-means", X.where(X < 1, math.inf), ValueError, "finite but got NaN"),
     ],
@@ -70,3 +74,29 @@ def test_targets_of_the_wrong_kind_are_named(name, targets, error, message):
 def test_classes_out_of_range_are_named(targets, error, message):
     with pytest.raises(error, match=message):
         create_loss("cross-entropy")(Z, PROTOTYPES, targets=targets)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16])
+def test_classes_of_any_integer_dtype(dtype):
+    """As an unsigned byte, -100, which stands for no class, is 156."""
+    labels = torch.tensor([156, 0, 199, 7, 7, 100, 1, 2])
+    prototypes = torch.randn(200, 3)
+    found, expected = (
+        create_loss("cross-entropy")(Z, prototypes, targets=targets)
+        for targets in (labels.to(dtype), labels)
+    )
+    torch.testing.assert_close(found, expected)
+    found, expected = (
+        create_loss("supcon")(Z, targets=targets)
+        for targets in (labels.to(dtype), labels)
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_bytes_among_many_classes():
+    labels = torch.arange(B)
+    found, expected = (
+        create_loss("cross-entropy")(Z, torch.ones(200, 3), targets=targets)
+        for targets in (labels.to(torch.int8), labels)
+    )
+    torch.testing.assert_close(found, expected)
