@@ -197,7 +197,7 @@ def fault(target: Target, content: bytes, folder: Path) -> str | None:
         with bounded(folder):
             target.read(content)
     except target.refusals as error:
-        if _lacked_memory(error):
+        if _lacked_memory(error) and not target.lavish:
             return f"memory: {type(error).__name__}: {error}"
         if isinstance(error, ValueError) and "Expected" not in str(error):
             return f"unclear: {_told(error)}"

@@ -37,6 +37,7 @@ class Target:
         trees: Valid content as plain values.
         written: Turns such values into content.
         guarded: No other content than the seeds may be accepted.
+        lavish: Small content may ask for much memory, as SECURITY.md says.
     """
 
     seeds: Sequence[bytes]
@@ -45,6 +46,7 @@ class Target:
     trees: Sequence[Any] = ()
     written: Callable[[Any], bytes] = bytes
     guarded: bool = False
+    lavish: bool = False
 
 
 logging.getLogger("tifffile").disabled = True  # it tells each fault of a file

@@ -37,6 +37,13 @@ from rkdo_plugin.recipes.report.runs import read_found_run
 from rkdo_plugin.recipes.training.logs import _read_metrics
 
 
+def sound(encoder: Any) -> None:
+    """Check an encoder that was accepted. Finite weights may give other embeddings."""
+    assert encoder.embed(GRAY).shape == (1, encoder.dim)
+    for values in encoder.state_dict().values():
+        finite(values)
+
+
 @target
 def checkpoint(folder: Path) -> Target:
     """Our checkpoints, and those of training scripts."""
@@ -52,12 +59,17 @@ def checkpoint(folder: Path) -> Target:
     ]
 
     def read(path: Path) -> None:
-        finite(freeze(path).embed(GRAY))
+        sound(freeze(path))
         with contextlib.suppress(ValueError):
             freeze(path, network(), **PREPARED)
 
-    refusals = (ValueError, TypeError)
-    return Target(seeds, at(folder / "x.ckpt", read), refusals, [whole], as_torch)
+    return Target(
+        seeds,
+        at(folder / "x.ckpt", read),
+        trees=[whole],
+        written=as_torch,
+        lavish=True,
+    )
 
 
 @target
@@ -73,7 +85,7 @@ def tensors(folder: Path) -> Target:
         return len(head).to_bytes(8, "little") + head + seeds[0][8 + size :]
 
     def read(path: Path) -> None:
-        finite(freeze(path, network(), **PREPARED).embed(GRAY))
+        sound(freeze(path, network(), **PREPARED))
 
     return Target(
         seeds, at(folder / "x.safetensors", read), (ValueError,), [tree], written
@@ -111,14 +123,14 @@ def run(folder: Path) -> Target:
         str((arms_of([found])[0].name, found.state))
         finite(load_run_field(path.parent).field.row_entropy())
         trained = load_trained(path.parent)
-        finite(trained.encoder.embed(GRAY))
+        sound(trained.encoder)
 
     return Target(
         [as_torch(whole)],
         at(folder / "last.ckpt", read),
-        (ValueError, TypeError),
-        [whole],
-        as_torch,
+        trees=[whole],
+        written=as_torch,
+        lavish=True,
     )
 
 

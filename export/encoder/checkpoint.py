@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -34,9 +35,11 @@ READ_ERRORS = (
     pickle.UnpicklingError,
     LookupError,
     ValueError,
+    AssertionError,
     AttributeError,
     TypeError,
     SafetensorError,
+    struct.error,
     zipfile.BadZipFile,
 )
 BLOCK = 2**20  # bytes of a file whose checksum is computed at once

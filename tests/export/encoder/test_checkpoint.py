@@ -145,3 +145,21 @@ def test_a_record_of_something_else_is_refused(record, told, tmp_path):
     path = saved(tmp_path / "x.ckpt", {"backbone": conv(1.0)}, rkdo=record)
     with pytest.raises(ValueError, match=rf"x\.ckpt but it records {told}"):
         freeze(path, conv(0.0))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_damage_anywhere_is_one_error_or_other_numbers(zipped, tmp_path):
+    """PyTorch's readers raise ten kinds of errors."""
+    path = tmp_path / "x.pt"
+    torch.save(conv(1.0).state_dict(), path, _use_new_zipfile_serialization=zipped)
+    content, refused = path.read_bytes(), 0
+    places = range(0, len(content), 23)
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 0x9D
+        path.write_bytes(damaged)
+        try:
+            freeze(path, conv(0.0), **PREPROCESSING)
+        except ValueError as error:
+            refused += "Expected" in str(error)
+    assert refused > len(places) // 4
