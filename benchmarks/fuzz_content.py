@@ -37,7 +37,8 @@ class Target:
         trees: Valid content as plain values.
         written: Turns such values into content.
         guarded: No other content than the seeds may be accepted.
-        lavish: Small content may ask for much memory, as SECURITY.md says.
+        lavish: Small content may ask for much memory: checkpoints, as SECURITY.md says,
+            and a PNG's chunks, which Pillow asks for whole before it reads them.
     """
 
     seeds: Sequence[bytes]

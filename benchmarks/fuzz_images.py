@@ -136,7 +136,10 @@ def images(folder: Path) -> Target:
             data.train[number]
 
     return Target(
-        all_pictures() + bands(), at(folder / "in" / "x", read), (OSError, ValueError)
+        all_pictures() + bands(),
+        at(folder / "in" / "x", read),
+        (OSError, ValueError),
+        lavish=True,
     )
 
 

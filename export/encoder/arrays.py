@@ -33,8 +33,9 @@ def array_form(file: BinaryIO) -> Form:
     form = np.lib.format
     first = form.read_magic(file) == (1, 0)
     width = 2 if first else 4
-    header = int.from_bytes(file.read(width), "little")
-    if header > HEADER:
+    length = file.read(width)
+    header = int.from_bytes(length, "little")
+    if len(length) < width or header > HEADER:
         raise ValueError(
             f"Expected a header of at most {HEADER} bytes but got {header}"
         )

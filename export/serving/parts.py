@@ -162,6 +162,7 @@ def _held(
         failed = [(key, reason) for key, reason in held.pop("failed")]
         if not all(isinstance(text, str) for failure in failed for text in failure):
             raise TypeError("Expected words")
+        json.dumps(failed, ensure_ascii=False).encode()  # a table cannot hold all words
         if type(held["images"]) is not int or held["images"] != rows + len(failed):
             raise ValueError(f"Expected {rows} rows and {len(failed)} failures")
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:

@@ -203,11 +203,14 @@ def _of_tables(
 ) -> tuple[pa.ChunkedArray, NDArray[Any], dict[str, str]]:
     """Keys, vectors and metadata of Parquet files, one after the other."""
     name, dim, kind, metadata = _contents(files[0])
-    number = sum(pq.read_metadata(file).num_rows for file in files)
+    counts = [pq.read_metadata(file).num_rows for file in files]
+    number = sum(counts)
+    if min(counts) < 0:
+        raise ValueError(f"Expected rows in {path} but it tells of {min(counts)}")
     rows = np.empty((number, dim), np.float16 if kind == pa.float16() else np.float32)
     keys: list[pa.Array] = []
-    filled = 0
-    for file in files:
+    filled = end = 0
+    for told, file in zip(np.cumsum(counts), files, strict=True):
         found = _contents(file)
         if (found[0], found[1], found[3].get(SHA256)) != (
             name,
@@ -228,9 +231,16 @@ def _of_tables(
                         "have fewer or more"
                     )
                 end = filled + len(batch)
+                if end > told:
+                    break
                 rows[filled:end] = np.asarray(numbers).reshape(-1, dim)
                 keys.append(batch[name].cast(pa.string()))
                 filled = end
+        if end != told:
+            raise ValueError(
+                f"Expected as many rows in {file} as its end tells of but got "
+                f"{'more' if end > told else 'fewer'}"
+            )
     return pa.chunked_array(keys, pa.string()), rows, metadata
 
 
@@ -260,7 +270,7 @@ def _contents(file: Path) -> tuple[str, int, pa.DataType, dict[str, str]]:
 def encoder_metadata(schema: pa.Schema) -> dict[str, str]:
     """What a table says of the encoder."""
     return {
-        key.decode(): value.decode("utf-8", "replace")
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
         for key, value in (schema.metadata or {}).items()
         if key.startswith(PREFIX.encode())
     }

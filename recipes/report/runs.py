@@ -14,6 +14,8 @@ from rkdo_plugin.recipes.evaluation.run_folder import (
 )
 from rkdo_plugin.recipes.training.logs import METRICS
 
+MOST_STEPS = 2**53  # a chart has them as floats
+
 Points = tuple[tuple[int, float], ...]
 """Steps and values, in the order of the steps."""
 
@@ -137,6 +139,8 @@ def _read_metrics(path: Path) -> tuple[dict[str, Points], list[tuple[str, int]]]
             row.pop("epoch", None)
             values = {name: float(text) for name, text in row.items() if text}
         except (TypeError, ValueError):  # a line that a killed process began
+            continue
+        if not 0 < step < MOST_STEPS:
             continue
         for name, value in values.items():
             if math.isfinite(value):

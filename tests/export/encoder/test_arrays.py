@@ -42,6 +42,12 @@ def test_a_header_without_an_end_is_not_read():
         array_form(io.BytesIO(content))
 
 
+def test_a_header_that_is_cut_in_its_length():
+    """Else the magic bytes were its length: 4 GB."""
+    with pytest.raises(ValueError, match="a header of at most 10000 bytes"):
+        array_form(io.BytesIO(b"\x93NUMPY\x02\x00v"))
+
+
 def test_python_objects_are_refused_by_the_header():
     with pytest.raises(ValueError, match="but got Python objects"):
         load_array(npy(np.array([{}])))

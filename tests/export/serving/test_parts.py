@@ -212,6 +212,7 @@ def test_parts_of_another_job_are_refused_and_kept(
         (b"\xff", None),
         (None, [["05.png", 3]]),
         (None, 7),
+        (None, [["05.png", "\ud800"], ["17.png", ""]]),
         (None, []),  # two rows fewer than images, and no reason
     ],
 )

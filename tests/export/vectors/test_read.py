@@ -1,5 +1,7 @@
 """Vectors are read as they were written, and anything else is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -226,3 +228,12 @@ def test_arrays_of_something_else(tmp_path, content, match):
     else:
         np.save(path, content)
     refused(tmp_path, match)
+
+
+@pytest.mark.parametrize("told", [-3, 0, 2, 4])
+def test_a_table_of_fewer_or_more_rows_than_it_tells_of(tmp_path, monkeypatch, told):
+    """Rows that nothing filled would be any numbers."""
+    path = write_vectors(tmp_path / "v.parquet", ROWS[:3])
+    metadata = SimpleNamespace(num_rows=told)
+    monkeypatch.setattr(pq, "read_metadata", lambda _: metadata)
+    refused(path, r"tells? of (-3|but got more|but got fewer)")

@@ -42,7 +42,8 @@ def test_a_run_that_crashed_says_how_far_it_came(tmp_path):
 def test_values_that_are_not_finite_and_torn_lines_are_left_out(tmp_path):
     folder = write_run(tmp_path / "run")
     with (folder / "metrics.csv").open("a") as file:
-        file.write("2,,29,nan\n2,,39,inf\n2,0.8,4")  # the last line is torn
+        file.write("2,,29,nan\n2,,39,inf\n")
+        file.write(f"2,0.8,{10**400},\n2,0.8,-9,\n2,0.8,4")  # the last line is torn
     run = read_found_run(folder)
     assert run.curves["train_loss"][-1] == (20, 4.25)
     assert all(value != 0.8 for _, value in run.curves["knn"])
