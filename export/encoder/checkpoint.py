@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from rkdo_plugin.export.encoder.image_size import as_image_size
+from rkdo_plugin.export.encoder.image_size import as_image_size, sides
+from rkdo_plugin.export.encoder.images import MAX_RESIZED_PIXELS
 
 # The key under which a training script keeps all its weights. "state_dict": Lightning,
 # timm and MoCo. "model": DINOv2, MAE, Barlow Twins and VICReg. "model_state_dict":
@@ -47,7 +48,8 @@ BLOCK = 2**20  # bytes of a file whose checksum is computed at once
 
 def _is_size(value: Any) -> bool:
     try:
-        return as_image_size(value) is not None
+        height, width = sides(as_image_size(value))
+        return height * width <= MAX_RESIZED_PIXELS  # no picture is resized to more
     except (TypeError, ValueError):
         return False
 

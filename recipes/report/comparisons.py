@@ -10,6 +10,7 @@ from rkdo_plugin.recipes.comparison.results import ABOUT, CURVES, TABLE
 from rkdo_plugin.recipes.comparison.scoring import KNN, RANK
 from rkdo_plugin.recipes.evaluation.run_folder import read_lines
 from rkdo_plugin.recipes.report.arms import Point, mean_point
+from rkdo_plugin.recipes.report.runs import MOST_STEPS
 
 Scores = dict[str, dict[int, dict[int, float]]]
 """Contender -> steps of a length -> seed -> score."""
@@ -95,6 +96,8 @@ def _read_scores(path: Path) -> tuple[Scores, tuple[str, ...]]:
             score = float(line["score"]) if line["score"] else None
             if name is None or not math.isfinite(score or 0):
                 raise ValueError("Expected a name and a finite score")
+            if not 0 <= steps < MOST_STEPS:
+                raise ValueError("Expected a number of steps")
             error = line["error"]
         except (KeyError, TypeError, ValueError) as fault:
             raise ValueError(

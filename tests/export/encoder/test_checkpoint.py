@@ -137,6 +137,7 @@ def test_a_checkpoint_without_checksums_is_read(tmp_path):
         ({"mean": "0.5"}, "'0.5' as 'mean'"),
         ({"std": [None]}, r"\[None\] as 'std'"),
         ({"image_size": [8, 8, 8]}, r"\[8, 8, 8\] as 'image_size'"),
+        ({"image_size": 2**31}, "2147483648 as 'image_size'"),
         ({"encoder": 3}, "3 as 'encoder'"),
         ({"normalize": torch.ones(2)}, r"tensor\(.* as 'normalize'"),
     ],

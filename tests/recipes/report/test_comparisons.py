@@ -85,6 +85,8 @@ def test_bytes_depths_and_numbers_are_damage(tmp_path, content):
     ("line", "match"),
     [
         (b"icon,1,ten,0,0.5,0.1,\n", r"line 10 of .*curves\.csv .* 'ten'"),
+        (b"icon,1,-1,0,0.5,0.1,\n", r"line 10 of .* '-1'"),
+        (b"icon,1,%d,0,0.5,0.1,\n" % (10**30), r"line 10 of .* '10000"),
         (b"icon,1,10,0,nan,0.1,\n", r"line 10 of .* 'nan'"),
         (b"icon\n", r"line 10 of .* a run's score but got \['icon', None"),
         (b"icon,1,10,0,\xff,0.1,\n", r"curves\.csv to be comma-separated values"),
