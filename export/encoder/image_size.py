@@ -8,7 +8,7 @@ from typing import Any
 ImageSize = int | tuple[int, int]
 """Height and width in pixels: one integer where they are the same, else (H, W)."""
 
-_WRITTEN = re.compile(r"(\d+)(?:x(\d+))?", re.ASCII)
+_WRITTEN = re.compile(r"(\d{1,9})(?:x(\d{1,9}))?", re.ASCII)
 
 
 def as_image_size(value: int | Sequence[int]) -> ImageSize:
@@ -41,7 +41,7 @@ def parse_image_size(text: str) -> ImageSize:
     if match is None:
         raise ValueError(
             "Expected `image_size` to be one integer, or height and width as 256x128, "
-            f"but got '{text}'"
+            f"but got '{text:.50}'"
         )
     height, width = match.groups(match[1])
     return as_image_size((int(height), int(width)))

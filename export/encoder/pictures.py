@@ -6,6 +6,9 @@ Pillow reads pictures for encoders of 1 or 3 channels. For other encoders the fi
 
 import contextlib
 import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +18,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from rkdo_plugin.export.encoder.arrays import (
+    MAGIC,
+    TIFF,
+    array_form,
+    first_page,
+    load_array,
+    page_of,
+)
+
 UInt8Array = npt.NDArray[np.uint8]
 Picture = Image.Image | UInt8Array
 """A PIL image of mode L or RGB, or an array (H, W, C) of another number of channels."""
@@ -23,19 +35,25 @@ MODES = {1: "L", 3: "RGB"}  # of PIL, by the number of channels
 BACKGROUND = "white"  # behind transparent pixels
 SHOWN = 3  # names that `listed` gives
 
-# Errors of Pillow's and numpy's decoders for damaged, unsupported and oversized files.
-# Pillow's own UnidentifiedImageError is an OSError.
+# Errors of Pillow's, tifffile's and numpy's decoders for damaged, unsupported and
+# oversized files. Pillow's own UnidentifiedImageError is an OSError.
 READ_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
-    NotImplementedError,
+    RuntimeError,
     MemoryError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
     struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
     Image.DecompressionBombError,
 )
-NPY = b"\x93NUMPY"
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Pillow runs Ghostscript for EPS, and knows the headers of MPEG only.
 NOT_DECODED = {"EPS", "MPEG"}
 
@@ -68,10 +86,10 @@ def read_picture(
         name: For the remedy in an error.
         draft: Decode a JPEG at 1/2, 1/4 or 1/8, no smaller than so many pixels.
     """
-    start = file.read(len(NPY))
+    start = file.read(len(MAGIC))
     file.seek(0)
-    if start == NPY:
-        return _of_array(np.load(file, allow_pickle=False), channels)
+    if start == MAGIC:
+        return _of_array(load_array(file), channels)
     tiff = start.startswith(TIFF)
     if channels in MODES:
         try:
@@ -90,7 +108,7 @@ def read_picture(
             "file"
         )
     file.seek(0)
-    return _of_array(_first_page(file), channels)
+    return _of_array(first_page(file), channels)
 
 
 def as_picture(image: Image.Image, channels: int) -> Image.Image:
@@ -170,7 +188,7 @@ def is_picture(path: str | Path) -> bool:
         if not path.is_file():  # reading a pipe could wait forever
             return False
         with path.open("rb") as file:
-            if file.read(len(NPY)) == NPY:
+            if file.read(len(MAGIC)) == MAGIC:
                 return True
         with Image.open(path, formats=told):
             return True
@@ -204,46 +222,22 @@ def picture_shape(file: BinaryIO) -> tuple[int, int, int]:
         OSError: It is damaged or no picture.
         ValueError: It is a damaged .npy file, or an array of one dimension.
     """
-    start = file.read(len(NPY))
+    start = file.read(len(MAGIC))
     file.seek(0)
-    if start == NPY:
-        shape = _array_shape(file)
+    if start == MAGIC:
+        shape, _ = array_form(file)
         height, width, channels = shape if len(shape) == 3 else (*shape[:2], 1)
         return height, width, channels
     if start.startswith(TIFF):
         import tifffile
 
         with tifffile.TiffFile(file) as tiff:
-            page = _page(tiff)
+            page = page_of(tiff)
             alpha = any(extra in (1, 2) for extra in page.extrasamples)
             channels = 3 if alpha else page.samplesperpixel
             return page.imagelength, page.imagewidth, max(channels, 3)
     with Image.open(file, formats=list(_formats())) as image:
         return image.height, image.width, 3
-
-
-def _array_shape(file: BinaryIO) -> tuple[int, ...]:
-    """The shape of a .npy file's array."""
-    form = np.lib.format
-    first = form.read_magic(file) == (1, 0)
-    read = form.read_array_header_1_0 if first else form.read_array_header_2_0
-    return read(file)[0]
-
-
-def _first_page(file: BinaryIO) -> npt.NDArray[Any]:
-    """The pixels (H, W, C) of a TIFF's first page."""
-    import tifffile
-
-    with tifffile.TiffFile(file) as tiff:
-        page = _page(tiff)
-        pixels: npt.NDArray[Any] = page.asarray()
-        return np.moveaxis(pixels, 0, 2) if page.axes == "SYX" else pixels
-
-
-def _page(file: Any) -> Any:
-    if not file.pages:
-        raise OSError("a TIFF without a picture")
-    return file.pages.first
 
 
 def _of_array(pixels: npt.NDArray[Any], channels: int) -> Picture:

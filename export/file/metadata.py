@@ -1,6 +1,8 @@
 """The metadata of an exported file. docs/export.md has a table of the keys."""
 
 import json
+import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -37,6 +39,35 @@ def require_precision(precision: str) -> None:
             f"Expected `precision` to be one of {', '.join(PRECISIONS)} but got "
             f"'{precision}'"
         )
+
+
+def count_of(metadata: Mapping[str, str], key: str, path: object) -> int:
+    """A number of the metadata, which is at least 1.
+
+    Args:
+        metadata: Of a file.
+        key: Such as "dim", without the prefix.
+        path: Names the file in an error.
+
+    Raises:
+        ValueError: It is no such number.
+    """
+    text = metadata.get(PREFIX + key, "")
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise ValueError(
+            f"Expected {PREFIX}{key} of {path} to be at least 1 but got {text!r:.50}"
+        )
+    return int(text)
+
+
+def flag_of(metadata: Mapping[str, str], key: str, path: object) -> bool:
+    """Whether the metadata says that something holds; as `count_of`."""
+    text = metadata.get(PREFIX + key, "")
+    if text not in ("true", "false"):
+        raise ValueError(
+            f"Expected {PREFIX}{key} of {path} to be true or false but got {text!r:.50}"
+        )
+    return text == "true"
 
 
 def describe(

@@ -1,6 +1,7 @@
 """Parquet files with a column of paths or of bytes."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,13 +31,8 @@ class Table(Listed):
     def __init__(self, file: File, column: str | None, keep: tuple[str, ...]) -> None:
         super().__init__()
         self.file = existing(file)
-        try:
-            with open_file(file) as content:
-                schema = pq.read_schema(content)
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"Expected {file} to be a table but got: {error}"
-            ) from error
+        with open_file(file) as content, reading_table(file):
+            schema = pq.read_schema(content)
         known = [name for name in IMAGE_COLUMNS if name in schema.names]
         self.column = column if column is not None else (known or [""])[0]
         wanted = [self.column, *keep]
@@ -76,6 +72,7 @@ class Table(Listed):
         streamed = {"pre_buffer": False, "buffer_size": PAGE_BYTES}
         with (
             open_file(self.file) as content,
+            reading_table(self.file),
             pq.ParquetFile(content, **streamed) as table,
         ):
             for batch in table.iter_batches(ROWS, columns=list(dict.fromkeys(columns))):
@@ -92,5 +89,20 @@ class Table(Listed):
 
     def count(self) -> int:
         """The number of rows."""
-        with open_file(self.file) as content:
+        with open_file(self.file) as content, reading_table(self.file):
             return int(pq.read_metadata(content).num_rows)
+
+
+@contextmanager
+def reading_table(path: object) -> Iterator[None]:
+    """Name the table in errors about damage, which Arrow tells in many ways.
+
+    Raises:
+        ValueError: The block could not read the table.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # not the table's fault
+        raise ValueError(f"Expected {path} to be a table but got: {error}") from error

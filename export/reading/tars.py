@@ -1,5 +1,6 @@
 """Tar files in WebDataset's form."""
 
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -75,7 +76,12 @@ class Tars(Listed):
                 open_file(file) as content,
                 tarfile.open(fileobj=content, mode="r:") as tar,
             ):
+                size = content.seek(0, os.SEEK_END)
+                content.seek(0)
                 for member in tar:
+                    # Negative ones would lead to other bytes, large ones to memory.
+                    if not 0 <= member.size <= size - member.offset_data:
+                        raise tarfile.ReadError(f"damaged or cut after {read} members")
                     read += 1
                     if member.isfile():
                         yield (
@@ -87,7 +93,7 @@ class Tars(Listed):
                 # tarfile ends at damage as it does at the end mark, a block of zeros.
                 if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                     raise tarfile.ReadError(f"damaged or cut after {read} members")
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError, OverflowError, MemoryError) as error:
             self.unlisted.append((str(file), f"{type(error).__name__}: {error}"))
 
 

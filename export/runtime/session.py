@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,13 @@ import numpy.typing as npt
 from rkdo_plugin.export.encoder.image_size import ImageSize, parse_image_size, sides
 from rkdo_plugin.export.encoder.images import MAX_BATCH, require_images
 from rkdo_plugin.export.encoder.pictures import UInt8Array
-from rkdo_plugin.export.file.metadata import INPUT, OUTPUT, PREFIX
+from rkdo_plugin.export.file.metadata import (
+    INPUT,
+    OUTPUT,
+    PREFIX,
+    count_of,
+    flag_of,
+)
 from rkdo_plugin.export.file.model_file import ModelFile, read_model
 from rkdo_plugin.export.runtime.libraries import nvidia_driver, warn_about_two_runtimes
 from rkdo_plugin.export.runtime.memory import give_back
@@ -94,10 +101,10 @@ class EmbeddingSession:
         model = path if isinstance(path, ModelFile) else read_model(Path(path))
         self.name, self.metadata = model.name, model.metadata
         self.image_size = parse_image_size(self.metadata[PREFIX + "image_size"])
-        self.any_size = self.metadata[PREFIX + "any_size"] == "true"
-        self.channels = int(self.metadata[PREFIX + "channels"])
-        self.dim = int(self.metadata[PREFIX + "dim"])
-        self.normalize = self.metadata[PREFIX + "normalize"] == "true"
+        self.any_size = flag_of(self.metadata, "any_size", self.name)
+        self.channels = count_of(self.metadata, "channels", self.name)
+        self.dim = count_of(self.metadata, "dim", self.name)
+        self.normalize = flag_of(self.metadata, "normalize", self.name)
         graphs = settings.cuda_graphs if isinstance(settings, CUDASettings) else ()
         if self.any_size and (isinstance(settings, TensorRTSettings) or graphs):
             raise ValueError(
@@ -109,6 +116,7 @@ class EmbeddingSession:
             self._session, settings = self._open_best(model, cpu)
         else:
             self._session = self._open(model, settings)
+        self._require_own_graph()
         self.provider = settings.provider
         self.threads = settings.threads if isinstance(settings, CPUSettings) else None
         self.device = (
@@ -235,6 +243,27 @@ class EmbeddingSession:
     def fixed_size(self) -> ImageSize | None:
         """Height and width that images must have. None if they may have any."""
         return None if self.any_size else self.image_size
+
+    def _require_own_graph(self) -> None:
+        """Refuse a graph of other tensors than the metadata tells of.
+
+        Their shapes are what arrays and memory on a GPU are made by.
+        """
+        size: tuple[Any, ...] = (None, None) if self.any_size else self._image[:2]
+        told = [
+            (INPUT, "tensor(uint8)", [None, *size, self.channels]),
+            (OUTPUT, "tensor(float)", [None, self.dim]),
+        ]
+        found: Any = "names that are no UTF-8"
+        with suppress(UnicodeDecodeError):
+            found = [
+                (has.name, has.type, [n if type(n) is int else None for n in has.shape])
+                for has in (*self._session.get_inputs(), *self._session.get_outputs())
+            ]
+        if found != told:
+            raise ValueError(
+                f"Expected a graph of {told} in {self.name} but got {found}"
+            )
 
     def _open_best(self, model: ModelFile, cpu: CPUSettings) -> tuple[Any, Settings]:
         if nvidia_driver() is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.reading.table import reading_table
 from rkdo_plugin.export.serving.parts import FAILED, PART, into_parts
 from rkdo_plugin.export.serving.run import Run
 from rkdo_plugin.publish import publish
@@ -44,11 +45,13 @@ def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None
     into_parts(run, parts, part_images, restart)
     run.require_images()
     files = sorted(path for path in parts.iterdir() if PART.fullmatch(path.name))
-    count = sum(pq.read_metadata(file).num_rows for file in files)
+    with reading_table(parts):
+        count = sum(pq.read_metadata(file).num_rows for file in files)
     # The vectors get their name last: whoever finds them finds the rest.
     with (
         publish(output / VECTORS, overwrite=restart) as temporary,
         publish(output / PATHS, overwrite=True) as keys,
+        reading_table(parts),
     ):
         schema = run.schema.remove(run.schema.get_field_index("vector"))
         # Not through a memory map: a full disk would kill the process.
@@ -61,9 +64,11 @@ def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None
             }
             np.lib.format.write_array_header_1_0(array, header)
             for file in files:
-                others = pq.read_table(file, columns=schema.names)
+                others = pq.read_table(
+                    file, columns=schema.names, page_checksum_verification=True
+                )
                 writer.write_table(others.cast(schema))
-                with pq.ParquetFile(file) as part:
+                with pq.ParquetFile(file, page_checksum_verification=True) as part:
                     for rows in part.iter_batches(ROWS, columns=["vector"]):
                         array.write(rows["vector"].flatten().to_numpy())
         if restart:  # an older job's vectors must never meet these keys

@@ -17,7 +17,8 @@ from rkdo_plugin.export.file.metadata import PREFIX
 from rkdo_plugin.export.reading.folder import Folder
 from rkdo_plugin.export.reading.item import Item, printable
 from rkdo_plugin.export.reading.source import Source
-from rkdo_plugin.export.serving.run import Run
+from rkdo_plugin.export.reading.table import reading_table
+from rkdo_plugin.export.serving.run import Failure, Run
 from rkdo_plugin.publish import Growing, growing, publish, require_writable
 
 FILE = ".parquet"  # the end of an output that is one file
@@ -121,9 +122,11 @@ def _take(run: Run, path: Path, job: bytes, part: _Listed) -> None:
     """Count a part that an earlier run wrote.
 
     Raises:
-        ValueError: It is of another job, or the source has changed since.
+        ValueError: It is damaged or of another job, or the source has changed since.
     """
-    metadata = pq.read_metadata(path).metadata or {}
+    with reading_table(path):
+        about = pq.read_metadata(path)
+    metadata = about.metadata or {}
     model = metadata.get(SHA256.encode()) == run.session.metadata[SHA256].encode()
     if not model or metadata.get(JOB) != job:
         other = "source or option" if model else "model"
@@ -131,8 +134,7 @@ def _take(run: Run, path: Path, job: bytes, part: _Listed) -> None:
             f"Expected {path} to be a part of this job but it is of another {other}; "
             "name another folder, or pass `restart` to begin anew"
         )
-    held = json.loads(metadata[CONTENT])
-    failed = [(key, reason) for key, reason in held.pop("failed")]
+    held, failed = _held(path, metadata.get(CONTENT, b""), about.num_rows)
     for _ in part:
         pass
     if held != part.content():
@@ -145,6 +147,30 @@ def _take(run: Run, path: Path, job: bytes, part: _Listed) -> None:
     run.embedded += rows
     run.resumed += rows
     run.progress.update(held["images"])
+
+
+def _held(
+    path: Path, content: bytes, rows: int
+) -> tuple[dict[str, Any], list[Failure]]:
+    """What a part says of its images, and which of them could not be read.
+
+    Raises:
+        ValueError: It is not what `into_parts` writes, or does not fit the rows.
+    """
+    try:
+        held = json.loads(content)
+        failed = [(key, reason) for key, reason in held.pop("failed")]
+        if not all(isinstance(text, str) for failure in failed for text in failure):
+            raise TypeError("Expected words")
+        json.dumps(failed, ensure_ascii=False).encode()  # a table cannot hold all words
+        if type(held["images"]) is not int or held["images"] != rows + len(failed):
+            raise ValueError(f"Expected {rows} rows and {len(failed)} failures")
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected {path} to say which images it holds but it is damaged; remove "
+            "it, or pass `restart` to begin anew"
+        ) from error
+    return held, failed
 
 
 def _job(run: Run, part_images: int) -> bytes:
@@ -203,7 +229,11 @@ def _writing(file: Path | Growing, schema: pa.Schema) -> pq.ParquetWriter:
     # No number of a vector comes twice: a dictionary of them only takes memory.
     names = [name for name in schema.names if name != "vector"]
     return pq.ParquetWriter(
-        file, schema, use_dictionary=names, data_page_size=PAGE_BYTES
+        file,
+        schema,
+        use_dictionary=names,
+        data_page_size=PAGE_BYTES,
+        write_page_checksum=True,  # a changed byte is then noticed by `read_vectors`
     )
 
 

@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from rkdo_plugin.export.encoder.pictures import listed
-from rkdo_plugin.export.file.metadata import PREFIX, SHA256
+from rkdo_plugin.export.encoder.arrays import array_form
+from rkdo_plugin.export.encoder.pictures import READ_ERRORS, listed
+from rkdo_plugin.export.file.metadata import PREFIX, SHA256, count_of
+from rkdo_plugin.export.reading.table import reading_table
 from rkdo_plugin.export.serving.arrays import PATHS, VECTORS
 from rkdo_plugin.export.serving.parts import PART
 from rkdo_plugin.plugins.names import did_you_mean
@@ -55,7 +57,8 @@ class Vectors:
     @property
     def channels(self) -> int:
         """Of the encoder's images; 3 where the metadata was lost."""
-        return int(self.metadata.get(PREFIX + "channels", 3))
+        known = PREFIX + "channels" in self.metadata
+        return count_of(self.metadata, "channels", self.name) if known else 3
 
     def key(self, row: int) -> str:
         """The key of a row."""
@@ -107,7 +110,8 @@ def read_vectors(path: Vectors | str | Path) -> Vectors:
             f"Expected vectors of rkdo embed at {path}, a .parquet file or a folder of "
             f"parts, but found {'no part-00000.parquet' if path.exists() else 'none'}"
         )
-    keys, rows, metadata = _of_tables(path, files)
+    with reading_table(path):
+        keys, rows, metadata = _of_tables(path, files)
     require_vectors(path, keys, rows)
     return Vectors(str(path), keys, rows, metadata)
 
@@ -129,10 +133,16 @@ def require_vectors(path: Path, keys: pa.ChunkedArray, rows: NDArray[Any]) -> No
     """
     if len(rows) == 0:
         raise ValueError(f"Expected vectors in {path} but it has no rows")
+    if rows.shape[1] == 0:
+        raise ValueError(f"Expected numbers in the vectors of {path} but got none")
     if keys.null_count:
         raise ValueError(
             f"Expected a key for each vector of {path} but {keys.null_count} have none"
         )
+    try:
+        keys.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"Expected keys in UTF-8 in {path} but {error}") from error
     counts = pc.value_counts(keys.combine_chunks())
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
@@ -162,20 +172,28 @@ def blocks(
 def _of_arrays(path: Path) -> Vectors:
     """The vectors of a folder in the form npy."""
     try:
+        with (path / VECTORS).open("rb") as file:
+            array_form(file)
         rows = np.load(path / VECTORS, mmap_mode="r", allow_pickle=False)
-        table = pq.read_table(path / PATHS)
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        table = pq.read_table(path / PATHS, page_checksum_verification=True)
+        names = table.column_names
+        name = next((name for name in KEYS if name in names), None)
+        keys = None if name is None else table[name].cast(pa.string())
+    except (pa.ArrowException, *READ_ERRORS) as error:
         raise ValueError(
             f"Expected {VECTORS} and {PATHS} in {path} but got: {error}"
         ) from error
-    name = next((name for name in KEYS if name in table.column_names), None)
-    if rows.ndim != 2 or name is None or len(table) != len(rows):
+    if rows.ndim != 2 or keys is None or len(table) != len(rows):
         raise ValueError(
             f"Expected {VECTORS} (N, D) in {path}, and a key for each row in {PATHS}, "
             f"but got {rows.shape} and {len(table)} rows of "
-            f"{listed(table.column_names)}"
+            f"{listed(names)}"
         )
-    keys = table[name].cast(pa.string())
+    if rows.dtype.kind != "f":
+        raise ValueError(
+            f"Expected {VECTORS} in {path} to hold vectors of floats but got "
+            f"{rows.shape} of {rows.dtype}"
+        )
     require_vectors(path, keys, rows)
     return Vectors(str(path), keys, rows, encoder_metadata(table.schema))
 
@@ -185,11 +203,14 @@ def _of_tables(
 ) -> tuple[pa.ChunkedArray, NDArray[Any], dict[str, str]]:
     """Keys, vectors and metadata of Parquet files, one after the other."""
     name, dim, kind, metadata = _contents(files[0])
-    number = sum(pq.read_metadata(file).num_rows for file in files)
+    counts = [pq.read_metadata(file).num_rows for file in files]
+    number = sum(counts)
+    if min(counts) < 0:
+        raise ValueError(f"Expected rows in {path} but it tells of {min(counts)}")
     rows = np.empty((number, dim), np.float16 if kind == pa.float16() else np.float32)
     keys: list[pa.Array] = []
-    filled = 0
-    for file in files:
+    filled = end = 0
+    for told, file in zip(np.cumsum(counts), files, strict=True):
         found = _contents(file)
         if (found[0], found[1], found[3].get(SHA256)) != (
             name,
@@ -200,7 +221,7 @@ def _of_tables(
                 f"Expected all parts of {path} to have the columns and the encoder of "
                 f"{files[0].name} but {file.name} has others"
             )
-        with pq.ParquetFile(file) as table:
+        with pq.ParquetFile(file, page_checksum_verification=True) as table:
             for batch in table.iter_batches(8192, columns=[name, VECTOR]):
                 numbers = batch[VECTOR].flatten()
                 lengths = pc.fill_null(pc.list_value_length(batch[VECTOR]), -1)
@@ -210,18 +231,23 @@ def _of_tables(
                         "have fewer or more"
                     )
                 end = filled + len(batch)
+                if end > told:
+                    break
                 rows[filled:end] = np.asarray(numbers).reshape(-1, dim)
                 keys.append(batch[name].cast(pa.string()))
                 filled = end
+        if end != told:
+            raise ValueError(
+                f"Expected as many rows in {file} as its end tells of but got "
+                f"{'more' if end > told else 'fewer'}"
+            )
     return pa.chunked_array(keys, pa.string()), rows, metadata
 
 
 def _contents(file: Path) -> tuple[str, int, pa.DataType, dict[str, str]]:
     """The column of keys, D, the type of the numbers and the metadata of a table."""
-    try:
+    with reading_table(file):
         schema = pq.read_schema(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"Expected {file} to be a table but got: {error}") from error
     key = next((name for name in KEYS if name in schema.names), None)
     if key is None or VECTOR not in schema.names:
         raise ValueError(
@@ -244,7 +270,7 @@ def _contents(file: Path) -> tuple[str, int, pa.DataType, dict[str, str]]:
 def encoder_metadata(schema: pa.Schema) -> dict[str, str]:
     """What a table says of the encoder."""
     return {
-        key.decode(): value.decode("utf-8", "replace")
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
         for key, value in (schema.metadata or {}).items()
         if key.startswith(PREFIX.encode())
     }

@@ -121,17 +121,17 @@ class Results:
         return json.dumps([run[name] for name in self._key], sort_keys=True)
 
     def _read(self) -> Iterator[Row]:
-        text = self.path.read_text("utf-8") if self.path.exists() else ""
-        whole, _, torn = text.rpartition("\n")
+        content = self.path.read_bytes() if self.path.exists() else b""
+        whole, end, torn = content.rpartition(b"\n")
         if torn:  # a line that a killed process began
-            self.path.write_text(whole + "\n" if whole else "", "utf-8")
+            self.path.write_bytes(whole + end)
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 row = json.loads(line)
                 for name in (*self._key, *self._shared):
                     row[name]  # an error where there is none
                 yield row
-            except (KeyError, TypeError, json.JSONDecodeError) as error:
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
                 raise ValueError(
                     f"Expected line {number} of {self.path} to be a run but it is "
                     "damaged; remove it, or begin anew with `restart`"

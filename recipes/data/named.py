@@ -1,6 +1,8 @@
 """The data sets that `load_data` knows by name; files are read, never downloaded."""
 
 import gzip
+import math
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,18 +115,21 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     if file is None:
         raise FileNotFoundError(f"Expected {path} or {path}.gz but found neither")
     content = file.read_bytes()
+    expected = f"Expected {file} to be an idx file of unsigned bytes"
     if file.suffix == ".gz":
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{expected} but got: {error}") from error
     # Header: two zero bytes, the type (8 is unsigned byte), the number of dimensions,
     # then each dimension as a big-endian 32-bit integer.
-    dimensions = content[3] if content[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(content[4 : 4 + 4 * dimensions], dtype=">i4")
-    values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * dimensions)
-    if dimensions == 0 or values.size != shape.prod():
-        raise ValueError(
-            f"Expected {file} to be an idx file of unsigned bytes but it is not, or it "
-            "is cut short"
-        )
+    dimensions = content[3] if content[:3] == b"\0\0\x08" and content[3:] else 0
+    start = 4 + 4 * dimensions
+    whole = dimensions > 0 and len(content) > start
+    shape = np.frombuffer(content[4:start], dtype=">u4").tolist() if whole else []
+    values = np.frombuffer(content[start:], dtype=np.uint8)
+    if not whole or values.size != math.prod(shape):
+        raise ValueError(f"{expected} but it is not, or it is cut short")
     return values.reshape(shape)
 
 

@@ -1,16 +1,18 @@
 """What a training run leaves on disk: config.yaml and last.ckpt."""
 
-import pickle
+import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
-import torch
 import yaml
 
+from rkdo_plugin.export.encoder.checkpoint import load_checkpoint, record_of
 from rkdo_plugin.export.encoder.image_size import ImageSize
 
 CONFIG = "config.yaml"
 CHECKPOINT = "last.ckpt"
+MOST_VALUES = 10_000  # of a config.yaml: few bytes can stand for endlessly many
 
 
 class Record(TypedDict):
@@ -95,38 +97,73 @@ def read_config(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: It holds no settings.
+        ValueError: It holds no settings, or is no YAML.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"Expected a run's settings at {path} but got no such file"
         )
-    saved = yaml.safe_load(path.read_text())
-    if not isinstance(saved, dict):
+    try:
+        saved = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"Expected {path} to be YAML but got: {reason}") from error
+    if not isinstance(saved, dict) or not all(isinstance(key, str) for key in saved):
         raise ValueError(
             f"Expected {path} to hold settings, name: value, but got "
             f"{type(saved).__name__}"
         )
+    _require_few_values(path, saved)
     return saved
+
+
+def _require_few_values(path: Path, settings: dict[str, Any]) -> None:
+    """Refuse settings that hold themselves, or each other again and again.
+
+    YAML's aliases write both in a few bytes; to compare or to print them has no end.
+    """
+    found, left = 0, [settings]
+    while left:
+        value = left.pop()
+        found += 1
+        if found > MOST_VALUES:
+            raise ValueError(
+                f"Expected {path} to hold at most {MOST_VALUES:,} values but got more"
+            )
+        if isinstance(value, dict | list | tuple | set):
+            left += [*value.values()] if isinstance(value, dict) else [*value]
 
 
 def read_run(path: Path) -> dict[str, Any]:
     """Read a run's whole checkpoint: tensors and plain values, no code is ever run.
 
     Raises:
-        ValueError: The file is truncated, or is no such checkpoint.
+        OSError: The file cannot be opened.
+        ValueError: The file is truncated, is no such checkpoint, or records something
+            else than our recipes do.
     """
-    try:
-        checkpoint: dict[str, Any] = torch.load(
-            path, map_location="cpu", weights_only=True
-        )
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"Expected a whole checkpoint but {path} is truncated or no checkpoint "
-            f"({type(error).__name__})"
-        ) from error
+    checkpoint: dict[str, Any] = load_checkpoint(path)
     if not isinstance(checkpoint, dict) or "global_step" not in checkpoint:
         raise ValueError(
             f"Expected {path} to be a Lightning checkpoint but it has no global_step"
         )
+    record_of(path, checkpoint)
     return checkpoint
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a table of comma-separated values, by the names of its columns.
+
+    A line without an end is left out: a killed process began it. A value that a line
+    lacks is None.
+
+    Raises:
+        ValueError: The file is no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            yield from csv.DictReader(line for line in file if line.endswith("\n"))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"Expected {path} to be comma-separated values but got: {error}"
+        ) from error

@@ -62,12 +62,24 @@ def load_trained(path: Path) -> Trained:
     normalization: Normalization | None = None
     views: Callable[[ImageData], nn.Module] | None = None
     if "recipe" in record:
+        lacking = [name for name in ("settings", "mean", "std") if name not in record]
+        if lacking:
+            raise ValueError(
+                f"Expected {path} to record its recipe whole but it lacks "
+                + ", ".join(lacking)
+            )
         normalization = Normalization(tuple(record["mean"]), tuple(record["std"]))
         factory: Any = host().factory("recipe", record["recipe"])
         views = partial(_views, factory, record["settings"])
         if factory.reports:
-            recipe = factory(record["settings"])
-            recipe.load_state_dict(checkpoint.weights)
+            try:
+                recipe = factory(record["settings"])
+                recipe.load_state_dict(checkpoint.weights)
+            except (RuntimeError, TypeError) as error:
+                raise ValueError(
+                    f"Expected {path} to hold a recipe {record['recipe']} but got: "
+                    f"{error}"
+                ) from error
             recipe.eval()
     encoder = freeze(checkpoint)
     return Trained(

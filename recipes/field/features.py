@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from rkdo_plugin.export import Encoder, ImageEmbedder
+from rkdo_plugin.export.encoder.arrays import load_array
 from rkdo_plugin.export.encoder.image_size import sides
+from rkdo_plugin.export.encoder.pictures import READ_ERRORS
 from rkdo_plugin.recipes.data.images import ImageData, LabelledImages, as_arrays
 from rkdo_plugin.recipes.encoders.start import published_encoder
 from rkdo_plugin.recipes.evaluation.trained import load_trained
@@ -138,7 +140,13 @@ def _hog(train: LabelledImages, side: int) -> tuple[Features, Describe]:
 
 
 def _of_file(path: Path, num_images: int) -> Features:
-    features = np.load(path, allow_pickle=False)
+    try:
+        with path.open("rb") as file:
+            features = load_array(file)
+    except READ_ERRORS as error:
+        raise ValueError(
+            f"Expected {path} to be an array of numbers but got: {error}"
+        ) from error
     if features.ndim != 2 or len(features) != num_images or features.size == 0:
         raise ValueError(
             f"Expected {path} to hold features ({num_images}, F), one row for each "

@@ -29,6 +29,8 @@ from rkdo_plugin.recipes.field.purity import (
     moved_mass,
 )
 
+READ = ("data", "limit", "seed", "image_size")  # settings that say what the images are
+
 
 @dataclass(frozen=True)
 class FieldReport:
@@ -165,10 +167,19 @@ def load_run_field(run: Path, root: str | None = None) -> RunField:
             f"Expected a run with a response field but {run} has none: train one with "
             "--field one-hot, pixels, pca or hog"
         )
-    (num_samples, neighbors), dim = state["ids"].shape, state["embeddings"].shape[1]
-    mixture = state[EXTRA].get("mixture", "linear")  # an older field is refused below
-    field = ResponseField(num_samples, dim, neighbors=neighbors, mixture=mixture)
-    field.load_state_dict(state)
+    try:
+        field = _field_of(state)
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"Expected a whole field in {run / CHECKPOINT} but got: {reason}"
+        ) from error
+    lacking = [name for name in READ if name not in config]
+    if lacking:
+        raise ValueError(
+            f"Expected {run / CONFIG} to hold a run's settings but it lacks "
+            + ", ".join(lacking)
+        )
     data = load_data(
         config["data"],
         root=root,
@@ -183,12 +194,23 @@ def load_run_field(run: Path, root: str | None = None) -> RunField:
     return RunField(field, data, labels, config)
 
 
-def _field_state(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
-    for key, state in checkpoint.get("callbacks", {}).items():
-        if key.startswith(FieldCallback.__qualname__):
-            saved: dict[str, Any] = state["field"]
-            return saved
+def _field_state(checkpoint: dict[str, Any]) -> Any:
+    callbacks = checkpoint.get("callbacks")
+    for key, state in callbacks.items() if isinstance(callbacks, dict) else ():
+        if str(key).startswith(FieldCallback.__qualname__):
+            return state.get("field") if isinstance(state, dict) else None
     return None
+
+
+def _field_of(state: Any) -> ResponseField:
+    (num_samples, neighbors), dim = state["ids"].shape, state["embeddings"].shape[1]
+    mixture = state[EXTRA].get("mixture", "linear")  # an older field is refused below
+    field = ResponseField(num_samples, dim, neighbors=neighbors, mixture=mixture)
+    field.load_state_dict(state)
+    for name, values in field.state_dict().items():
+        if isinstance(values, Tensor) and not torch.isfinite(values).all():
+            raise RuntimeError(f"numbers in {name} that are not finite")
+    return field
 
 
 def inspect_field(loaded: RunField, start: bool = True) -> FieldReport:

@@ -2,12 +2,14 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rkdo_plugin.export.encoder.pictures import listed
+from rkdo_plugin.export.encoder.arrays import load_array
+from rkdo_plugin.export.encoder.pictures import READ_ERRORS, listed
 from rkdo_plugin.export.vectors.read import Vectors, read_vectors, require_vectors
 from rkdo_plugin.recipes.data.draw import files_of
 from rkdo_plugin.recipes.data.images import ImageData
@@ -58,9 +60,9 @@ def _of_arrays(path: Path) -> Vectors:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{expected} but it is no .npz file")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            paths, vectors = arrays["paths"], arrays["vectors"]
-    except (KeyError, ValueError) as error:
+        with zipfile.ZipFile(path) as packed:
+            paths, vectors = (_unpacked(packed, name) for name in ("paths", "vectors"))
+    except READ_ERRORS as error:
         raise ValueError(f"{expected} but got: {error}") from error
     if vectors.ndim != 2 or paths.shape != vectors.shape[:1]:
         raise ValueError(f"{expected} but got {paths.shape} and {vectors.shape}")
@@ -72,3 +74,8 @@ def _of_arrays(path: Path) -> Vectors:
     keys = pa.chunked_array([pa.array(paths.tolist(), pa.string())])
     require_vectors(path, keys, vectors)
     return Vectors(str(path), keys, vectors, {})
+
+
+def _unpacked(packed: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with packed.open(f"{name}.npy") as file:
+        return load_array(cast(BinaryIO, file))

@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rkdo_plugin.export.file.metadata import PRECISION, SHA256
 from rkdo_plugin.export.file.model_file import read_model
@@ -63,17 +63,30 @@ def _read_report(path: Path) -> Report:
         ValueError: It did not write the file.
     """
     try:
-        stored: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        values = {each.name: stored[each.name] for each in dataclasses.fields(Report)}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        report: Report = _value(json.loads(path.read_text("utf-8")), Report)
+        return report
+    except (ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
             f"Expected {path} to be a report of rkdo verify but it is damaged or of "
             f"another version ({type(error).__name__})"
         ) from error
-    return Report(**{name: _value(value) for name, value in values.items()})
 
 
-def _value(stored: Any) -> Any:
-    if isinstance(stored, list):
-        return tuple(map(_value, stored))
-    return math.nan if stored is None else stored
+def _value(stored: Any, kind: Any) -> Any:
+    """A value of a type that reports have, from the value that JSON has for it."""
+    if dataclasses.is_dataclass(kind):
+        kinds = get_type_hints(kind)
+        names = [each.name for each in dataclasses.fields(kind)]
+        make: Any = kind
+        return make(**{name: _value(stored[name], kinds[name]) for name in names})
+    if get_origin(kind) is tuple and isinstance(stored, list):
+        first, *others = get_args(kind)
+        inner = [first] * len(stored) if others == [...] else [first, *others]
+        return tuple(_value(*pair) for pair in zip(stored, inner, strict=True))
+    if kind is float and (stored is None or type(stored) in (int, float)):
+        return math.nan if stored is None else float(stored)
+    if type(stored) is kind or (
+        get_origin(kind) is Literal and stored in get_args(kind)
+    ):
+        return stored
+    raise TypeError(f"Expected {kind} but got {stored!r}")

@@ -1,6 +1,5 @@
 """Read what a training run left, finished or not."""
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,12 @@ from rkdo_plugin.recipes.evaluation.run_folder import (
     CHECKPOINT,
     CONFIG,
     read_config,
+    read_lines,
     read_run,
 )
 from rkdo_plugin.recipes.training.logs import METRICS
+
+MOST_STEPS = 2**53  # a chart has them as floats
 
 Points = tuple[tuple[int, float], ...]
 """Steps and values, in the order of the steps."""
@@ -72,12 +74,19 @@ def read_found_run(folder: Path) -> FoundRun:
         ValueError: The settings are not those of a run, or a file is damaged.
     """
     config = read_config(folder / CONFIG)
-    missing = [name for name in ("data", "epochs", "seed") if name not in config]
+    kinds: dict[str, type] = {"data": str, "epochs": int, "seed": int}
+    missing = [name for name in kinds if name not in config]
     if missing:
         raise ValueError(
             f"Expected {folder / CONFIG} to hold a run's settings but it lacks "
             + ", ".join(missing)
         )
+    for name, kind in kinds.items():
+        if not isinstance(config[name], kind):
+            raise ValueError(
+                f"Expected `{name}` in {folder / CONFIG} to be {kind.__name__} but got "
+                f"{config[name]!r:.50}"
+            )
     remarks = []
     curves: dict[str, Points] = {}
     if (folder / METRICS).is_file():
@@ -96,7 +105,7 @@ def read_found_run(folder: Path) -> FoundRun:
         folder,
         config,
         curves,
-        checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+        _epochs_done(folder / CHECKPOINT, checkpoint),
         settings.get("num_samples"),
         settings.get("num_classes"),
         checkpoint.get("pytorch-lightning_version"),
@@ -104,26 +113,39 @@ def read_found_run(folder: Path) -> FoundRun:
     )
 
 
+def _epochs_done(path: Path, checkpoint: dict[str, Any]) -> int:
+    try:
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        done = progress["current"]["processed"]
+        if isinstance(done, int):
+            return done
+    except (KeyError, TypeError, IndexError):
+        pass
+    raise ValueError(
+        f"Expected {path} to say how many epochs are done but it does not; is it a "
+        "Lightning checkpoint?"
+    )
+
+
 def _read_metrics(path: Path) -> tuple[dict[str, Points], list[tuple[str, int]]]:
     """The finite values of each column, and where a column first is not finite."""
     found: dict[str, list[tuple[int, float]]] = {}
     not_finite: dict[str, int] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        # A line without an end is what a killed process began.
-        rows = csv.DictReader(line for line in file if line.endswith("\n"))
-        if "step" not in (rows.fieldnames or ["step"]):
+    for row in read_lines(path):
+        if "step" not in row:
             raise ValueError(f"Expected {path} to have a column 'step' but it has none")
-        for row in rows:
-            try:
-                step = int(row.pop("step")) + 1  # Lightning counts from 0
-                row.pop("epoch", None)
-                values = {name: float(text) for name, text in row.items() if text}
-            except (TypeError, ValueError):  # a line that a killed process began
-                continue
-            for name, value in values.items():
-                if math.isfinite(value):
-                    found.setdefault(name, []).append((step, value))
-                else:
-                    not_finite.setdefault(name, step)
+        try:
+            step = int(row.pop("step")) + 1  # Lightning counts from 0
+            row.pop("epoch", None)
+            values = {name: float(text) for name, text in row.items() if text}
+        except (TypeError, ValueError):  # a line that a killed process began
+            continue
+        if not 0 < step < MOST_STEPS:
+            continue
+        for name, value in values.items():
+            if math.isfinite(value):
+                found.setdefault(name, []).append((step, value))
+            else:
+                not_finite.setdefault(name, step)
     curves = {name: tuple(sorted(points)) for name, points in found.items()}
     return curves, list(not_finite.items())

@@ -2,12 +2,16 @@
 
 import csv
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from rkdo_plugin.recipes.evaluation.run_folder import read_lines
 
 METRICS = "metrics.csv"
 
@@ -28,8 +32,16 @@ def _read_metrics(folder: Path, before_step: int) -> list[dict[str, str]]:
     path = folder / METRICS
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) < before_step]
+    rows = [row for row in read_lines(path) if _step(row) < before_step]
+    return [row for row in rows if None not in [*row, *row.values()]]
+
+
+def _step(row: dict[str, Any]) -> float:
+    """The step of a row; of one that a killed process began, none that was done."""
+    try:
+        return int(row["step"])
+    except (KeyError, TypeError, ValueError):
+        return math.inf
 
 
 def _keep_metrics(folder: Path, rows: list[dict[str, str]]) -> None:

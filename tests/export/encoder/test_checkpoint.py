@@ -107,3 +107,60 @@ def test_weights_and_record_are_read_once_for_all_uses(tmp_path):
 
 def test_a_checkpoint_of_others_has_an_empty_record(tmp_path):
     assert read_weights(saved(tmp_path / "any.ckpt", {"a": conv(1.0)})).record == {}
+
+
+def test_a_changed_byte_of_a_weight_is_refused(tmp_path):
+    """PyTorch reads it as another weight: it looks at no checksum."""
+    path = saved(tmp_path / "x.ckpt", {"backbone": conv(1.0)})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.ones(4).numpy().tobytes()) + 2] ^= 1
+    path.write_bytes(content)
+    changed = torch.load(path)["state_dict"]["backbone.weight"]
+    assert torch.isfinite(changed).all() and (changed != 1).any()
+    with pytest.raises(ValueError, match=r"x\.ckpt but it was changed .* Bad CRC-32"):
+        freeze(path, conv(0.0), **PREPROCESSING)
+
+
+def test_a_checkpoint_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "x.ckpt", {"backbone": conv(1.0)})
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert weight_of(freeze(path, conv(0.0), **PREPROCESSING)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ([1], "list as 'rkdo'"),
+        ({"mean": "0.5"}, "'0.5' as 'mean'"),
+        ({"std": [None]}, r"\[None\] as 'std'"),
+        ({"image_size": [8, 8, 8]}, r"\[8, 8, 8\] as 'image_size'"),
+        ({"image_size": 2**31}, "2147483648 as 'image_size'"),
+        ({"encoder": 3}, "3 as 'encoder'"),
+        ({"normalize": torch.ones(2)}, r"tensor\(.* as 'normalize'"),
+    ],
+)
+def test_a_record_of_something_else_is_refused(record, told, tmp_path):
+    path = saved(tmp_path / "x.ckpt", {"backbone": conv(1.0)}, rkdo=record)
+    with pytest.raises(ValueError, match=rf"x\.ckpt but it records {told}"):
+        freeze(path, conv(0.0))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_damage_anywhere_is_one_error_or_other_numbers(zipped, tmp_path):
+    """PyTorch's readers raise ten kinds of errors."""
+    path = tmp_path / "x.pt"
+    torch.save(conv(1.0).state_dict(), path, _use_new_zipfile_serialization=zipped)
+    content, refused = path.read_bytes(), 0
+    places = range(0, len(content), 23)
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 0x9D
+        path.write_bytes(damaged)
+        try:
+            freeze(path, conv(0.0), **PREPROCESSING)
+        except ValueError as error:
+            refused += "Expected" in str(error)
+    assert refused > len(places) // 4

@@ -128,6 +128,42 @@ def test_tar_files_in_webdatasets_form(tmp_path):
     assert source.key == "key" and source.count() == 4
 
 
+@pytest.mark.parametrize("size", [-1, -512, 2**40, 2**63, 2**80])
+def test_a_tar_file_that_claims_other_bytes_than_it_has(tmp_path, size):
+    """Negative sizes led to the whole file, and large ones to as much memory."""
+    file = tmp_path / "x.tar"
+    with tarfile.open(file, "w") as tar:
+        add(tar, "0.png", png(0))
+        add(tar, "1.png", png(1))
+    content = bytearray(file.read_bytes())
+    start = content.index(b"1.png")
+    number = (b"\x80" if size >= 0 else b"\xff") + (size % 2**88).to_bytes(11, "big")
+    content[start + 124 : start + 136] = number
+    content[start + 148 : start + 156] = b" " * 8
+    total = sum(content[start : start + 512])
+    content[start + 148 : start + 156] = b"%06o\0 " % total
+    file.write_bytes(content)
+    source = open_source(file)
+    assert values(source) == [("x.tar/0", 0)]
+    ((name, reason),) = source.unlisted
+    assert name == str(file) and "Error: " in reason
+
+
+def test_a_table_damaged_in_the_middle_is_named(tmp_path):
+    path = tmp_path / "x.parquet"
+    table = pa.table({"path": ["a", "b"], "image": [png(1), png(2)]})
+    pq.write_table(table, path, compression="none")
+    content = path.read_bytes()
+    for damaged in (
+        content[:4] + bytes(36) + content[40:],
+        content.replace(b"\1\0\0\0a\1\0\0\0b", b"\1\0\0\0\xff\1\0\0\0b"),
+    ):
+        assert damaged != content
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"x\.parquet to be a table but got"):
+            list(open_source(path))
+
+
 def test_a_cut_tar_file_gives_what_it_has(tmp_path):
     file = tmp_path / "x.tar"
     with tarfile.open(file, "w") as tar:

@@ -1,6 +1,7 @@
 """A session runs on the provider that was asked for, or there is none."""
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -14,6 +15,7 @@ from rkdo_plugin.export import (
     TensorRTSettings,
     export_onnx,
 )
+from rkdo_plugin.export.file.seal import seal
 from rkdo_plugin.export.runtime.libraries import nvidia_driver
 
 
@@ -130,3 +132,29 @@ def test_numbers_of_files_and_workers_out_of_range(small_file, option):
     session = EmbeddingSession(small_file, "cpu")
     with pytest.raises(ValueError, match=f"Expected `{next(iter(option))}` to be at"):
         list(session.embed_files([], **option))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("dim", "7", r"\[None, 7\].* but got .*\[None, 96\]"),
+        ("channels", "1", r"16, 1\].* but got .*16, 3\]"),
+        ("image_size", "8x16", r"\[None, 8, 16, 3\].* but got"),
+        ("any_size", "true", r"\[None, None, None, 3\].* but got"),
+        ("dim", "x", r"rkdo\.dim of .* at least 1 but got 'x'"),
+        ("dim", "-1", r"rkdo\.dim of .* at least 1 but got '-1'"),
+        ("channels", "9" * 5000, r"rkdo\.channels of .* at least 1 but got"),
+        ("image_size", "9" * 5000, "`image_size` to be one integer"),
+        ("normalize", "yes", r"rkdo\.normalize of .* true or false but got 'yes'"),
+    ],
+)
+def test_metadata_that_the_graph_does_not_bear_out(small_file, key, value, match):
+    """Numpy would repeat one number of a vector for all."""
+    model = onnx.load(small_file)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    content, _ = seal(model, metadata | {f"rkdo.{key}": value})
+    changed = small_file.with_name("changed.onnx")
+    changed.write_bytes(content)
+    with pytest.raises(ValueError, match=match):
+        EmbeddingSession(changed, "cpu")
+    changed.unlink()

@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from rkdo_plugin.cli.main import main
-from rkdo_plugin.export import Item, embed_images, open_source
+from rkdo_plugin.export import Item, embed_images, open_source, read_vectors
 from rkdo_plugin.export.reading import decoding
 from rkdo_plugin.export.serving import parts as writing
 
@@ -202,6 +202,59 @@ def test_parts_of_another_job_are_refused_and_kept(
     assert {file: file.read_bytes() for file in output.iterdir()} == before
     done = embed_images(session, folder, output, part_images=11, restart=True)
     assert done.resumed == 0 and len(list(output.glob("part-*"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "failed"),
+    [
+        (b"{}", None),
+        (b"[", None),
+        (b"\xff", None),
+        (None, [["05.png", 3]]),
+        (None, 7),
+        (None, [["05.png", "\ud800"], ["17.png", ""]]),
+        (None, []),  # two rows fewer than images, and no reason
+    ],
+)
+def test_a_part_that_does_not_say_what_it_holds(
+    session, folder, tmp_path, changed, failed
+):
+    output = tmp_path / "parts"
+    embed_images(session, folder, output, part_images=10)
+    path = output / "part-00000.parquet"
+    table = pq.read_table(path)
+    about = dict(pq.read_metadata(path).metadata)
+    if changed is None:
+        content = json.loads(about[writing.CONTENT]) | {"failed": failed}
+        changed = json.dumps(content).encode()
+    about = {k: v for k, v in about.items() if k[:4] == b"rkdo"}
+    about[writing.CONTENT] = changed
+    pq.write_table(table.replace_schema_metadata(about), path)
+    with pytest.raises(
+        ValueError, match=r"part-00000\.parquet to say .* it is damaged"
+    ):
+        embed_images(session, folder, output, part_images=10)
+
+
+def test_a_part_that_is_no_table(session, folder, tmp_path):
+    output = tmp_path / "parts"
+    embed_images(session, folder, output, part_images=10)
+    path = output / "part-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-8] + b"\xff" * 8)
+    with pytest.raises(ValueError, match=r"part-00000\.parquet to be a table"):
+        embed_images(session, folder, output, part_images=10)
+
+
+def test_a_changed_byte_of_a_part_is_noticed(session, folder, tmp_path):
+    output = tmp_path / "parts"
+    embed_images(session, folder, output, part_images=30)
+    path = output / "part-00000.parquet"
+    content = bytearray(path.read_bytes())
+    places = pq.read_metadata(path).row_group(0).column(1)
+    content[places.data_page_offset + places.total_compressed_size - 9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"to be a table but got: .*CRC"):
+        read_vectors(output)
 
 
 def test_a_source_that_has_changed_is_refused(session, folder, tmp_path):

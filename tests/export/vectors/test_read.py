@@ -1,5 +1,7 @@
 """Vectors are read as they were written, and anything else is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -169,3 +171,69 @@ def test_parts_of_different_jobs(tmp_path, change):
         {"rkdo.sha256": "b" * 64} if change == "encoder" else ENCODER,
     )
     refused(tmp_path, r"of part-00000\.parquet but part-00001\.parquet has others")
+
+
+def test_a_changed_byte_of_a_vector_is_noticed(tmp_path):
+    """Where the table has checksums, as those of `rkdo embed` have."""
+    path = write_vectors(tmp_path / "v.parquet", ROWS)
+    table = pq.read_table(path)
+    how = {"use_dictionary": ["path"], "compression": "none"}
+    pq.write_table(table, path, write_page_checksum=True, **how)
+    content = bytearray(path.read_bytes())
+    content[content.index(ROWS.astype(np.float32).tobytes()) + 2] ^= 1
+    path.write_bytes(content)
+    assert pq.read_table(path) != table  # finite numbers, and others
+    refused(path, r"v\.parquet to be a table but got: .*CRC")
+
+
+def test_a_damaged_page_is_no_error_of_arrows(tmp_path):
+    path = write_vectors(tmp_path / "v.parquet", ROWS)
+    content = bytearray(path.read_bytes())
+    content[4:40] = bytes(36)
+    path.write_bytes(content)
+    refused(path, r"v\.parquet to be a table but got")
+
+
+def test_keys_are_texts(tmp_path):
+    path = write_vectors(tmp_path / "v.parquet", ROWS)
+    pq.write_table(pq.read_table(path), path, compression="none")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"0001.png", b"000\xff.png"))
+    refused(path, r"keys in UTF-8 in .*v\.parquet")
+
+
+@pytest.mark.parametrize("channels", ["three", "0", "-1", "9" * 5000])
+def test_channels_are_a_number(tmp_path, channels):
+    metadata = {"rkdo.channels": channels}
+    found = read_vectors(write_vectors(tmp_path / "v.parquet", ROWS, metadata=metadata))
+    with pytest.raises(ValueError, match=r"rkdo\.channels of .* at least 1 but got"):
+        _ = found.channels
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (np.ones((3, 2), int), r"vectors of floats but got \(3, 2\) of int64"),
+        (np.full((3, 2), "x"), "vectors of floats"),
+        (np.ones((3, 0)), "numbers in the vectors of"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': (", "vectors.npy and paths.parquet in"),
+    ],
+)
+def test_arrays_of_something_else(tmp_path, content, match):
+    table = pa.table({"path": ["a", "b", "c"]})
+    pq.write_table(table, tmp_path / "paths.parquet")
+    path = tmp_path / "vectors.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content.ljust(128))
+    else:
+        np.save(path, content)
+    refused(tmp_path, match)
+
+
+@pytest.mark.parametrize("told", [-3, 0, 2, 4])
+def test_a_table_of_fewer_or_more_rows_than_it_tells_of(tmp_path, monkeypatch, told):
+    """Rows that nothing filled would be any numbers."""
+    path = write_vectors(tmp_path / "v.parquet", ROWS[:3])
+    metadata = SimpleNamespace(num_rows=told)
+    monkeypatch.setattr(pq, "read_metadata", lambda _: metadata)
+    refused(path, r"tells? of (-3|but got more|but got fewer)")

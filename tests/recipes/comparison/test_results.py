@@ -91,3 +91,12 @@ def test_a_folder_of_something_else_is_refused_and_stays(tmp_path):
     with pytest.raises(ValueError, match=r"`out` to be a new folder.* something else"):
         opened(tmp_path, restart=True)
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("line", [b'{"purpose": "\xff"}', b"[" * 100_000])
+def test_a_line_of_other_bytes_is_named(tmp_path, line):
+    opened(tmp_path).add(RUN, OUTCOME)
+    with (tmp_path / "runs.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(ValueError, match=r"line 2 of .*runs\.jsonl .* damaged"):
+        opened(tmp_path)

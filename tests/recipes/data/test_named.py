@@ -1,3 +1,4 @@
+import gzip
 import pickle
 from pathlib import Path
 
@@ -138,3 +139,24 @@ def test_stl10(tmp_path, any_checksum):
     train, labels = as_arrays(data.train, data.image_size)
     np.testing.assert_array_equal(train, pixels.transpose(0, 3, 2, 1))
     np.testing.assert_array_equal(labels, [9, 0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content[:3],
+        lambda content: content[:9],
+        lambda content: content[:-9],
+        lambda content: b"\1" + content[1:],
+        lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:],
+        lambda content: gzip.compress(b"\0\0\x08"),
+        lambda content: gzip.compress(b"\0\0\x08\x03\0\0"),
+        lambda content: gzip.compress(b"\0\0\x08\x02" + b"\xff" * 8 + b"x"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(tmp_path, change):
+    fashion(tmp_path / "raw", pack=True)
+    path = tmp_path / "raw" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"ubyte\.gz to be an idx file"):
+        load_data("fashion-mnist", root=str(tmp_path / "raw"))

@@ -1,5 +1,9 @@
+from itertools import pairwise
+
 import pytest
 from runs import train
+
+from rkdo_plugin.recipes.evaluation.run_folder import read_config
 
 
 def test_refuses_a_folder_that_holds_something(tmp_path, settings):
@@ -55,5 +59,29 @@ def test_truncated_checkpoint(uninterrupted, tmp_path, keep, settings):
         (tmp_path / name).write_bytes(
             content if name == "config.yaml" else content[:keep]
         )
-    with pytest.raises(ValueError, match=r"last\.ckpt is truncated or no checkpoint"):
+    with pytest.raises(ValueError, match=r"last\.ckpt but it"):
         train(out=str(tmp_path), resume=True, **settings)
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in pairwise("abcdefghij")
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"data: [", "to be YAML but got: while parsing"),
+        (b"data: \xff", "to be YAML but got: 'utf-8'"),
+        (b"[" * 2000, "to be YAML but got: maximum recursion"),
+        (b"data: !!python/object/apply:os.system [x]", "to be YAML but got: could not"),
+        (b"1: 2", "to hold settings, name: value"),
+        (b"a: &l {b: *l}", "to hold at most 10,000 values"),
+        (BOMB.encode(), "to hold at most 10,000 values"),
+    ],
+)
+def test_settings_that_are_none(tmp_path, content, match):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"config\.yaml {match}"):
+        read_config(tmp_path / "config.yaml")

@@ -3,6 +3,7 @@ import torch
 from runs import weights
 
 from rkdo_plugin.plugins.create import create_encoder, create_recipe
+from rkdo_plugin.recipes.evaluation.trained import load_trained
 
 
 def test_a_trained_runs_encoder_gives_the_features(uninterrupted):
@@ -15,3 +16,14 @@ def test_a_trained_runs_encoder_gives_the_features(uninterrupted):
     assert recipe(torch.rand(2, 1, 28, 28)).shape == (2, 10)
     with pytest.raises(ValueError, match=r"3 channels but that of .* reads 1"):
         create_encoder(name, in_channels=3)
+
+
+@pytest.mark.parametrize("lost", ["settings", "mean", "std"])
+def test_a_recipe_without_its_settings_is_refused(uninterrupted, tmp_path, lost):
+    checkpoint = torch.load(uninterrupted["simclr"] / "last.ckpt")
+    del checkpoint["rkdo"][lost]
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    with pytest.raises(
+        ValueError, match=f"record its recipe whole but it lacks {lost}"
+    ):
+        load_trained(tmp_path)

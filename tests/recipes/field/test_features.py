@@ -175,12 +175,27 @@ def with_nan():
         (np.full((300, 2), "a"), "to hold numbers but got <U1"),
         (np.zeros((300, 2), complex), "to hold numbers but got complex128"),
         (with_nan(), "to be finite but row 7 is not"),
-        (np.full((300, 2), None), "allow_pickle"),
+        (np.full((300, 2), None), "but got Python objects"),
     ],
 )
 def test_a_file_of_other_features_is_refused(content, message, digits, tmp_path):
     np.save(tmp_path / "features.npy", content)
     with pytest.raises(ValueError, match=message):
+        features_by_name(str(tmp_path / "features.npy"), digits)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no array",
+        b"\x93NUMPY\x01\x00v\x00{'descr': (".ljust(128),  # a bracket without an end
+        b"\x93NUMPY\x02\x00\xff\xff\xff\xff",
+    ],
+)
+def test_a_file_that_is_no_array_is_refused(content, digits, tmp_path):
+    (tmp_path / "features.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"features\.npy to be an array of numbers"):
         features_by_name(str(tmp_path / "features.npy"), digits)
 
 

@@ -142,3 +142,27 @@ def test_a_start_that_is_no_more_is_refused(pixels, tmp_path):
     with pytest.raises(ValueError, match=r"gone\.onnx"):
         inspect_field(load_run_field(run))
     assert inspect_field(load_run_field(run), start=False).p0 is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("ids", None),
+            ("ids", torch.zeros(3)),
+            ("valid", [0]),
+            ("_extra_state", "x"),
+        ],
+        ("embeddings", torch.zeros(200)),
+        ("self_mass", torch.full((200,), math.nan)),
+    ],
+)
+def test_a_damaged_field_is_refused(one_hot, tmp_path, name, value):
+    for file in ("config.yaml", "last.ckpt"):
+        shutil.copy(one_hot / file, tmp_path)
+    checkpoint = saved(tmp_path)
+    (key,) = (key for key in checkpoint["callbacks"] if key.startswith("FieldCallback"))
+    checkpoint["callbacks"][key]["field"][name] = value
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"a whole field in .*last\.ckpt but got"):
+        load_run_field(tmp_path)

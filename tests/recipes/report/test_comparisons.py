@@ -62,3 +62,40 @@ def test_a_damaged_comparison_is_refused(tmp_path, text):
     (folder / "comparison.json").write_text(text)
     with pytest.raises(ValueError, match=r"comparison\.json .* it is damaged"):
         read_found_comparison(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff",
+        b"[" * 100_000,
+        json.dumps(
+            {"settings": dict.fromkeys(SHARED), "code": 1, "data": "a"}
+        ).encode(),
+    ],
+)
+def test_bytes_depths_and_numbers_are_damage(tmp_path, content):
+    folder = write_comparison(tmp_path / "found")
+    (folder / "comparison.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"comparison\.json .* it is damaged"):
+        read_found_comparison(folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        (b"icon,1,ten,0,0.5,0.1,\n", r"line 10 of .*curves\.csv .* 'ten'"),
+        (b"icon,1,-1,0,0.5,0.1,\n", r"line 10 of .* '-1'"),
+        (b"icon,1,%d,0,0.5,0.1,\n" % (10**30), r"line 10 of .* '10000"),
+        (b"icon,1,10,0,nan,0.1,\n", r"line 10 of .* 'nan'"),
+        (b"icon\n", r"line 10 of .* a run's score but got \['icon', None"),
+        (b"icon,1,10,0,\xff,0.1,\n", r"curves\.csv to be comma-separated values"),
+        (b'"' + b"x" * 200_000 + b'"\n', r"comma-separated values .* field limit"),
+    ],
+)
+def test_a_line_that_is_no_score_is_refused(tmp_path, line, match):
+    folder = write_comparison(tmp_path / "found")
+    with (folder / "curves.csv").open("ab") as file:
+        file.write(line)
+    with pytest.raises(ValueError, match=match):
+        read_found_comparison(folder)

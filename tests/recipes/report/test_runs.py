@@ -1,4 +1,5 @@
 import pytest
+import torch
 import yaml
 from report_runs import CONFIG, write_run
 
@@ -41,7 +42,8 @@ def test_a_run_that_crashed_says_how_far_it_came(tmp_path):
 def test_values_that_are_not_finite_and_torn_lines_are_left_out(tmp_path):
     folder = write_run(tmp_path / "run")
     with (folder / "metrics.csv").open("a") as file:
-        file.write("2,,29,nan\n2,,39,inf\n2,0.8,4")  # the last line is torn
+        file.write("2,,29,nan\n2,,39,inf\n")
+        file.write(f"2,0.8,{10**400},\n2,0.8,-9,\n2,0.8,4")  # the last line is torn
     run = read_found_run(folder)
     assert run.curves["train_loss"][-1] == (20, 4.25)
     assert all(value != 0.8 for _, value in run.curves["knn"])
@@ -57,3 +59,29 @@ def test_settings_of_something_else_are_refused(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": CONFIG["data"]}))
     with pytest.raises(ValueError, match="settings but it lacks epochs, seed"):
         read_found_run(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", "two"), ("seed", [0])])
+def test_settings_of_other_types_are_refused(tmp_path, name, value):
+    folder = write_run(tmp_path / "run", **{name: value})
+    with pytest.raises(ValueError, match=rf"`{name}` in .* to be int but got"):
+        read_found_run(folder)
+
+
+@pytest.mark.parametrize("loops", [None, [], {"fit_loop": {}}, {"fit_loop": "x"}])
+def test_a_checkpoint_that_does_not_say_how_far_it_came(tmp_path, loops):
+    folder = write_run(tmp_path / "run")
+    checkpoint = torch.load(folder / "last.ckpt") | {"loops": loops}
+    torch.save(checkpoint, folder / "last.ckpt")
+    with pytest.raises(ValueError, match=r"last\.ckpt to say how many epochs"):
+        read_found_run(folder)
+
+
+@pytest.mark.parametrize(
+    "content", [b"step\n\xff\n", b"step\n" + b"9" * 200_000 + b"\n"]
+)
+def test_metrics_that_are_no_table(tmp_path, content):
+    folder = write_run(tmp_path / "run")
+    (folder / "metrics.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"metrics\.csv to be comma-separated values"):
+        read_found_run(folder)

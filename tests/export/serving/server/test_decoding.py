@@ -53,9 +53,23 @@ def test_bands_that_the_encoder_has_not_are_refused_by_the_header():
         decode(content, 16, 3, 1200)
 
 
+def damaged_zlib():
+    """A TIFF whose deflated pixels are damaged, of a type that Pillow does not read."""
+    pixels = np.arange(48, dtype=np.float64).reshape(4, 4, 3) / 48
+    content = bytearray(written(tifffile.imwrite, pixels, compression="zlib"))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        start = file.pages[0].dataoffsets[0]
+    content[start + 4 : start + 12] = b"\xff" * 8
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"II*\0", b"\x93NUMPY", bytes(1000)],
+    [
+        *(b"", b"hello", b"\x89PNG\r\n\x1a\n", b"II*\0", b"\x93NUMPY", bytes(1000)),
+        b"\x93NUMPY\x01\x00v\x00{'descr': (".ljust(128),  # a bracket without an end
+        damaged_zlib(),
+    ],
 )
 def test_bytes_that_are_no_image(content):
     with pytest.raises(ValueError):
