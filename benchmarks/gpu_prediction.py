@@ -39,6 +39,7 @@ from rkdo_plugin.export.graph.half import HalfCore
 from rkdo_plugin.field import search as searches
 from rkdo_plugin.field.benchmark import filled_field
 from rkdo_plugin.field.search import SEARCHES
+from rkdo_plugin.losses import negatives
 from rkdo_plugin.losses.benchmark import CRITERIA
 from rkdo_plugin.losses.recursion import Recursion
 from rkdo_plugin.plugins.create import create_recipe
@@ -60,6 +61,7 @@ def as_on_a_gpu(count: Count) -> Iterator[None]:
 
     with (
         patch.object(rowwise, "CPU_CHUNK", rowwise.ACCELERATOR_CHUNK),
+        patch.object(negatives, "CPU_TILES", 1),
         patch.object(Recursion, "_fits_triton", lambda *_: True),
         patch.object(Recursion, "_by_triton", by_triton),
     ):

@@ -47,17 +47,15 @@ class _UnitRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, embeddings: Tensor) -> Tensor:
-        # Divided by the power of two at its largest number, a row is not rounded, and
-        # its squares neither overflow nor vanish.
+        # The squares of numbers up to 1 neither overflow nor vanish. A zero row has no
+        # direction: it stays zero and so does its gradient, which dividing by a small
+        # constant would make explode.
         largest = embeddings.abs().amax(dim=1, keepdim=True)
-        power = largest / (2 * torch.frexp(largest).mantissa)
-        scaled = embeddings / power.masked_fill_(largest == 0, 1)
-        norm = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
-        # A zero row has no direction: it stays zero and so does its gradient, which
-        # dividing by a small constant would make explode.
-        norm.masked_fill_(norm == 0, torch.inf)
+        largest.masked_fill_(largest == 0, torch.inf)
+        scaled = embeddings / largest
+        norm = torch.linalg.vector_norm(scaled, dim=1, keepdim=True).clamp_(min=1)
         unit: Tensor = scaled.div_(norm)
-        ctx.save_for_backward(unit, norm * power)
+        ctx.save_for_backward(unit, norm * largest)
         return unit
 
     @staticmethod

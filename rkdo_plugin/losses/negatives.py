@@ -6,12 +6,13 @@ i'. With v = u / sqrt(tau) and s_i = v_i . v_i',
     R_i = sum_j E_ij over the negatives,    E_ij = exp(v_i . v_j)
     KL_i = -log q(i'|i) = -log sigmoid(s_i - log R_i)
 
-E is symmetric: a tile above the diagonal serves its rows and its columns. The gradient
-computes the tiles again, so that one of them is all that is held.
+E is symmetric: a tile above the diagonal serves its rows and its columns. Where not all
+of E may be held, the gradient computes the tiles again, one at a time.
 """
 
 import math
 from collections.abc import Iterator
+from itertools import combinations_with_replacement
 from typing import Any
 
 import torch
@@ -19,6 +20,10 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from rkdo_plugin.rowwise import chunk_elements, refuse_second_derivative
+
+# Least number of tiles of a side. Two spare a quarter of the products, and one launches
+# fewer kernels, which is what takes time on a GPU.
+CPU_TILES = 2
 
 
 def pair_divergence(unit: Tensor, temperature: float) -> Tensor:
@@ -51,23 +56,30 @@ class _LogNegatives(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, views: Tensor) -> Tensor:
-        r = views.new_zeros(len(views))
-        for rows, columns, weights in _tiles(views):
+        n = len(views)
+        r = views.new_zeros(n)
+        held = None
+        if n * n <= chunk_elements(views.device):
+            held = views.new_empty(n, n)  # of which no tile below the diagonal is set
+        for rows, columns, weights in _tiles(views, held):
             r[rows].add_(weights.sum(dim=1))
             if columns != rows:
                 r[columns].add_(weights.sum(dim=0))
-        ctx.save_for_backward(views, r, weights if len(weights) == len(views) else None)
+        ctx.save_for_backward(views, r, held)
         return r.log()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         refuse_second_derivative()
-        views, r, only = ctx.saved_tensors
-        everything = slice(0, len(views))
-        tiles = _tiles(views) if only is None else [(everything, everything, only)]
+        views, r, held = ctx.saved_tensors
         share = grad / r
         views_grad = torch.zeros_like(views)
         buffer = _buffer(views)
+        tiles = _tiles(views, None)
+        if held is not None:
+            tiles = (
+                (rows, columns, held[rows, columns]) for rows, columns in _places(views)
+            )
         for rows, columns, weights in tiles:
             slope = buffer[: weights.shape[0], : weights.shape[1]]
             torch.add(share[rows, None], share[columns], out=slope).mul_(weights)
@@ -77,27 +89,39 @@ class _LogNegatives(torch.autograd.Function):
         return views_grad
 
 
+def _side(views: Tensor) -> int:
+    """Number of rows of a tile."""
+    least = CPU_TILES if views.device.type == "cpu" else 1
+    return min(-(-len(views) // least), math.isqrt(chunk_elements(views.device)))
+
+
 def _buffer(views: Tensor) -> Tensor:
     """Room for one tile."""
-    side = min(len(views), math.isqrt(chunk_elements(views.device)))
+    side = _side(views)
     return views.new_empty(side, side)
 
 
-def _tiles(views: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+def _places(views: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of each tile on and above the diagonal."""
+    n, side = len(views), _side(views)
+    slices = [slice(start, min(start + side, n)) for start in range(0, n, side)]
+    return combinations_with_replacement(slices, 2)
+
+
+def _tiles(views: Tensor, held: Tensor | None) -> Iterator[tuple[slice, slice, Tensor]]:
     """Rows, columns and E of each tile on and above the diagonal.
 
-    E is 0 where j is no negative of i. A tile overwrites the one before.
+    E is 0 where j is no negative of i. It is written into `held` (N, N), or else over
+    the tile before.
     """
-    buffer, n = _buffer(views), len(views)
-    side = len(buffer)
-    slices = [slice(start, min(start + side, n)) for start in range(0, n, side)]
-    for number, rows in enumerate(slices):
-        for columns in slices[number:]:
-            r, c = rows.stop - rows.start, columns.stop - columns.start
-            weights = buffer[:r, :c]
-            torch.mm(views[rows], views[columns].T, out=weights).exp_()
-            for apart in (-n // 2, 0, n // 2):  # j - i of no negatives
-                offset = rows.start - columns.start + apart
-                if -r < offset < c:
-                    weights.diagonal(offset).zero_()
-            yield rows, columns, weights
+    n = len(views)
+    buffer = _buffer(views) if held is None else None
+    for rows, columns in _places(views):
+        r, c = rows.stop - rows.start, columns.stop - columns.start
+        weights = held[rows, columns] if buffer is None else buffer[:r, :c]
+        torch.mm(views[rows], views[columns].T, out=weights).exp_()
+        for apart in (-n // 2, 0, n // 2):  # j - i of no negatives
+            offset = rows.start - columns.start + apart
+            if -r < offset < c:
+                weights.diagonal(offset).zero_()
+        yield rows, columns, weights

@@ -32,11 +32,11 @@ def test_the_products_of_a_loss_are_those_of_matrices():
 
 
 def test_rkdo_is_counted_with_its_kernels_of_triton():
-    """Three a chunk; PyTorch's operations would be more than ninety."""
+    """Three a chunk: fewer than I-Con's operations, of which RKDO's would be a part."""
     batch, dim = 96, 16
     found = gpu_prediction.loss_work("rkdo", batch, dim)
     cross = gpu_prediction.loss_work("icon cross", batch, dim)
-    assert found.flops == cross.flops and found.launches < 40
+    assert found.flops == cross.flops and found.launches < cross.launches
 
 
 def test_an_exact_update_is_affine_in_the_number_of_samples():
