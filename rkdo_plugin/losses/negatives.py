@@ -114,11 +114,10 @@ def _tiles(views: Tensor, held: Tensor | None) -> Iterator[tuple[slice, slice, T
     E is 0 where j is no negative of i. It is written into `held` (N, N), or else over
     the tile before.
     """
-    n = len(views)
-    buffer = _buffer(views) if held is None else None
+    buffer, n = _buffer(views), len(views)
     for rows, columns in _places(views):
         r, c = rows.stop - rows.start, columns.stop - columns.start
-        weights = held[rows, columns] if buffer is None else buffer[:r, :c]
+        weights = buffer[:r, :c] if held is None else held[rows, columns]
         torch.mm(views[rows], views[columns].T, out=weights).exp_()
         for apart in (-n // 2, 0, n // 2):  # j - i of no negatives
             offset = rows.start - columns.start + apart
