@@ -94,7 +94,8 @@ def all_arms(names: list[str]) -> Iterator[Arm]:
     for recipe in RECIPES:
         for name in names:
             for start in STARTS:
-                for weight in WEIGHTS:
+                # Random partners have nothing to give: only `auto` is of interest.
+                for weight in () if start == "random" else WEIGHTS:
                     yield Arm(name, recipe, start, weight)
 
 
