@@ -28,9 +28,11 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-from fuzz_content import TARGETS, Target
+from fuzz_content import PIXELS, TARGETS, Target
+from PIL import Image
 
 for part in ("runs", "exports", "vectors", "images", "requests"):
     import_module(f"fuzz_{part}")  # fills TARGETS
@@ -243,7 +245,10 @@ def attack(name: str, cases: range, seed: int, kept: Path, counts: Any) -> list[
     """
     found: dict[str, str] = {}
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory(dir=_in_memory()) as made:
+    with (
+        tempfile.TemporaryDirectory(dir=_in_memory()) as made,
+        patch.object(Image, "MAX_IMAGE_PIXELS", PIXELS),
+    ):
         target = TARGETS[name](Path(made))
         for number in cases:
             content = content_of(target, random.Random(f"{seed} {name} {number}"))

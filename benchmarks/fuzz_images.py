@@ -113,21 +113,18 @@ def decoded(channels: int) -> Callable[[bytes], object]:
 @target
 def picture(folder: Path) -> Target:
     """Pictures of all formats."""
-    Image.MAX_IMAGE_PIXELS = PIXELS
     return Target(all_pictures(), decoded(3))
 
 
 @target
 def channels(folder: Path) -> Target:
     """Arrays and TIFFs of five channels."""
-    Image.MAX_IMAGE_PIXELS = PIXELS
     return Target(bands(), decoded(5))
 
 
 @target
 def images(folder: Path) -> Target:
     """A picture in a folder to train on."""
-    Image.MAX_IMAGE_PIXELS = PIXELS
     (folder / "in").mkdir()
 
     def read(path: Path) -> None:

@@ -12,7 +12,6 @@ from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.external import move_weights_out
 from rkdo_plugin.export.file.metadata import (
     INTEGERS,
-    PRECISION,
     SHA256,
     WEIGHTS_FILE,
     WEIGHTS_SHA256,
@@ -116,7 +115,7 @@ def export_onnx(
         return as_file(path.name, graph, metadata)
 
     if precision != "fp32":
-        float32 = as_file(path.name, graph, metadata | {PRECISION: "fp32"})
+        float32 = as_file(path.name, graph, describe(encoder, "fp32"))
         require_passed(judge.report(float32))
     if precision in INTEGERS:
         require_one_file(float32, precision)
