@@ -21,6 +21,7 @@ class Replaying:
     def __init__(self, session):
         self.session, self.captured, self.threads = session, {}, set()
         self.io_binding = session.io_binding
+        self.get_inputs, self.get_outputs = session.get_inputs, session.get_outputs
         self.replayed = []
 
     def run_with_iobinding(self, binding, options):
