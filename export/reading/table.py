@@ -44,7 +44,9 @@ class Table(Listed):
             )
         kind = schema.field(self.column).type
         self.holds_paths = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        bytes_of = kind.field("bytes").type if pa.types.is_struct(kind) else kind
+        bytes_of = kind
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            bytes_of = kind.field("bytes").type
         if not (
             self.holds_paths
             or pa.types.is_binary(bytes_of)

@@ -246,6 +246,7 @@ def test_a_remote_image_that_is_gone_is_an_oserror(memory):
         ("x.parquet", {"column": "photo"}, "the columns photo but it has image, label"),
         ("x.parquet", {"keep": ["a"]}, "the columns image, a but it has image, label"),
         ("x.parquet", {"column": "label"}, "label of .* paths or bytes but got int64"),
+        ("url.parquet", {}, "image of .* to hold paths or bytes but got struct<url"),
         (".", {"keep": ["label"]}, "a table or tar files with columns label"),
         ("x.tar", {"column": "image"}, "no column with tar files but got image"),
         ("memory://none", {}, "a folder of images at memory://none but found no"),
@@ -254,6 +255,7 @@ def test_a_remote_image_that_is_gone_is_an_oserror(memory):
 )
 def test_what_is_no_source(tmp_path, name, options, message):
     pq.write_table(pa.table({"image": ["a"], "label": [1]}), tmp_path / "x.parquet")
+    pq.write_table(pa.table({"image": [{"url": "a"}]}), tmp_path / "url.parquet")
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises((OSError, ValueError), match=message):
         open_source(name if ":" in name else f"{tmp_path}/{name}", **options)
