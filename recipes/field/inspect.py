@@ -210,6 +210,8 @@ def _field_of(state: Any) -> ResponseField:
     for name, values in field.state_dict().items():
         if isinstance(values, Tensor) and not torch.isfinite(values).all():
             raise RuntimeError(f"numbers in {name} that are not finite")
+    if min(field.weights.min(), field.self_mass.min()) < 0:
+        raise RuntimeError("rows with weights below 0")
     return field
 
 

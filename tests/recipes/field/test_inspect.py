@@ -147,14 +147,13 @@ def test_a_start_that_is_no_more_is_refused(pixels, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[
-            ("ids", None),
-            ("ids", torch.zeros(3)),
-            ("valid", [0]),
-            ("_extra_state", "x"),
-        ],
+        ("ids", None),
+        ("ids", torch.zeros(3)),
+        ("valid", [0]),
+        ("_extra_state", "x"),
         ("embeddings", torch.zeros(200)),
         ("self_mass", torch.full((200,), math.nan)),
+        ("self_mass", torch.full((200,), -1.0)),
     ],
 )
 def test_a_damaged_field_is_refused(one_hot, tmp_path, name, value):
