@@ -48,12 +48,6 @@ class SideBySide:
     left: Bank
     right: Bank
 
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def __getitem__(self, rows: slice) -> Tensor:
-        return torch.cat([self.left[rows], self.right[rows]], dim=1)
-
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """The rows of an index (B,), along dimension 0."""
         parts = [bank.index_select(dim, index) for bank in (self.left, self.right)]

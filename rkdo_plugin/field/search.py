@@ -4,6 +4,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from rkdo_plugin.field.rows import UNFILLED
 
@@ -15,10 +16,6 @@ GROUP = 16  # similarities in a group, whose largest is ranked first
 
 class Bank(Protocol):
     """Rows (N, D) that are read in parts; a tensor is one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice, /) -> Tensor: ...
 
     def index_select(self, dim: int, index: Tensor, /) -> Tensor:
         """The rows of an index (B,), along dimension 0."""
@@ -40,22 +37,7 @@ def exact_neighbors(
         ids (B, k) int64 and similarities (B, k) float32, most similar first; where
         fewer than k rows count, the id is -1 and the similarity -inf.
     """
-    step = max(1, CHUNK // max(1, len(queries)))
-    ids, similarities = [], []
-    for start in range(0, len(bank), step):
-        chunk = bank[start : start + step].to(queries.dtype)
-        products = queries @ chunk.T
-        counts = valid[start : start + step]
-        if not counts.all():
-            products.masked_fill_(~counts, -torch.inf)
-        inside = ((own >= start) & (own < start + len(chunk))).nonzero()[:, 0]
-        products[inside, own[inside] - start] = -torch.inf
-        best, column = _largest(products, neighbors)
-        similarities.append(best)
-        ids.append(column + start)
-    return most_similar(
-        torch.cat(ids, dim=1), torch.cat(similarities, dim=1), neighbors
-    )
+    return _nearest(queries, bank, valid.nonzero()[:, 0], own, neighbors)
 
 
 def neighbors_of_all(
@@ -102,12 +84,8 @@ def sampled_neighbors(
         As `exact_neighbors`.
     """
     shared = torch.unique(torch.cat([sampled, own]))
-    # index_select copies whole rows; indexing would fetch them element by element.
-    products = queries @ bank.index_select(0, shared).to(queries.dtype).T
-    products.masked_fill_(~valid[shared], -torch.inf)
-    itself = torch.searchsorted(shared, own)
-    products[torch.arange(len(own), device=own.device), itself] = -torch.inf
-    similarities, column = _largest(products, neighbors)
+    known = shared[valid[shared]]
+    ids, similarities = _nearest(queries, bank, known, own, neighbors)
 
     current = current.to(queries.device)
     rows = current.clamp_min(0)
@@ -116,9 +94,32 @@ def sampled_neighbors(
     of_row = torch.einsum("bd,bkd->bk", queries, stored.to(queries.dtype))
     of_row.masked_fill_(~counts, -torch.inf)
     return most_similar(
-        torch.cat([shared[column], rows], dim=1),
+        torch.cat([ids, rows], dim=1),
         torch.cat([similarities, of_row], dim=1),
         neighbors,
+    )
+
+
+def _nearest(
+    queries: Tensor, bank: Bank, rows: Tensor, own: Tensor, neighbors: int
+) -> tuple[Tensor, Tensor]:
+    """The most similar of sorted rows (C,), without each query's own."""
+    itself = torch.searchsorted(rows, own)
+    among = torch.searchsorted(rows, own, right=True) > itself
+    step = max(1, CHUNK // max(1, len(queries)))
+    ids, similarities = [], []
+    for start in range(0, max(1, len(rows)), step):
+        some = rows[start : start + step]
+        # index_select copies whole rows; indexing would fetch them element by element.
+        # Rows that do not count are left out: to mask them takes twice the search.
+        products = queries @ bank.index_select(0, some).to(queries.dtype).T
+        inside = among & (itself >= start) & (itself < start + len(some))
+        products[inside, itself[inside] - start] = -torch.inf
+        best, column = _largest(products, neighbors)
+        similarities.append(best)
+        ids.append(some[column])
+    return most_similar(
+        torch.cat(ids, dim=1), torch.cat(similarities, dim=1), neighbors
     )
 
 
@@ -152,6 +153,9 @@ def most_similar(
     ids: Tensor, similarities: Tensor, neighbors: int
 ) -> tuple[Tensor, Tensor]:
     """The most similar of candidates (B, C), as `exact_neighbors` gives them."""
-    similarities, order = similarities.topk(neighbors, dim=1)
+    similarities, order = similarities.topk(min(neighbors, ids.shape[1]), dim=1)
     ids = ids.gather(1, order)
+    missing = (0, neighbors - ids.shape[1])
+    similarities = pad(similarities, missing, value=-torch.inf)
+    ids = pad(ids, missing, value=UNFILLED)
     return ids.masked_fill(similarities == -torch.inf, UNFILLED), similarities

@@ -39,6 +39,23 @@ def test_exact_search_finds_scikit_learns_neighbors(monkeypatch, chunk, count):
         assert torch.isneginf(similarities[query][~filled]).all()
 
 
+@pytest.mark.parametrize("known", [[], [3], [3, 9]])
+def test_where_few_rows_count_the_rest_is_unfilled(known):
+    bank, own = unit(12), torch.tensor([3, 5])
+    valid = torch.isin(torch.arange(12), torch.tensor(known))
+    current = torch.full((2, 4), -1)
+    everyone = torch.arange(12)
+    for ids, similarities in (
+        exact_neighbors(bank[own], bank, valid, own, 4),
+        sampled_neighbors(bank[own], bank, valid, own, 4, everyone, current),
+    ):
+        found = [[j for j in row if j >= 0] for row in ids.tolist()]
+        assert [sorted(row) for row in found] == [
+            [j for j in known if j != i] for i in own.tolist()
+        ]
+        assert torch.equal(similarities == -torch.inf, ids == -1)
+
+
 def test_sampling_every_row_is_exact():
     bank = unit(60)
     valid = torch.arange(60) != 7
