@@ -102,8 +102,8 @@ def open_arm(data: ImageData, coupling: float | None, features: Any) -> Arm:
         len(data.train), SimCLR.output_dim, coupling=coupling, field_weight=0.5
     )
     bank.initialize(features)
-    # Each round trains on the same few images. Without the others' embeddings the search
-    # would mask most of the data, which it does in the first epoch alone.
+    # Each round trains on the same few images. Without the others' embeddings the
+    # search would be over these alone, as in a first epoch.
     bank.update(
         torch.arange(IMAGES), torch.randn(IMAGES, SimCLR.output_dim), coupling=0
     )
