@@ -154,10 +154,10 @@ class Map2D(Recipe):
 
 
 def map_accuracy(
-    places: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    test_places: NDArray[np.floating] | None = None,
-    test_labels: NDArray[np.integer] | None = None,
+    places: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    test_places: NDArray[np.floating[Any]] | None = None,
+    test_labels: NDArray[np.integer[Any]] | None = None,
 ) -> float:
     """Accuracy of the vote of the ten nearest places.
 

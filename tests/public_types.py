@@ -1,4 +1,5 @@
 """A user's script as a type checker reads it; tox checks it, and nothing runs it."""
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from pathlib import Path
 

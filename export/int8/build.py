@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxruntime.quantization import QDQQuantizer, QuantType, TensorsData
+from onnxruntime.quantization import QDQQuantizer, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")

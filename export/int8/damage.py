@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
-from onnxruntime.quantization import TensorsData
+from onnxruntime.quantization.calibrate import TensorsData
 
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import INPUT, OUTPUT

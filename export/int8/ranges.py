@@ -13,9 +13,9 @@ import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
-    TensorsData,
     create_calibrator,
 )
+from onnxruntime.quantization.calibrate import TensorsData
 
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import INPUT

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import TensorsData
+from onnxruntime.quantization.calibrate import TensorsData
 
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.model_file import ModelFile

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import QuantType, TensorsData, quantize_dynamic
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.calibrate import TensorsData
 
 from rkdo_plugin.export.encoder.pictures import UInt8Array
 from rkdo_plugin.export.file.metadata import Precision

@@ -1,6 +1,7 @@
 """Measure how far two embeddings of the same images differ."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ NEIGHBORS = 10
 NAN = float("nan")
 
 Embeddings = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.integer]
+Labels = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)

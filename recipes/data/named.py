@@ -23,7 +23,9 @@ DATA_VARIABLE = "RKDO_DATA"
 class GrayImages:
     """Gray images (N, H, W) uint8 in memory, with their classes (N,)."""
 
-    def __init__(self, pixels: NDArray[np.uint8], labels: NDArray[np.integer]) -> None:
+    def __init__(
+        self, pixels: NDArray[np.uint8], labels: NDArray[np.integer[Any]]
+    ) -> None:
         self.pixels = pixels
         self.labels = labels
 

@@ -1,5 +1,7 @@
 """Images of a data set for an export: to verify it with, and to calibrate it on."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +43,7 @@ def parity_images(
 
 def labelled_images(
     name: str, root: str | None, encoder: ImageEmbedder, limit: int, seed: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.integer] | None]:
+) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]] | None]:
     """Test images of named data, with their classes.
 
     Args:
@@ -76,7 +78,7 @@ def calibration_images(
 
 def _drawn(
     part: LabelledImages, limit: int, seed: int, encoder: ImageEmbedder
-) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.integer[Any]]]:
     """Images of the encoder's size and channels, as `embed_folder` makes them."""
     few = draw(part, limit, seed)
     images, labels = zip(*(few[place] for place in range(len(few))), strict=True)

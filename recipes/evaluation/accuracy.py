@@ -20,8 +20,8 @@ TEMPERATURE = 0.1  # a neighbour of cosine similarity s votes with weight exp(s 
 QUERIES = 1024  # rows of the similarity matrix that are in memory at once
 READ = 4096  # images that are in memory at once; whole batches of an encoder
 
-Features = NDArray[np.floating]
-Labels = NDArray[np.integer]
+Features = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
 Embed = Callable[[NDArray[np.uint8]], Features]
 """From images (N, H, W, C) uint8 to features (N, D)."""
 

@@ -13,7 +13,7 @@ IMAGES = 16  # in a row
 
 
 def draw_clusters(
-    path: Path, images: LabelledImages, clusters: NDArray[np.integer], count: int
+    path: Path, images: LabelledImages, clusters: NDArray[np.integer[Any]], count: int
 ) -> None:
     """Write the picture as a PNG.
 

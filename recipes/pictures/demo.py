@@ -1,6 +1,7 @@
 """The demo's picture: loss curves, and the embeddings as a map of the images."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ def draw_demo(
     losses: dict[str, NDArray[np.float64]],
     embeddings: NDArray[np.float32],
     images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.integer[Any]],
     encoder: str,
 ) -> None:
     """Write the picture as a PNG.
@@ -61,7 +62,7 @@ def _draw_map(
     axes: Axes,
     embeddings: NDArray[np.float32],
     images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.integer[Any]],
 ) -> None:
     """Each image at its place, in the colour of its class."""
     places = TSNE(

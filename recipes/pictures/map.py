@@ -1,6 +1,7 @@
 """A map's picture: images at their places, and all of them as points."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +16,9 @@ CELLS = 32  # cells of the grid on each side; each shows at most one image
 
 def draw_map(
     path: Path,
-    places: NDArray[np.floating],
+    places: NDArray[np.floating[Any]],
     images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
+    labels: NDArray[np.integer[Any]],
 ) -> None:
     """Write the picture as a PNG.
 
@@ -43,7 +44,7 @@ def draw_map(
 
 
 def _draw_points(
-    axes: Axes, places: NDArray[np.floating], labels: NDArray[np.integer]
+    axes: Axes, places: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
 ) -> None:
     colors = [class_color(label) for label in labels.tolist()]
     axes.scatter(places[:, 0], places[:, 1], c=colors, s=4, linewidths=0)
@@ -57,11 +58,11 @@ def _draw_points(
 
 def _draw_images(
     axes: Axes,
-    places: NDArray[np.floating],
+    places: NDArray[np.floating[Any]],
     images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    low: NDArray[np.floating],
-    high: NDArray[np.floating],
+    labels: NDArray[np.integer[Any]],
+    low: NDArray[np.floating[Any]],
+    high: NDArray[np.floating[Any]],
 ) -> None:
     """In each cell of a grid the image nearest to its middle, if there is one."""
     step = (high - low) / CELLS
@@ -82,10 +83,10 @@ def _draw_images(
         )
 
 
-def _in_color(image: NDArray[np.uint8], label: int) -> NDArray[np.floating]:
+def _in_color(image: NDArray[np.uint8], label: int) -> NDArray[np.floating[Any]]:
     """A grey image in the colour of its class; a colour image unchanged."""
     if image.shape[2] == 3:
-        colored: NDArray[np.floating] = image / 255
+        colored: NDArray[np.floating[Any]] = image / 255
         return colored
     ink = np.empty((*image.shape[:2], 4))
     ink[..., :3] = to_rgb(class_color(label))

@@ -4,6 +4,7 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ def map_of(run: Path, images: MapImages) -> Map:
 
 
 def plane(
-    embeddings: NDArray[np.floating], directions: bool
+    embeddings: NDArray[np.floating[Any]], directions: bool
 ) -> tuple[NDArray[np.float64], str]:
     """Places (N, 2) of embeddings (N, D), and how they were found.
 
