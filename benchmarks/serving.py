@@ -3,11 +3,11 @@
     python benchmarks/serving.py
 
 Loads the server until it is busy, in turn with `EmbeddingSession` alone, and prints the
-ratio of their images per second and the 99th percentile of the answers' times. As many
-images wait as fill two of the server's batches: one runs while the other forms, so that
-the least to expect is the time of two batches. A round begins with a batch of the first
-request alone, which came before the others: those wait for three batches. They are told
-apart, as the server is not busy yet.
+ratio of their images per second and the 99th percentile of the answers' times. One batch
+runs, and half of the next one waits; then all of it does. With two whole batches on
+their way an answer takes the time of two on average, whatever the server does. A round
+begins with a batch of the first request alone, which came before the others. Its
+answers are told apart, as the server is not busy yet.
 
 Clients run on the same cores as the server, so the ratio is a lower bound.
 """
@@ -31,16 +31,16 @@ from rkdo_plugin.export.serving.server_settings import ServerSettings
 ROUNDS, SECONDS = 5, 5  # of each side of the measurement, in turn
 ASKED = 8  # images of a request
 SETTINGS = ServerSettings()
-CLIENTS = 2 * SETTINGS.max_batch // ASKED
+CLIENTS = [waiting * SETTINGS.max_batch // (2 * ASKED) for waiting in (3, 4)]
 
 
-def speed(model: Path) -> None:
+def speed(model: Path, clients: int) -> None:
     """Load the server in turn with the encoder alone, in batches of the same size."""
     session = EmbeddingSession(model, provider="cpu")
     images = sample_images(SETTINGS.max_batch, session.image_size, session.channels)
     body, headers = binary(images[:ASKED], raw=True)
     path = f"/v2/models/{model.stem}/infer"
-    with served(model) as (port, *_), ThreadPoolExecutor(CLIENTS) as clients:
+    with served(model) as (port, *_), ThreadPoolExecutor(clients) as pool:
         times: list[tuple[bool, float]] = []
 
         def ask_until(end: float) -> int:
@@ -57,7 +57,7 @@ def speed(model: Path) -> None:
 
         def through() -> float:
             started = time.perf_counter()
-            asked = sum(clients.map(ask_until, [started + SECONDS] * CLIENTS))
+            asked = sum(pool.map(ask_until, [started + SECONDS] * clients))
             return asked * ASKED / (time.perf_counter() - started)
 
         def alone() -> float:
@@ -72,7 +72,7 @@ def speed(model: Path) -> None:
     batch = len(images) / statistics.median(direct for direct, _ in pairs)
     print(
         f"{model.stem}, {'x'.join(map(str, sides(session.image_size)))} pixels, "
-        f"{os.cpu_count()} cores, {CLIENTS} clients with {ASKED} images each: "
+        f"{os.cpu_count()} cores, {clients} clients with {ASKED} images each: "
         f"{statistics.median(ratios):.2f} of the encoder's own images/s "
         f"({ratios[0]:.2f} to {ratios[-1]:.2f} in {ROUNDS} rounds)"
     )
@@ -89,4 +89,5 @@ def speed(model: Path) -> None:
 if __name__ == "__main__":
     with TemporaryDirectory() as made:
         for each in exported(made):
-            speed(each)
+            for clients in CLIENTS:
+                speed(each, clients)
