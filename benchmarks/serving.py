@@ -3,10 +3,10 @@
     python benchmarks/serving.py
 
 Loads the server until it is busy, in turn with `EmbeddingSession` alone, and prints the
-ratio of their images per second and the 99th percentile of the answers' times. One batch
-runs, and half of the next one waits; then all of it does. With two whole batches on
-their way an answer takes the time of two on average, whatever the server does. A round
-begins with a batch of the first request alone, which came before the others. Its
+ratio of their images per second and the 99th percentile of the answers' times. One
+batch runs, and half of the next one waits; then all of it does. With two whole batches
+on their way an answer takes the time of two on average, whatever the server does. A
+round begins with a batch of the first request alone, which came before the others. Its
 answers are told apart, as the server is not busy yet.
 
 Clients run on the same cores as the server, so the ratio is a lower bound.
