@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from rkdo_plugin import IConLoss, RecursiveLoss, RKDOLoss, create_loss
 from rkdo_plugin.field.callback import _of_all
@@ -29,9 +31,10 @@ CRITERIA = {
 }
 
 
-FEATURES = torch.randn(8, 3, dtype=torch.float64, generator=torch.manual_seed(1))
-LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 3, 0])  # 2 and 3 occur once
-MASKED = torch.tensor([0, -100, -100, -100, 1, 3, -100, 2])  # one, then three
+COUNT = 12  # rows of the whole batch, for 2 and for 3 processes
+FEATURES = torch.randn(COUNT, 3, dtype=torch.float64, generator=torch.manual_seed(1))
+LABELS = torch.tensor([0, 1, 0, 2, 1, 1, 3, 0, 0, 1, 1, 0])  # 2 and 3 occur once
+MASKED = torch.tensor([0, -100, -100, -100, 1, 3, -100, 2, 1, -100, 0, 0])
 
 # Losses of one view and `targets`, with what they read.
 ROWS = {
@@ -78,7 +81,7 @@ def cuts():
 
 
 def embeddings():
-    return torch.randn(2, 8, 5, dtype=torch.float64, generator=torch.manual_seed(0))
+    return torch.randn(2, COUNT, 5, dtype=torch.float64, generator=torch.manual_seed(0))
 
 
 def weight_gradient(name, z, weight):
@@ -93,8 +96,8 @@ def row_gradient(name, samples, weight):
 
 
 def uneven(rank):
-    """What comes of 3 rows in one process and 4 in the other."""
-    rows = embeddings()[:, slice(0, 3) if rank == 0 else slice(3, 7)]
+    """What comes of 3 rows in one process, 4 in the next and 5 in the third."""
+    rows = embeddings()[:, [slice(0, 3), slice(3, 7), slice(7, 12)][rank]]
     found = {}
     criteria = {"icon": IConLoss(gather_distributed=True), "moco": moco()}
     for name, criterion in criteria.items():
@@ -112,22 +115,35 @@ def moco():
     return create_loss("moco", memory_bank_size=(9, 5), gather_distributed=True)
 
 
-def half_batch(rank, store, results):
+def sharded_gradient(name, z, processes):
+    """As `weight_gradient`, of a layer whose weights FSDP shares out."""
+    layer = torch.nn.Linear(5, 5, bias=False, dtype=z.dtype)
+    torch.nn.init.eye_(layer.weight)
+    fully_shard(layer, mesh=init_device_mesh("cpu", (processes,)))
+    CRITERIA[name]()(*layer(z).unbind()).backward()
+    return layer.weight.grad.full_tensor().T
+
+
+def part_of_batch(rank, processes, store, results):
     dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=rank, world_size=2
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=processes
     )
     found = {}
+    size = COUNT // processes
     for name in [*CRITERIA, *ROWS]:
         weight = torch.eye(5, dtype=torch.float64, requires_grad=True)
-        half = slice(4 * rank, 4 * rank + 4)
+        part = slice(size * rank, size * (rank + 1))
         if name in ROWS:
-            loss, grad = row_gradient(name, half, weight)
+            loss, grad = row_gradient(name, part, weight)
         else:
-            loss, grad = weight_gradient(name, embeddings()[:, half], weight)
+            loss, grad = weight_gradient(name, embeddings()[:, part], weight)
         for mean in (loss, grad):  # as DistributedDataParallel averages
             dist.all_reduce(mean)
-            mean /= 2
+            mean /= processes
         found[name] = loss, grad
+        if name in CRITERIA:
+            rows = embeddings()[:, part]
+            found[f"sharded {name}"] = sharded_gradient(name, rows, processes)
     found |= uneven(rank)
     if rank == 0:
         torch.save(found, results)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rkdo_plugin.supervision import targets_given
 from rkdo_plugin.supervision.comparison import Comparison
-from rkdo_plugin.supervision.target import Target, mean_one, one_hot, tiny
+from rkdo_plugin.supervision.target import Target, mean_one, of_counted, one_hot, tiny
 
 IGNORED = -100  # the class of what has none, as in torch.nn.functional.cross_entropy
 SUM_TOLERANCE = 1e-4  # of rows that should sum to 1; single precision rounds
@@ -62,10 +62,7 @@ def _same(comparison: Comparison, targets: Tensor | None, what: str) -> Target:
             p.scatter_(1, comparison.itself[rows], 0)
         return p
 
-    weight = None
-    if not (positives > 0).all():
-        weight = mean_one(comparison, (positives > 0).to(comparison.anchors))
-    return Target(rows, weight=weight)
+    return Target(rows, weight=of_counted(comparison, positives > 0))
 
 
 @dataclass(frozen=True)
@@ -92,9 +89,7 @@ class Classes:
                 f"Expected `targets` to hold classes in [0, {classes}), or -100 for a "
                 f"row without one, but got {int(beyond[0])}"
             )
-        weight = None
-        if not counted.all():
-            weight = mean_one(comparison, counted.to(comparison.anchors))
+        weight = of_counted(comparison, counted)
         return one_hot(comparison, given.clamp_min(0).long()[:, None], weight)
 
     def _counts(self, comparison: Comparison, targets: Tensor) -> Target:

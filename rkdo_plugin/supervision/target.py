@@ -104,6 +104,17 @@ def debiased(target: Target, comparison: Comparison, debias: float) -> Target:
     return replace(target, rows=mixing(target.rows), column=None, transposed=transposed)
 
 
+def of_counted(comparison: Comparison, counted: Tensor) -> Tensor | None:
+    """Weights (A,) of mean one that leave out the anchors that do not count (A,).
+
+    None where all count. Of several processes each has weights: it cannot tell whether
+    another one leaves some out, and all have to ask.
+    """
+    if not comparison.gathered and counted.all():
+        return None
+    return mean_one(comparison, counted.to(comparison.anchors))
+
+
 def mean_one(comparison: Comparison, weight: Tensor) -> Tensor:
     """Weights (A,) divided by their mean over all anchors; all 0 where they are."""
     total = comparison.of_all(weight).sum()
