@@ -46,6 +46,15 @@ def test_a_second_derivative_is_refused(create):
 
 
 @every_criterion
+def test_torch_func_is_refused_and_never_wrong(create):
+    z0, z1 = randn(2, 8, 4).unbind()
+    with pytest.raises(RuntimeError, match="functorch transforms"):
+        torch.func.grad(create())(z0, z1)
+    with pytest.raises(RuntimeError, match="functorch transforms"):
+        torch.func.vmap(create())(z0[None], z1[None])
+
+
+@every_criterion
 @pytest.mark.parametrize("temperature", [0.07, 0.1, 0.5])
 def test_single_precision_is_as_accurate_as_whole_matrices(create, temperature):
     z0 = randn(128, 64)
