@@ -2,6 +2,8 @@
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -68,10 +70,7 @@ def first_page(file: BinaryIO) -> npt.NDArray[Any]:
         ValueError: It tells of too many. The errors of `READ_ERRORS` come from
             tifffile.
     """
-    import tifffile
-
-    with tifffile.TiffFile(file) as tiff:
-        page = page_of(tiff)
+    with opened_page(file) as page:
         most = PIXEL_BYTES * (Image.MAX_IMAGE_PIXELS or math.inf)
         if page.nbytes > most:
             raise ValueError(f"Expected at most {most} bytes but got {page.nbytes}")
@@ -79,16 +78,25 @@ def first_page(file: BinaryIO) -> npt.NDArray[Any]:
         return np.moveaxis(pixels, 0, 2) if page.axes == "SYX" else pixels
 
 
-def page_of(file: Any) -> Any:
-    """The first page of tifffile's open file.
+@contextmanager
+def opened_page(file: BinaryIO) -> Iterator[Any]:
+    """The first page of a TIFF, as tifffile gives it.
 
     Raises:
         OSError: There is none, or it has no size.
+        ValueError: The file is damaged. Other errors of `READ_ERRORS` come from
+            tifffile, too.
     """
-    if not file.pages:
-        raise OSError("a TIFF without a picture")
-    page = file.pages.first
-    sizes = (page.imagelength, page.imagewidth, page.samplesperpixel)
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise OSError(f"a TIFF of the size {sizes!r:.50}")
-    return page
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            if not tiff.pages:
+                raise OSError("a TIFF without a picture")
+            page = tiff.pages.first
+            sizes = (page.imagelength, page.imagewidth, page.samplesperpixel)
+            if not all(isinstance(size, int) and size > 0 for size in sizes):
+                raise OSError(f"a TIFF of the size {sizes!r:.50}")
+            yield page
+    except tifffile.TiffFileError as error:  # a ValueError in newer releases alone
+        raise ValueError(str(error)) from error

@@ -24,7 +24,7 @@ from rkdo_plugin.export.encoder.arrays import (
     array_form,
     first_page,
     load_array,
-    page_of,
+    opened_page,
 )
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -229,10 +229,7 @@ def picture_shape(file: BinaryIO) -> tuple[int, int, int]:
         height, width, channels = shape if len(shape) == 3 else (*shape[:2], 1)
         return height, width, channels
     if start.startswith(TIFF):
-        import tifffile
-
-        with tifffile.TiffFile(file) as tiff:
-            page = page_of(tiff)
+        with opened_page(file) as page:
             alpha = any(extra in (1, 2) for extra in page.extrasamples)
             channels = 3 if alpha else page.samplesperpixel
             return page.imagelength, page.imagewidth, max(channels, 3)
