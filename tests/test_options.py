@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from numbered_samples import Numbers, views
+from table_rows import OPTIONS, PRESETS
 from two_view_criteria import every_criterion
 
 from rkdo_plugin import (
@@ -27,6 +28,7 @@ from rkdo_plugin import (
     swap_loss,
 )
 from rkdo_plugin.kernels import Gaussian, PowerLaw, StudentT
+from rkdo_plugin.plugins.host import host
 from rkdo_plugin.supervision import (
     GaussianAffinity,
     Neighbors,
@@ -245,3 +247,14 @@ def test_an_argument_that_a_recipe_or_an_encoder_does_not_have_is_named():
         create_recipe("simclr", q=1)
     with pytest.raises(TypeError, match=r"encoder 'resnet18' but got `q`; known: in_"):
         create_encoder("resnet18", q=1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_row_of_the_table_hands_its_options_on(name):
+    given = {"temperature": 0.3, "debias": 0.15, "gather_distributed": True}
+    taken = given.keys() & inspect.signature(host().factory("loss", name)).parameters
+    options = OPTIONS.get(name, {}) | {option: given[option] for option in taken}
+    criterion, usual = create_loss(name, **options), create_loss(name)
+    for option in taken:
+        assert getattr(criterion, option) == pytest.approx(given[option]), option
+    assert usual.gather_distributed is False

@@ -155,6 +155,12 @@ def test_options_outside_their_range(options, message):
         ResponseField(**{"num_samples": 8, "dim": 4, "neighbors": 3, **options})
 
 
+def test_its_options_are_printed():
+    shown = repr(ResponseField(8, 4, neighbors=3, coupling=0.25, field_weight="auto"))
+    assert "num_samples=8, dim=4, neighbors=3, coupling=0.25" in shown
+    assert "field_weight='auto', search='exact', mixture='linear'" in shown
+
+
 @pytest.mark.parametrize("mixture", ["linear", "log-linear"])
 def test_a_million_samples_fit_in_700_mebibytes(mixture):
     field = ResponseField(1_280_000, 128, neighbors=8, mixture=mixture)

@@ -90,6 +90,18 @@ def test_debiasing_towards_nothing_is_the_one_hot_loss():
     torch.testing.assert_close(nearly, IConLoss()(z0, z1), rtol=1e-10, atol=0)
 
 
+def test_both_directions_read_the_targets():
+    options = {"supervision": "labels", "candidates": "cross"}
+    labels = torch.tensor([0, 1, 0, 1, 2, 2, 0])
+    there, back = (
+        IConLoss(**options)(Z0, Z1, labels),
+        IConLoss(**options)(Z1, Z0, labels),
+    )
+    both = IConLoss(**options, symmetric=True)(Z0, Z1, labels)
+    torch.testing.assert_close(both, (there + back) / 2)
+    assert abs(there - back) > 0.01
+
+
 def test_student_t_survives_embeddings_far_from_the_origin():
     z0, z1 = torch.randn(2, 16, 4, dtype=torch.float64).unbind()
     criterion = IConLoss(kernel="student_t")
