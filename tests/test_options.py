@@ -35,6 +35,7 @@ from rkdo_plugin.supervision import (
     Perplexity,
     RandomWalk,
     Similarity,
+    Spectral,
 )
 
 
@@ -57,26 +58,28 @@ def test_a_temperature_that_is_no_number_is_refused(create, temperature):
 
 
 @pytest.mark.parametrize(
-    "create",
+    ("name", "create"),
     [
-        lambda: Gaussian(-1),
-        lambda: Gaussian(math.nan),
-        lambda: StudentT(0),
-        lambda: StudentT(math.inf),
-        lambda: PowerLaw(0),
-        lambda: GaussianAffinity(0),
-        lambda: Perplexity(-3),
-        lambda: Similarity(0),
-        lambda: Neighbors(0),
-        lambda: Neighbors(2.5),
-        lambda: RandomWalk(Neighbors(), steps=0),
-        lambda: create_loss("moco", memory_bank_size=(0, 8)),
+        ("bandwidth", lambda: Gaussian(-1)),
+        ("bandwidth", lambda: Gaussian(math.nan)),
+        ("degrees_of_freedom", lambda: StudentT(0)),
+        ("degrees_of_freedom", lambda: StudentT(math.inf)),
+        ("exponent", lambda: PowerLaw(0)),
+        ("bandwidth", lambda: GaussianAffinity(0)),
+        ("perplexity", lambda: Perplexity(-3)),
+        ("temperature", lambda: Similarity(0)),
+        ("k", lambda: Neighbors(0)),
+        ("k", lambda: Neighbors(2.5)),
+        ("components", lambda: Spectral(components=0)),
+        ("neighbors", lambda: Spectral(neighbors=0)),
+        ("bandwidth", lambda: Spectral(bandwidth=0)),
+        ("steps", lambda: RandomWalk(Neighbors(), steps=0)),
+        ("memory_bank_size", lambda: create_loss("moco", memory_bank_size=(0, 8))),
     ],
 )
-def test_options_out_of_range_are_refused(create):
-    with pytest.raises(
-        ValueError, match=r"Expected `.*` to be (a .*positive|.*at least) .* but got"
-    ):
+def test_options_out_of_range_are_named(name, create):
+    message = rf"Expected `{name}.*` to be (a .*positive|.*at least) .* but got"
+    with pytest.raises(ValueError, match=message):
         create()
 
 
@@ -199,7 +202,7 @@ def test_an_argument_of_a_wrong_type_is_named(function, argument):
             function(**wrong)
         message = str(caught.value)
         assert message.startswith("Expected"), (name, message)
-        assert argument in message, (name, message)
+        assert f"`{argument}" in message, (name, message)
         assert "but got" in message, (name, message)
 
 

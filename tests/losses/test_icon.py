@@ -11,7 +11,19 @@ from torch.nn import functional
 
 from rkdo_plugin import IConLoss, RKDOLoss, create_loss
 from rkdo_plugin.kernels import Gaussian
-from rkdo_plugin.supervision import Neighbors, RandomWalk
+from rkdo_plugin.supervision import (
+    Classes,
+    GaussianAffinity,
+    Given,
+    Itself,
+    Labels,
+    Neighbors,
+    Pairs,
+    Perplexity,
+    RandomWalk,
+    Similarity,
+    Spectral,
+)
 
 views = st.tuples(
     st.integers(2, 40), st.integers(1, 48), st.integers(0, 2**31 - 1)
@@ -133,6 +145,25 @@ def test_an_unknown_choice_lists_the_known_ones(options):
     (name,) = options
     with pytest.raises(ValueError, match=f"`{name}` to be one of '.*' but got"):
         IConLoss(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    {
+        "pairs": Pairs,
+        "labels": Labels,
+        "classes": Classes,
+        "neighbors": Neighbors,
+        "gaussian": GaussianAffinity,
+        "perplexity": Perplexity,
+        "similarity": Similarity,
+        "spectral": Spectral,
+        "given": Given,
+        "itself": Itself,
+    }.items(),
+)
+def test_every_supervision_has_a_name(name, kind):
+    assert type(IConLoss(supervision=name).supervision) is kind
 
 
 @pytest.mark.parametrize("debias", [-0.1, 1.1, float("nan")])
