@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from numbered_samples import Numbers, views
+from table_rows import OPTIONS, PRESETS
 from two_view_criteria import every_criterion
 
 from rkdo_plugin import (
@@ -27,12 +28,14 @@ from rkdo_plugin import (
     swap_loss,
 )
 from rkdo_plugin.kernels import Gaussian, PowerLaw, StudentT
+from rkdo_plugin.plugins.host import host
 from rkdo_plugin.supervision import (
     GaussianAffinity,
     Neighbors,
     Perplexity,
     RandomWalk,
     Similarity,
+    Spectral,
 )
 
 
@@ -55,26 +58,28 @@ def test_a_temperature_that_is_no_number_is_refused(create, temperature):
 
 
 @pytest.mark.parametrize(
-    "create",
+    ("name", "create"),
     [
-        lambda: Gaussian(-1),
-        lambda: Gaussian(math.nan),
-        lambda: StudentT(0),
-        lambda: StudentT(math.inf),
-        lambda: PowerLaw(0),
-        lambda: GaussianAffinity(0),
-        lambda: Perplexity(-3),
-        lambda: Similarity(0),
-        lambda: Neighbors(0),
-        lambda: Neighbors(2.5),
-        lambda: RandomWalk(Neighbors(), steps=0),
-        lambda: create_loss("moco", memory_bank_size=(0, 8)),
+        ("bandwidth", lambda: Gaussian(-1)),
+        ("bandwidth", lambda: Gaussian(math.nan)),
+        ("degrees_of_freedom", lambda: StudentT(0)),
+        ("degrees_of_freedom", lambda: StudentT(math.inf)),
+        ("exponent", lambda: PowerLaw(0)),
+        ("bandwidth", lambda: GaussianAffinity(0)),
+        ("perplexity", lambda: Perplexity(-3)),
+        ("temperature", lambda: Similarity(0)),
+        ("k", lambda: Neighbors(0)),
+        ("k", lambda: Neighbors(2.5)),
+        ("components", lambda: Spectral(components=0)),
+        ("neighbors", lambda: Spectral(neighbors=0)),
+        ("bandwidth", lambda: Spectral(bandwidth=0)),
+        ("steps", lambda: RandomWalk(Neighbors(), steps=0)),
+        ("memory_bank_size", lambda: create_loss("moco", memory_bank_size=(0, 8))),
     ],
 )
-def test_options_out_of_range_are_refused(create):
-    with pytest.raises(
-        ValueError, match=r"Expected `.*` to be (a .*positive|.*at least) .* but got"
-    ):
+def test_options_out_of_range_are_named(name, create):
+    message = rf"Expected `{name}.*` to be (a .*positive|.*at least) .* but got"
+    with pytest.raises(ValueError, match=message):
         create()
 
 
@@ -197,7 +202,7 @@ def test_an_argument_of_a_wrong_type_is_named(function, argument):
             function(**wrong)
         message = str(caught.value)
         assert message.startswith("Expected"), (name, message)
-        assert argument in message, (name, message)
+        assert f"`{argument}" in message, (name, message)
         assert "but got" in message, (name, message)
 
 
@@ -245,3 +250,14 @@ def test_an_argument_that_a_recipe_or_an_encoder_does_not_have_is_named():
         create_recipe("simclr", q=1)
     with pytest.raises(TypeError, match=r"encoder 'resnet18' but got `q`; known: in_"):
         create_encoder("resnet18", q=1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_row_of_the_table_hands_its_options_on(name):
+    given = {"temperature": 0.3, "debias": 0.15, "gather_distributed": True}
+    taken = given.keys() & inspect.signature(host().factory("loss", name)).parameters
+    options = OPTIONS.get(name, {}) | {option: given[option] for option in taken}
+    criterion, usual = create_loss(name, **options), create_loss(name)
+    for option in taken:
+        assert getattr(criterion, option) == pytest.approx(given[option]), option
+    assert usual.gather_distributed is False

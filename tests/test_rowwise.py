@@ -38,6 +38,17 @@ def test_a_chunk_is_all_that_is_held(create, monkeypatch):
     assert largest <= 8192  # a chunk, or the (1024, 4 to 6) embeddings
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "ends"),
+    [(3, 5, [1, 2, 3]), (9, 1, [4, 8, 9]), (5, 2, [2, 4, 5]), (6, 0, [4, 6])],
+)
+def test_chunks_are_whole_rows_and_at_least_one(rows, columns, ends, monkeypatch):
+    monkeypatch.setattr(rowwise, "CPU_CHUNK", 4)
+    found = rowwise.chunks(rows, columns, torch.device("cpu"))
+    assert [part.stop for part in found] == ends
+    assert [part.start for part in found] == [0, *ends[:-1]]
+
+
 @every_criterion
 def test_a_second_derivative_is_refused(create):
     z0, z1 = randn(2, 8, 4).requires_grad_().unbind()

@@ -101,10 +101,6 @@ class Learned:
             return [_joint(log_z) for log_z in self._log_sums(temperatures) - log_n]
         return [NORMALIZERS[self.kernel.normalizer]] * len(temperatures)
 
-    def mass(self, p: Tensor) -> Tensor | float:
-        """sum_j p_j of rows (R, C); it is 1 unless p is over all pairs."""
-        return p.sum(dim=1) if self.joint else 1.0
-
     def mean_over_anchors(self, p: Target, of_rows: OfRows) -> Tensor:
         """Mean over the anchors of a function of log s, a scalar with gradient.
 

@@ -65,7 +65,8 @@ def _kl(p: Target, q: Learned) -> OfLogits:
     def of_logits(logits: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         p_rows = p.rows(rows)
         value = -torch.linalg.vecdot(p_rows, logits)
-        value += q.mass(p_rows) * normalizer(logits)[:, 0]
+        # Also over all pairs: log Z is then one, and p sums to 1 in the mean.
+        value += normalizer(logits)[:, 0]
         if not q.limit:
             value += negative_entropy(p_rows)
         return value, logits.sub_(p_rows)

@@ -121,7 +121,7 @@ class Recursion:
             log_z = normalizer(logits)[:, 0]
             steps.q.append(logits)  # they are q_t by now
             if t > 0:
-                steps.value.add_(self.q.mass(p) * log_z)
+                steps.value.add_(log_z)
                 steps.slope.add_(logits, alpha=1 / tau).sub_(p, alpha=1 / tau)
         return steps
 

@@ -48,7 +48,7 @@ class GaussianAffinity:
         degree = mean_one(comparison, weight)
         of_samples = degree[: len(degree) // comparison.anchor_views]  # in any view
         return replace(
-            replace(rows, log_sum=log_degree).target(),
+            rows.target(),
             weight=degree,
             candidate_weight=comparison.of_candidates(of_samples),
         )
@@ -142,7 +142,6 @@ class _GaussianRows:
     own: Tensor
     others: Tensor
     precision: Tensor
-    log_sum: Tensor | None = None  # of each row, if it is known already
 
     def target(self) -> Target:
         one_view = self.comparison.anchor_views == 1 and (
@@ -151,11 +150,7 @@ class _GaussianRows:
         return Target(self.rows, transposed=self.transposed if one_view else None)
 
     def rows(self, rows: slice) -> Tensor:
-        logits = self._logits(rows)
-        if self.log_sum is None:
-            p = torch.softmax(logits, dim=1)
-        else:
-            p = logits.sub_(self.log_sum[rows, None]).exp_()
+        p = torch.softmax(self._logits(rows), dim=1)
         return p.to(self.comparison.anchors.dtype)
 
     def transposed(self, rows: slice) -> Tensor:

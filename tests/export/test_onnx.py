@@ -110,7 +110,8 @@ def test_autocast_around_an_export_changes_nothing(small_file, make_small, tmp_p
 def test_images_in_any_layout(make_small, images, tmp_path, precision):
     bgr = images[::-1, :, ::-1, ::-1]
     output = tmp_path / "encoder.onnx"
-    assert export_onnx(make_small(), output, images=bgr, precision=precision).passed
+    report = export_onnx(make_small(), output, images=bgr, precision=precision)
+    assert report.passed and report.images == len(images)
 
 
 @pytest.fixture

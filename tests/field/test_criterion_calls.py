@@ -66,6 +66,26 @@ def test_a_criterion_called_by_keyword(form, swapped, swap_first):
     assert compare.seen == 6
 
 
+class OfQueryAndKey(nn.Module):
+    """Its arguments' names are not in the alphabet's order."""
+
+    def forward(self, query, key):
+        return (query - key).square().mean()
+
+
+def query_and_key(recipe, z, p):
+    return recipe.criterion(key=recipe.note(1, z), query=recipe.note(0, z))
+
+
+def test_keywords_are_views_in_the_order_of_the_parameters():
+    field = filled_field()
+    compare = Compare(field)
+    trainer(FieldCallback(field), compare).fit(
+        Recipe(OfQueryAndKey(), query_and_key), loader_of(field)
+    )
+    assert compare.seen == 6
+
+
 class WithIds(nn.Module):
     """A third party's criterion that asks for the samples of its rows."""
 

@@ -101,6 +101,18 @@ def test_coupling_0_stores_embeddings_and_moves_no_row():
     assert field.valid.tolist() == [i in (1, 2) for i in range(8)]
 
 
+@pytest.mark.parametrize("search", ["exact", "sampled"])
+@pytest.mark.parametrize("rows", [0, 8])
+def test_embeddings_without_a_direction_move_no_row(search, rows):
+    field = small_field(3, 0.5, search=search, search_samples=3)
+    field.update(torch.arange(8), torch.randn(8, 4))
+    before = snapshot(field)
+    field.update(torch.arange(rows), torch.zeros(rows, 4))
+    assert field.updates == 2
+    field.updates -= 1
+    assert_untouched(field, before)
+
+
 def test_initial_rows_are_scikit_learns_neighbors():
     features = np.random.default_rng(0).normal(size=(2500, 20))
     field = ResponseField(2500, 4, neighbors=6)  # over two chunks of queries
@@ -153,6 +165,12 @@ def test_state_survives_a_file(tmp_path):
 def test_options_outside_their_range(options, message):
     with pytest.raises(ValueError, match=message):
         ResponseField(**{"num_samples": 8, "dim": 4, "neighbors": 3, **options})
+
+
+def test_its_options_are_printed():
+    shown = repr(ResponseField(8, 4, neighbors=3, coupling=0.25, field_weight="auto"))
+    assert "num_samples=8, dim=4, neighbors=3, coupling=0.25" in shown
+    assert "field_weight='auto', search='exact', mixture='linear'" in shown
 
 
 @pytest.mark.parametrize("mixture", ["linear", "log-linear"])

@@ -92,6 +92,17 @@ def test_likeness_equals_that_of_a_loop(seed, twice):
     assert field.evidence.likeness == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("more", "others", "expected"),
+    [(22, 10, 0.3), (30, 0, 0.4), (5, 10, 0), (70, 10, 1), (30, 50, 0)],
+)
+def test_likeness_is_the_share_of_the_way_to_a_second_view(more, others, expected):
+    evidence = trust.Evidence()
+    evidence.add(torch.full((100,), more / 100), torch.full((100,), others / 100), 1)
+    # (P_n - P_o - 100^-1/2) / (1/2 - P_o), in [0, 1]
+    assert evidence.likeness == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_neighbour_that_passes_for_a_second_view_is_wholly_trusted():
     pairs = unit(200, 16, 0).repeat_interleave(2, dim=0)  # the neighbour is the same
     field = auto(400, 16, neighbors=1)

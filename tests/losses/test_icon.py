@@ -11,7 +11,19 @@ from torch.nn import functional
 
 from rkdo_plugin import IConLoss, RKDOLoss, create_loss
 from rkdo_plugin.kernels import Gaussian
-from rkdo_plugin.supervision import Neighbors, RandomWalk
+from rkdo_plugin.supervision import (
+    Classes,
+    GaussianAffinity,
+    Given,
+    Itself,
+    Labels,
+    Neighbors,
+    Pairs,
+    Perplexity,
+    RandomWalk,
+    Similarity,
+    Spectral,
+)
 
 views = st.tuples(
     st.integers(2, 40), st.integers(1, 48), st.integers(0, 2**31 - 1)
@@ -90,6 +102,18 @@ def test_debiasing_towards_nothing_is_the_one_hot_loss():
     torch.testing.assert_close(nearly, IConLoss()(z0, z1), rtol=1e-10, atol=0)
 
 
+def test_both_directions_read_the_targets():
+    options = {"supervision": "labels", "candidates": "cross"}
+    labels = torch.tensor([0, 1, 0, 1, 2, 2, 0])
+    there, back = (
+        IConLoss(**options)(Z0, Z1, labels),
+        IConLoss(**options)(Z1, Z0, labels),
+    )
+    both = IConLoss(**options, symmetric=True)(Z0, Z1, labels)
+    torch.testing.assert_close(both, (there + back) / 2)
+    assert abs(there - back) > 0.01
+
+
 def test_student_t_survives_embeddings_far_from_the_origin():
     z0, z1 = torch.randn(2, 16, 4, dtype=torch.float64).unbind()
     criterion = IConLoss(kernel="student_t")
@@ -121,6 +145,25 @@ def test_an_unknown_choice_lists_the_known_ones(options):
     (name,) = options
     with pytest.raises(ValueError, match=f"`{name}` to be one of '.*' but got"):
         IConLoss(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    {
+        "pairs": Pairs,
+        "labels": Labels,
+        "classes": Classes,
+        "neighbors": Neighbors,
+        "gaussian": GaussianAffinity,
+        "perplexity": Perplexity,
+        "similarity": Similarity,
+        "spectral": Spectral,
+        "given": Given,
+        "itself": Itself,
+    }.items(),
+)
+def test_every_supervision_has_a_name(name, kind):
+    assert type(IConLoss(supervision=name).supervision) is kind
 
 
 @pytest.mark.parametrize("debias", [-0.1, 1.1, float("nan")])

@@ -76,7 +76,7 @@ def test_rkdo_over_prototypes_is_the_naive_recursion():
     ],
 )
 def test_rkdo_over_prototypes_refuses(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}`"):
         create_loss("rkdo-dino", **options)
 
 

@@ -190,6 +190,13 @@ def of_coordinates(z: Tensor) -> Tensor:
     return clusters(z, p, torch.ones(B).double())
 
 
+def of_views(z0: Tensor, z1: Tensor) -> Tensor:
+    views = 2 * len(z0)
+    other = torch.eye(views).double().roll(len(z0), dims=1)
+    p = 0.8 * other + 0.2 / views
+    return clusters(torch.cat([z0, z1]), p, torch.ones(views).double())
+
+
 def of_neighbours(z: Tensor) -> Tensor:
     graph = torch.from_numpy(kneighbors_graph(X.numpy(), 4).toarray())
     return clusters(z, 0.8 * graph / 4 + 0.2 / B, torch.ones(B).double())
@@ -253,6 +260,9 @@ ROWS = {
     ),
     "lgsimclr": one(
         lambda: create_loss("lgsimclr", k=3), lambda a: one_hot_neighbours(a, 3)
+    ),
+    "lgsimclr, the nearest": one(
+        lambda: create_loss("lgsimclr"), lambda a: one_hot_neighbours(a, 1)
     ),
     "x-sample": views(
         lambda: create_loss("x-sample", target_temperature=4.0), metadata, targets=X
@@ -327,6 +337,7 @@ ROWS = {
         of_coordinates,
         LOGITS,
     ),
+    "pmi-clustering": views(lambda: create_loss("pmi-clustering"), of_views),
     "infonce-clustering": one(
         lambda: create_loss("infonce-clustering", k=4), of_neighbours, LOGITS
     ),

@@ -1,11 +1,14 @@
 """Other copies of a sample are left out: naive loops that skip them say the same."""
 
+import math
+
 import pytest
 import torch
 from lightly.loss import NTXentLoss
 from small_batch import Z0, Z1
 
 from rkdo_plugin import IConLoss, RKDOLoss, create_loss
+from rkdo_plugin.kernels import Gaussian
 
 # Sample 3 is an anchor in row 1 and the partner of rows 0 and 4; 7 is there twice.
 IDS0 = torch.tensor([0, 3, 7, 7, 5, 6])
@@ -95,6 +98,19 @@ def test_icon_leaves_copies_out(candidates, kernel, debias):
         criterion,
         lambda z: naive_icon(rows_of(*z, IDS0, IDS1, candidates), 0.2, kernel, debias),
     )
+
+
+@pytest.mark.parametrize("candidates", ["all", "cross"])
+def test_the_limit_of_a_mean_leaves_copies_out(candidates):
+    def naive(z):
+        values = []
+        for anchor, others, positive in rows_of(*z, IDS0, IDS1, candidates):
+            squares = ((anchor - others) ** 2).sum(dim=1)
+            values.append(squares[positive] - squares.mean())
+        return torch.stack(values).mean()
+
+    wide = IConLoss(1.0, kernel=Gaussian(math.inf), candidates=candidates)
+    assert_same_value_and_gradient(wide, naive)
 
 
 @pytest.mark.parametrize("coupling", [0.1, 1])

@@ -7,7 +7,8 @@ import torch
 from small_batch import GENERATOR, Z0, Z1, B, D, X, matrix
 
 from rkdo_plugin import IConLoss, create_loss
-from rkdo_plugin.supervision import Given, Neighbors
+from rkdo_plugin.kernels import Gaussian
+from rkdo_plugin.supervision import Classes, Given, Neighbors
 
 ROWS = 8
 Z = torch.randn(ROWS, 3, generator=torch.manual_seed(0))
@@ -64,6 +65,16 @@ def test_classes_of_no_row_give_no_loss_and_no_gradient():
     loss.backward()
     assert loss.item() == 0
     assert z.grad.eq(0).all()
+
+
+def test_classes_of_no_row_are_left_out_of_the_limit_of_a_mean():
+    targets = torch.tensor([0, 1, -100, 2, 3, -100, 0, 1])
+    kept = targets >= 0
+    squares = torch.cdist(Z, PROTOTYPES)[kept].square()
+    own = squares.gather(1, targets[kept, None])[:, 0]
+    criterion = IConLoss(1.0, Classes(), Gaussian(math.inf))
+    found = criterion(Z, PROTOTYPES, targets)
+    torch.testing.assert_close(found, (own - squares.mean(dim=1)).mean())
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ def test_calibration_images_that_show_nothing_are_refused(images, message):
         require_real_images(images)
 
 
+def shades(apart):
+    """16 images of two shades each, with a variance of (apart / 2)^2."""
+    rows = 100 + np.repeat([0, apart], 8) + np.arange(16)[:, None]
+    return np.broadcast_to(rows[:, None, :, None], (16, 16, 16, 3)).astype(np.uint8)
+
+
+def test_a_colour_is_what_varies_by_less_than_one_shade():
+    require_real_images(shades(2))
+    with pytest.raises(ValueError, match="100% have one colour only"):
+        require_real_images(shades(1))
+
+
 def test_real_and_drawn_images_calibrate():
     require_real_images(crops(16, 16))
     require_real_images(sample_images(16, 32, 1))

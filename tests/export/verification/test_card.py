@@ -33,8 +33,16 @@ def test_a_report_and_a_card_are_stored_beside_the_model(copied, passed):
     assert "Verification passed, precision fp32." in page
     for figure in passed.figures:
         assert figure.name.replace("<", "&lt;") in page and figure.value in page
-    assert passed.sha256 in page and "rkdo.image_size" in page
-    assert "43 generated" in page and pictures(page) == []
+    for name, value in (
+        ("compared with", passed.compared_with),
+        ("images", "43 generated"),
+        ("batches", "1, 2, 7, 33"),
+        ("run by", "onnxruntime, provider cpu"),
+        ("sha256", passed.sha256),
+    ):
+        assert f"<td>{name}</td><td>{value}</td>" in page
+    assert "rkdo.image_size" in page
+    assert pictures(page) == []
     assert "http" not in page  # it loads nothing from elsewhere
 
 
@@ -61,6 +69,7 @@ def test_a_damaged_file_gets_a_card_without_metadata(copied, make_small):
     report = verify(copied, make_small())
     _, card = store(copied, report, None, None)
     assert "Verification failed" in card.read_text()
+    assert "<td>batches</td><td>none</td>" in card.read_text()
     assert "rkdo.image_size" not in card.read_text()
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, ParityError, Report, export_onnx, verify
+from rkdo_plugin.export.verification.attempts import Attempt
 
 
 def test_the_bounds_of_neighbours_and_their_accuracy_refuse(small_file, make_small):
@@ -67,6 +68,26 @@ def test_the_figures_and_their_bounds_are_printed(report):
         "  finite embeddings    yes",
         "  file                 2,500 bytes, 0.250 of the parameters",
         "  speed                not measured",
+        "  time                 0.0 s",
+    ]
+
+
+def test_what_an_int8_file_keeps_in_float32_and_what_was_tried_is_printed(report):
+    tried = (
+        Attempt("min-max", 0, 0.0, 3e-3, 4e-4, 0.93, 1.5),
+        Attempt("entropy", 12, 0.2554, 1e-3, 1e-4, 0.953, 0.5),
+    )
+    of_int8 = {"float_layers": ("stem", "head"), "float_share": 0.25, "layers": 21}
+    printed = dataclasses.replace(report, tried=tried, notes=("slower",), **of_int8)
+    assert str(printed).splitlines()[11:] == [
+        "  in float32           2 of 21 layers, 25.0% of the multiply-adds",
+        "    stem",
+        "    head",
+        "  slower",
+        "  tried, with the largest and the mean 1 - cosine:",
+        "    ranges   in float32  multiply-adds      max     mean   kept  of the gate",
+        "    min-max           0           0.0%  3.0e-03  4.0e-04  0.930         1.50",
+        "    entropy          12          25.5%  1.0e-03  1.0e-04  0.953         0.50",
         "  time                 0.0 s",
     ]
 
