@@ -2,19 +2,22 @@
 
     python benchmarks/field_trust.py run RESULTS.jsonl --cifar10 FOLDER
     python benchmarks/field_trust.py report RESULTS.jsonl
+    python benchmarks/field_trust.py pairs RESULTS.jsonl --seeds 0:24
 
 On digits, and on 10,000 images of Fashion-MNIST and of CIFAR-10 drawn evenly from all
 classes: neighbours by pixels, by HOG, by random features, and the one-hot start, with
 SimCLR and with BYOL. FOLDER holds CIFAR-10 as train/CLASS/*.jpg and test/CLASS/*.jpg;
 without it that part is left out. "cifar10-short" is the same at temperature 0.1 and 10
 epochs. Runs that are in RESULTS.jsonl are not repeated; `--seeds 3:6` are three more
-seeds. A run takes 10 to 120 seconds on one core; `--part 0/2` and `--part 1/2` share
+seeds, and `pairs` compares seed by seed where many were run. A run takes 10 to 120
+seconds on one core; `--part 0/2` and `--part 1/2` share
 them between two processes.
 """
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +25,7 @@ import numpy as np
 import torch
 from held import load_held
 from held_run import fit_arm
-from results import Rows, append, read, scores_of, spread
+from results import Rows, append, difference, read, scores_of, spread
 
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.field.features import features_by_name
@@ -37,6 +40,7 @@ EPOCHS = {"fashion-mnist": 10, "cifar10": 15, "digits": 15, SHORT: 10}
 TEMPERATURES = {"fashion-mnist": 0.1, "cifar10": 0.2, "digits": 0.2, SHORT: 0.1}
 IMAGES = 10_000
 AUTO = "auto"
+LEAST = 6  # seeds of a comparison by pairs
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def main() -> None:
     run = commands.add_parser("run")
     run.add_argument("--cifar10", metavar="FOLDER")
     run.add_argument("--part", default="0/1", metavar="I/N")
-    for command in (run, commands.add_parser("report")):
+    for command in (run, *map(commands.add_parser, ("report", "pairs"))):
         command.add_argument("results", type=Path)
         command.add_argument("--seeds", default=SEEDS, metavar="FROM:TO")
     options = parser.parse_args()
@@ -116,7 +120,8 @@ def main() -> None:
         run_part(options.results, options.cifar10, seeds, part, parts)
     else:
         rows = read(options.results)
-        print(report({key: row for key, row in rows.items() if key[2] in seeds}))
+        rows = {key: row for key, row in rows.items() if key[2] in seeds}
+        print({"report": report, "pairs": pairs}[options.command](rows))
 
 
 def run_part(
@@ -185,6 +190,28 @@ def report(rows: Rows) -> str:
                     f"| {100 * (fmean(auto.values()) - means[0]):+.2f} "
                     f"| {100 * (fmean(auto.values()) - max(means)):+.2f} |"
                 )
+    return "\n".join(lines)
+
+
+def pairs(rows: Rows) -> str:
+    """`auto` less every other weight, by seed, of the rows with at least six seeds."""
+    lines = [
+        "| data, recipe, start | weight | seeds | kNN | interval |",
+        "|---" * 5 + "|",
+    ]
+    for data, epochs in EPOCHS.items():
+        for recipe, start in product(RECIPES, STARTS):
+            name = Arm(data, recipe, start, AUTO).name
+            auto = scores_of(rows, name, epochs, "knn")
+            arms = [Arm(data, recipe)]
+            arms += [Arm(data, recipe, start, weight) for weight in WEIGHTS]
+            for arm in arms:
+                other = scores_of(rows, arm.name, epochs, "knn")
+                seeds = len(auto.keys() & other.keys())
+                if seeds >= LEAST:
+                    found = difference(auto, other)
+                    what = f"{data}, {recipe}, {start} | {arm.weight}"
+                    lines.append(f"| {what} | {seeds} | {found} |")
     return "\n".join(lines)
 
 

@@ -32,6 +32,8 @@ NAMES: Mapping[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 
+# What reads weights that lie beside a graph, in memory; onnxruntime 1.23 has none.
+WEIGHTS_BESIDE = "add_external_initializers_from_files_in_memory"
 # onnxruntime's errors have no common base class but Exception.
 RUNTIME_ERRORS = (
     RuntimeError,
@@ -84,6 +86,7 @@ def open_session(
     Raises:
         PermissionError: Other users may write to the folder that engines are read from.
         ProviderError: The provider did not load, or refused an option.
+        RuntimeError: There are weights, and this onnxruntime is too old for them.
         ValueError: This CPU would compute the file wrong.
     """
     provider = settings.provider
@@ -103,9 +106,13 @@ def open_session(
             raise ProviderError(provider, "there is no NVIDIA driver")
         preload(provider)
     if weights is not None:
-        options.add_external_initializers_from_files_in_memory(
-            [weights[0]], [weights[1]], [len(weights[1])]
-        )
+        add = getattr(options, WEIGHTS_BESIDE, None)
+        if add is None:
+            raise RuntimeError(
+                "Expected an onnxruntime newer than 1.23 for a model whose weights lie "
+                f"beside it but got {onnxruntime.__version__}; Python 3.10 has no newer"
+            )
+        add([weights[0]], [weights[1]], [len(weights[1])])
     choice = provider_options(settings, image, content)
     try:
         session = onnxruntime.InferenceSession(

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torchvision
 from lived_in import MEAN, STD, in_float64, lived_in
@@ -10,6 +11,7 @@ from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, export_onnx
+from rkdo_plugin.export.runtime.providers import WEIGHTS_BESIDE
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,14 @@ def small_file(
     path = tmp_path_factory.mktemp("exported") / "small.onnx"
     export_onnx(make_small(), path)
     return path
+
+
+@pytest.fixture
+def weights_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports have too many weights for one file, from here on."""
+    if not hasattr(onnxruntime.SessionOptions(), WEIGHTS_BESIDE):
+        pytest.skip("this onnxruntime reads no weights beside a graph")
+    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
 
 
 @pytest.fixture

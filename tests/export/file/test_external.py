@@ -13,9 +13,8 @@ from rkdo_plugin.export.file.seal import seal
 
 
 @pytest.fixture
-def apart(make_small, tmp_path, monkeypatch):
+def apart(make_small, tmp_path, weights_beside):
     """An export whose weights are too many for one file."""
-    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
     export_onnx(make_small(), tmp_path / "large.onnx")
     return tmp_path / "large.onnx"
 
@@ -37,6 +36,16 @@ def test_large_weights_lie_in_one_file_beside_the_graph(apart, small_file, image
         EmbeddingSession(apart).embed(images),
         EmbeddingSession(small_file).embed(images),
     )
+
+
+def test_an_onnxruntime_without_weights_beside_a_graph_is_named(
+    make_small, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
+    monkeypatch.setattr("rkdo_plugin.export.runtime.providers.WEIGHTS_BESIDE", "none")
+    with pytest.raises(RuntimeError, match=r"newer than 1.23 .* but got \d"):
+        export_onnx(make_small(), tmp_path / "large.onnx")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_newer_weights_replace_older_ones(apart, make_small):

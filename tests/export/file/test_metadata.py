@@ -59,9 +59,8 @@ def test_the_docs_have_a_row_for_each_key_of_a_file(kind, make_small, tmp_path):
 
 
 def test_the_docs_have_a_row_for_each_key_of_a_file_with_weights_beside_it(
-    make_small, tmp_path, monkeypatch
+    make_small, tmp_path, weights_beside
 ):
-    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
     export_onnx(make_small(), tmp_path / "a.onnx")
     assert read_model(tmp_path / "a.onnx").metadata.keys() == set(documented())
     assert len(documented()) == len(set(documented()))

@@ -178,9 +178,8 @@ def test_a_file_system_without_links(small_file, make_small, tmp_path, monkeypat
 
 
 def test_a_disk_that_stays_full_keeps_no_weights_of_a_model_that_failed(
-    make_small, tmp_path, monkeypatch
+    make_small, tmp_path, monkeypatch, weights_beside
 ):
-    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
     path = tmp_path / "large.onnx"
     export_onnx(make_small(), path)
     before = state(tmp_path)
@@ -198,9 +197,8 @@ def test_a_disk_that_stays_full_keeps_no_weights_of_a_model_that_failed(
 
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_disk_that_fills_up_between_the_files_leaves_a_model_that_loads(
-    make_small, tmp_path, monkeypatch, failing
+    make_small, tmp_path, monkeypatch, weights_beside, failing
 ):
-    monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
     path = tmp_path / "large.onnx"
     export_onnx(make_small(), path)
     before, count = state(tmp_path), 0
@@ -234,12 +232,12 @@ def test_a_file_that_never_stays_the_same_is_given_up(copied, monkeypatch):
 
 @pytest.mark.parametrize("large", [False, True])
 def test_a_file_that_is_replaced_while_it_is_read(
-    large, make_small, images, tmp_path, monkeypatch
+    large, make_small, images, tmp_path, monkeypatch, request
 ):
     """Between the model and what lies beside it: its weights, or its manifest."""
     path = tmp_path / "encoder.onnx"
     if large:
-        monkeypatch.setattr("rkdo_plugin.export.onnx.MAX_BYTES", 1000)
+        request.getfixturevalue("weights_beside")
     export_onnx(make_small(), path)
     older, step = path.read_bytes(), "_read_weights" if large else "broken_manifest"
     real = getattr(model_file, step)
