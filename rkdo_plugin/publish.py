@@ -14,59 +14,24 @@ from uuid import uuid4
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-@contextmanager
-def publish(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary file that becomes `path` when the block succeeds.
-
-    The errors below are raised before the block runs, so that expensive work does not
-    run in vain. If the block raises an error, the temporary file is removed and an
-    older file at `path` stays.
-
-    Args:
-        path: Where the file appears.
-        overwrite: Whether an older file may be replaced.
-
-    Yields:
-        An empty file in the same folder, to be written to.
-
-    Raises:
-        FileExistsError: `path` exists before or after the block, and `overwrite` is
-            off.
-        FileNotFoundError: The folder of `path` does not exist.
-        NotADirectoryError: The folder of `path` is a file.
-        IsADirectoryError: `path` is a folder.
-        PermissionError: The folder cannot be written to.
-    """
-    require_writable(path, overwrite=overwrite)
-    temporary = _beside(path)
-    try:
-        temporary.open("xb").close()
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if overwrite:
-            temporary.replace(path)
-        else:  # another process may have written there meanwhile
-            give_name(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def require_writable(path: Path, *, overwrite: bool) -> None:
     """Check that a file could appear at a path.
 
     Raises:
-        OSError: It could not. `publish` lists the kinds of error.
+        FileExistsError: There is a file, and `overwrite` is off.
+        FileNotFoundError: The folder does not exist.
+        IsADirectoryError: The path is a folder.
+        NotADirectoryError: The folder is a file.
+        PermissionError: The folder cannot be written to.
     """
     if path.is_dir():
         raise IsADirectoryError(f"Expected a file to write but {path} is a folder")
     if path.exists() and not overwrite:
         raise _exists(path)
-    trial = _beside(path)
     try:
         # Not with tempfile: only the owner could read its files, even after a rename.
-        trial.open("xb").close()
-        trial.unlink()
+        with _opened(path.parent, _beside(path)):
+            pass
     except OSError as error:
         raise type(error)(
             f"Expected to write to the output folder {path.parent} but got: "
@@ -100,8 +65,10 @@ def staged(path: Path, content: bytes) -> Iterator[Callable[[bool], None]]:
 def growing(path: Path, *, overwrite: bool) -> Iterator["Growing"]:
     """Yield a file that grows, and becomes `path` when the block succeeds.
 
-    Unlike the file of `publish`, on Linux it has no name until then. So not even a
-    killed process leaves a part of it.
+    On most file systems of Linux it has no name until then. So not even a killed
+    process leaves a part of it. If the block raises an error, nothing of the file is
+    left, and an older file at `path` stays. That it can appear there is checked before
+    the block runs, so that expensive work does not run in vain.
 
     Args:
         path: Where the file appears.
@@ -112,9 +79,11 @@ def growing(path: Path, *, overwrite: bool) -> Iterator["Growing"]:
         A file that is open for writing. What it raises names `path`.
 
     Raises:
-        FileExistsError: There is an older file.
+        FileExistsError: `path` exists before or after the block, and `overwrite` is
+            off.
         OSError: The folder cannot be written to, or the disk is full.
     """
+    require_writable(path, overwrite=overwrite)
     with _unnamed(path) as (file, appear):
         yield file
         file.sync()
@@ -143,7 +112,7 @@ class Growing(io.RawIOBase):
 
     def write(self, content: Any) -> int:
         """Write all of it."""
-        whole = memoryview(content)
+        whole = memoryview(content).cast("B")
         rest = whole
         with naming(self._path):
             while rest:
@@ -183,6 +152,18 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def remove_drafts(folder: Path, *names: str) -> None:
+    """Remove what killed processes left of files; no other may be writing them now.
+
+    Args:
+        folder: Holds the files.
+        names: Of the files; patterns as of `Path.glob`.
+    """
+    for name in names:
+        for draft in folder.glob(_draft(name, "[0-9a-f]" * 32)):
+            draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool) -> None:
@@ -261,7 +242,11 @@ def _nameless(folder: Path) -> int | None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    return path.with_name(_draft(path.name, uuid4().hex))
+
+
+def _draft(name: str, number: str) -> str:
+    return f".{name}.{number}.tmp"
 
 
 def _exists(path: Path) -> FileExistsError:

@@ -2,12 +2,18 @@
 
 import errno
 import os
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from rkdo_plugin import publish as publishing
-from rkdo_plugin.publish import growing, publish, require_writable, write_whole
+from rkdo_plugin.publish import (
+    growing,
+    remove_drafts,
+    require_writable,
+    write_whole,
+)
 
 
 def state(folder):
@@ -47,21 +53,6 @@ def test_a_file_appears_and_is_replaced_when_that_is_asked_for(tmp_path):
 
 
 @pytest.mark.usefixtures("system")
-def test_a_block_that_raises_leaves_what_was_there(tmp_path):
-    (tmp_path / "output").write_text("precious")
-    with (
-        pytest.raises(KeyboardInterrupt),
-        publish(tmp_path / "output", overwrite=True) as temporary,
-    ):
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-    assert state(tmp_path) == {"output": b"precious"}
-    with publish(tmp_path / "output", overwrite=True) as temporary:
-        temporary.write_text("whole")
-    assert state(tmp_path) == {"output": b"whole"}
-
-
-@pytest.mark.usefixtures("system")
 def test_a_file_that_grows_appears_at_its_end(tmp_path):
     path = tmp_path / "output"
     with growing(path, overwrite=False) as file:
@@ -74,6 +65,9 @@ def test_a_file_that_grows_appears_at_its_end(tmp_path):
         file.write(b"half")
         raise KeyboardInterrupt
     assert state(tmp_path) == {"output": b"one, two"}
+    with growing(path, overwrite=True) as file:
+        assert file.write(array("d", [1, 2])) == 16
+    assert state(tmp_path) == {"output": array("d", [1, 2]).tobytes()}
 
 
 def test_of_two_exports_to_one_path_at_once_one_succeeds(tmp_path):
@@ -98,11 +92,32 @@ def test_of_two_exports_to_one_path_at_once_one_succeeds(tmp_path):
 def test_what_appears_meanwhile_is_not_replaced(tmp_path):
     with (
         pytest.raises(FileExistsError, match="pass `overwrite` to replace it"),
-        publish(tmp_path / "output", overwrite=False) as temporary,
+        growing(tmp_path / "output", overwrite=False) as file,
     ):
-        temporary.write_text("ours")
+        file.write(b"ours")
         (tmp_path / "output").write_text("precious")
     assert state(tmp_path) == {"output": b"precious"}
+
+
+@pytest.mark.usefixtures("system")
+def test_a_block_does_not_run_where_its_file_could_not_appear(tmp_path):
+    (tmp_path / "output").write_text("precious")
+    with (
+        pytest.raises(FileExistsError, match="pass `overwrite` to replace it"),
+        growing(tmp_path / "output", overwrite=False),
+    ):
+        pytest.fail("it ran in vain")
+    assert state(tmp_path) == {"output": b"precious"}
+
+
+def test_what_killed_processes_left_of_a_file_is_removed(tmp_path):
+    kept = ["a", "b", ".a.tmp", f".b.{'0' * 32}.tmp", f".a.{'g' * 32}.tmp"]
+    for name in (*kept, f".a.{'0' * 32}.tmp", f".a.{'f' * 32}.tmp"):
+        (tmp_path / name).touch()
+    remove_drafts(tmp_path, "a", "c")
+    assert state(tmp_path).keys() == {*kept}
+    remove_drafts(tmp_path, "*")
+    assert state(tmp_path).keys() == {"a", "b", ".a.tmp", f".a.{'g' * 32}.tmp"}
 
 
 def test_places_where_no_file_can_appear_are_refused_beforehand(tmp_path):

@@ -2,15 +2,14 @@
 
 import glob
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from rkdo_plugin.alone import alone
 from rkdo_plugin.export.file.external import locations
 from rkdo_plugin.export.file.metadata import (
     PREFIX,
@@ -23,12 +22,7 @@ from rkdo_plugin.export.file.seal import (
     manifest,
     manifest_path,
 )
-from rkdo_plugin.publish import staged, write_whole
-
-try:
-    import fcntl
-except ImportError:  # Windows, where two exports to one path at once may collide
-    fcntl = None  # type: ignore[assignment]
+from rkdo_plugin.publish import remove_drafts, staged, write_whole
 
 NEEDED = (  # keys that every file has
     "any_size",
@@ -187,14 +181,24 @@ def write_model(
             are then as they were.
     """
     path = folder / model.name
-    beside, checks = manifest_path(path), manifest(model.files, remarks)
-    with _alone(folder), staged(path, model.content) as appear:
+    beside = manifest_path(path)
+    with alone(folder, wait=True):
+        remove_drafts(folder, glob.escape(path.name), glob.escape(beside.name))
+        _settle(path, beside, model, manifest(model.files, remarks), overwrite)
+
+
+def _settle(
+    path: Path, beside: Path, model: ModelFile, checks: bytes, overwrite: bool
+) -> None:
+    with staged(path, model.content) as appear:
         before, existed = _weights_beside(path), path.exists()
         older = beside.read_bytes() if beside.exists() else None
         try:
             if model.weights is not None:
                 # Its name contains its checksum: an older file of that name is equal.
-                write_whole(folder / model.weights[0], model.weights[1], overwrite=True)
+                write_whole(
+                    path.with_name(model.weights[0]), model.weights[1], overwrite=True
+                )
             if older is not None and (overwrite or not existed):
                 # Until the new model is there, the manifest lists both models.
                 write_whole(beside, older + checks, overwrite=True)
@@ -215,17 +219,3 @@ def write_model(
 
 def _weights_beside(path: Path) -> set[Path]:
     return set(path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 12}.data"))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other export writes into the folder, and keep others waiting."""
-    if fcntl is None:
-        yield
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(number)

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from rkdo_plugin.alone import alone
 from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.export.reading.table import reading_table
 from rkdo_plugin.export.serving.parts import FAILED, PART, into_parts
 from rkdo_plugin.export.serving.run import Run
-from rkdo_plugin.publish import publish
+from rkdo_plugin.publish import growing, remove_drafts
 
 VECTORS, PATHS, PARTS = "vectors.npy", "paths.parquet", "parts"
 ROWS = 1024  # whose vectors are in memory at once
@@ -20,11 +21,18 @@ def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None
     """Write parts, which a job goes on with, and make one array of them at the end.
 
     Raises:
+        BlockingIOError: Another process writes there.
         FileExistsError: The arrays are there already, or the folder holds other files.
         OSError: The folder cannot be written to.
         ValueError: Nothing was embedded, or the parts are of another job.
     """
     output.mkdir(exist_ok=True)
+    with alone(output):
+        _fill(run, output, part_images, restart)
+
+
+def _fill(run: Run, output: Path, part_images: int, restart: bool) -> None:
+    remove_drafts(output, VECTORS, PATHS)
     names = sorted(path.name for path in output.iterdir())
     strange = [
         name
@@ -49,13 +57,13 @@ def into_arrays(run: Run, output: Path, part_images: int, restart: bool) -> None
         count = sum(pq.read_metadata(file).num_rows for file in files)
     # The vectors get their name last: whoever finds them finds the rest.
     with (
-        publish(output / VECTORS, overwrite=restart) as temporary,
-        publish(output / PATHS, overwrite=True) as keys,
+        growing(output / VECTORS, overwrite=restart) as array,
+        growing(output / PATHS, overwrite=True) as keys,
         reading_table(parts),
     ):
         schema = run.schema.remove(run.schema.get_field_index("vector"))
         # Not through a memory map: a full disk would kill the process.
-        with temporary.open("wb") as array, pq.ParquetWriter(keys, schema) as writer:
+        with pq.ParquetWriter(keys, schema) as writer:
             kind = np.dtype(run.dtype.to_pandas_dtype())
             header = {
                 "descr": np.lib.format.dtype_to_descr(kind),

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rkdo_plugin.alone import alone
 from rkdo_plugin.export.encoder.pictures import listed
 from rkdo_plugin.export.file.metadata import PREFIX
 from rkdo_plugin.export.reading.folder import Folder
@@ -19,7 +20,7 @@ from rkdo_plugin.export.reading.item import Item, printable
 from rkdo_plugin.export.reading.source import Source
 from rkdo_plugin.export.reading.table import reading_table
 from rkdo_plugin.export.serving.run import Failure, Run
-from rkdo_plugin.publish import Growing, growing, publish, require_writable
+from rkdo_plugin.publish import Growing, growing, remove_drafts, require_writable
 
 FILE = ".parquet"  # the end of an output that is one file
 PART_IMAGES = 8192  # of the source for each part
@@ -34,8 +35,8 @@ SHA256 = f"{PREFIX}sha256"  # of the encoder
 def into_file(run: Run, output: Path, overwrite: bool) -> None:
     """Write one file, which appears whole at the end."""
     with (
-        publish(output, overwrite=overwrite) as temporary,
-        _writing(temporary, run.schema) as writer,
+        growing(output, overwrite=overwrite) as file,
+        _writing(file, run.schema) as writer,
     ):
         _write_rows(writer, run.rows(_unique(run.source)))
         run.refuse_others()
@@ -44,9 +45,19 @@ def into_file(run: Run, output: Path, overwrite: bool) -> None:
 
 
 def into_parts(run: Run, output: Path, part_images: int, restart: bool) -> None:
-    """Write the parts that are not there yet, each of which appears whole."""
+    """Write the parts that are not there yet, each of which appears whole.
+
+    Raises:
+        BlockingIOError: Another process writes parts there.
+    """
     output.mkdir(exist_ok=True)
+    with alone(output):
+        _fill(run, output, part_images, restart)
+
+
+def _fill(run: Run, output: Path, part_images: int, restart: bool) -> None:
     require_writable(output / FAILED, overwrite=True)
+    remove_drafts(output, f"part-*{FILE}", FAILED)
     names = sorted(path.name for path in output.iterdir())
     there = [name for name in names if PART.fullmatch(name) or name == FAILED]
     strange = [name for name in names if name not in there and name[0] != "."]
@@ -224,7 +235,7 @@ def _write(table: pa.Table, path: Path, *, overwrite: bool) -> None:
         pq.write_table(table, file)
 
 
-def _writing(file: Path | Growing, schema: pa.Schema) -> pq.ParquetWriter:
+def _writing(file: Growing, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a table of vectors, whose rows are to be written."""
     # No number of a vector comes twice: a dictionary of them only takes memory.
     names = [name for name in schema.names if name != "vector"]

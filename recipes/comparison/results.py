@@ -124,7 +124,7 @@ class Results:
         content = self.path.read_bytes() if self.path.exists() else b""
         whole, end, torn = content.rpartition(b"\n")
         if torn:  # a line that a killed process began
-            self.path.write_bytes(whole + end)
+            os.truncate(self.path, len(whole + end))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 row = json.loads(line)

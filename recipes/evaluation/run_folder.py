@@ -9,6 +9,7 @@ import yaml
 
 from rkdo_plugin.export.encoder.checkpoint import load_checkpoint, record_of
 from rkdo_plugin.export.encoder.image_size import ImageSize
+from rkdo_plugin.publish import write_whole
 
 CONFIG = "config.yaml"
 CHECKPOINT = "last.ckpt"
@@ -56,9 +57,14 @@ def create_run_folder(folder: Path, config: dict[str, Any]) -> None:
     Args:
         folder: The run's folder, new or empty.
         config: All settings on which the result depends.
+
+    Raises:
+        FileExistsError: The folder is not empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False))
+    check_run_folder(folder, config, resume=False)  # another run may have been faster
+    text = yaml.safe_dump(config, sort_keys=False)
+    write_whole(folder / CONFIG, text.encode(), overwrite=False)
 
 
 def check_run_folder(folder: Path, config: dict[str, Any], resume: bool) -> None:

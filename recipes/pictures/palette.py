@@ -1,11 +1,12 @@
 """The colours of all pictures, and how a picture is made and saved."""
 
 from pathlib import Path
+from typing import IO, cast
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rkdo_plugin.publish import publish
+from rkdo_plugin.publish import growing
 
 # Ten classes that stay apart in print and for most kinds of colour blindness.
 CLASSES = (
@@ -38,5 +39,5 @@ def new_figure(width: float, height: float, layout: str | None = None) -> Figure
 
 def save(figure: Figure, path: Path, dpi: int = 110) -> None:
     """Write a figure as a PNG; an older file is replaced whole."""
-    with publish(path, overwrite=True) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png")
+    with growing(path, overwrite=True) as file:
+        figure.savefig(cast(IO[bytes], file), dpi=dpi, format="png")

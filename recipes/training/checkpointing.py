@@ -3,15 +3,17 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any, cast
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from rkdo_plugin.options import check_count
-from rkdo_plugin.publish import publish
+from rkdo_plugin.publish import Growing, growing
 from rkdo_plugin.recipes.evaluation.run_folder import Record
 from rkdo_plugin.recipes.training.loader import StepLoader
 
@@ -20,11 +22,49 @@ class TrainingStopped(Exception):  # noqa: N818 - a request, not an error
     """Training ended at a step boundary because the user asked for it."""
 
 
+class WholeFile(TorchCheckpointIO):
+    """Writes a run's checkpoint, which appears whole when it is told to.
+
+    On most file systems of Linux it has no name until then, so that a process that is
+    killed leaves no part of it.
+
+    Args:
+        path: The run's checkpoint. Other checkpoints are written as Lightning does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writing = ExitStack()
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint to the disk."""
+        if Path(path) != self.path:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        with ExitStack() as writing:
+            file = writing.enter_context(growing(self.path, overwrite=True))
+            _save(checkpoint, file)
+            self._writing = writing.pop_all()
+
+    def appear(self) -> None:
+        """Replace the older checkpoint by the one that was written, if one was."""
+        self._writing.close()
+
+    def forget(self, error: BaseException) -> None:
+        """Keep the older checkpoint."""
+        self._writing.__exit__(type(error), error, None)
+
+
 class RunCheckpoint(pl.callbacks.Checkpoint):
     """Saves after every epoch, and after the current step on Ctrl-C.
 
     The first Ctrl-C lets the step finish, saves and stops; a second one interrupts at
     once, and leaves the checkpoint of the last epoch.
+
+    A checkpoint is written between two steps. It appears when Lightning has logged the
+    values of the step or the epoch, so that a run that goes on from it lacks none.
 
     Args:
         path: The checkpoint file; it is replaced whole.
@@ -44,10 +84,12 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
             check_count("checkpoint_every", every)
         self.every = every
         self.path = path
+        self.file = WholeFile(path)
         self.record = record
         self.loader = loader
+        self.steps = loader.batches.step  # that are done
         self.stop_requested = False
-        self.stop_after_epoch = False
+        self.stopping = False
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Signal handler: stop after the current step."""
@@ -84,38 +126,59 @@ class RunCheckpoint(pl.callbacks.Checkpoint):
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not stepped or trainer.is_last_batch:
             return
-        if self.stop_requested:
-            self._save(trainer)
-            raise TrainingStopped
-        if self.every is not None and trainer.global_step % self.every == 0:
-            self._save(trainer)
+        every = self.every is not None and trainer.global_step % self.every == 0
+        if self.stop_requested or every:
+            self._write(trainer)
 
     def on_train_epoch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
         """Save, as the last callback of the epoch."""
-        self._save(trainer)
-        # Lightning still has to log the epoch's values.
-        self.stop_after_epoch = self.stop_requested
+        self._write(trainer)
+
+    def on_train_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Let a checkpoint appear, and stop, before the next step."""
+        self._go_on()
 
     def on_train_epoch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> None:
-        """Stop between two epochs."""
-        if self.stop_after_epoch:
-            raise TrainingStopped
+        """Let a checkpoint appear, and stop, between two epochs."""
+        self._go_on()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop after the last epoch."""
-        if self.stop_after_epoch:
+        """Let the last checkpoint appear, and stop."""
+        self._go_on()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, error: BaseException
+    ) -> None:
+        """Keep the older checkpoint where the values could not be logged."""
+        self.file.forget(error)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        self.steps, self.stopping = self.loader.batches.step, self.stop_requested
+        trainer.save_checkpoint(self.path, weights_only=False)
+
+    def _go_on(self) -> None:
+        self.file.appear()
+        if self.stopping:
             raise TrainingStopped
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.is_global_zero:
-            with publish(self.path, overwrite=True) as temporary:
-                trainer.save_checkpoint(temporary, weights_only=False)
-        else:  # takes part, and writes nothing
-            trainer.save_checkpoint(self.path, weights_only=False)
+
+def _save(checkpoint: dict[str, Any], file: Growing) -> None:
+    try:
+        torch.save(checkpoint, cast(IO[bytes], file))
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # torch hides what the disk said
+            raise error.__context__ from None
+        raise
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a training run logs: metrics.csv and TensorBoard events, without noise."""
 
 import csv
+import io
 import logging
 import math
 import warnings
@@ -9,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 
+from rkdo_plugin.publish import naming, write_whole
 from rkdo_plugin.recipes.evaluation.run_folder import read_lines
 
 METRICS = "metrics.csv"
@@ -18,22 +21,75 @@ METRICS = "metrics.csv"
 
 def open_loggers(folder: Path, steps_done: int) -> list[Logger]:
     """metrics.csv, continued after `steps_done` steps, and a TensorBoard log."""
-    rows = _read_metrics(folder, steps_done)
-    csv_logger = CSVLogger(folder, name="", version="")
-    with quiet_lightning():
-        columns = csv_logger.experiment.metrics_keys  # opening deletes the old metrics
-    _keep_metrics(folder, rows)
-    columns.extend(rows[0] if rows else [])
-    return [csv_logger, TensorBoardLogger(folder, name="", version="tensorboard")]
+    metrics = Metrics(folder / METRICS, steps_done)
+    return [metrics, TensorBoardLogger(folder, name="", version="tensorboard")]
 
 
-def _read_metrics(folder: Path, before_step: int) -> list[dict[str, str]]:
-    """Rows of metrics.csv up to a step; later ones will be logged again."""
-    path = folder / METRICS
-    if not path.is_file():
-        return []
-    rows = [row for row in read_lines(path) if _step(row) < before_step]
-    return [row for row in rows if None not in [*row, *row.values()]]
+class Metrics(Logger):
+    """Writes what is logged to a table of comma-separated values, line by line.
+
+    Lightning's own logger deletes the file when it opens it, and cuts it off to add a
+    column. A process that is killed then would have lost the lines of a run.
+
+    Args:
+        path: The table. Lines of steps that will be logged again are removed.
+        steps_done: Number of steps that will not.
+    """
+
+    def __init__(self, path: Path, steps_done: int) -> None:
+        super().__init__()
+        self.path = path
+        rows = [row for row in self._rows() if _step(row) < steps_done]
+        rows = [row for row in rows if None not in [*row, *row.values()]]
+        self._columns = list(rows[0]) if rows else []
+        if path.is_file() and _table(self._columns, rows) != path.read_bytes():
+            self._write(rows)
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.path.name
+
+    @property
+    def version(self) -> str:
+        """None: the file goes on."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run's folder."""
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add a line."""
+        row = {**metrics, "step": step}
+        if row.keys() <= {*self._columns} and self.path.is_file():
+            with naming(self.path), self.path.open("ab") as file:
+                file.write(_table(self._columns, [row], header=False))
+            return
+        self._columns = sorted({*self._columns, *row})
+        self._write([*self._rows(), row])
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Leave them to the run's config.yaml."""
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return list(read_lines(self.path)) if self.path.is_file() else []
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        write_whole(self.path, _table(self._columns, rows), overwrite=True)
+
+
+def _table(
+    columns: list[str], rows: list[dict[str, Any]], *, header: bool = True
+) -> bytes:
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns)
+    if header and columns:
+        writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
 
 
 def _step(row: dict[str, Any]) -> float:
@@ -42,15 +98,6 @@ def _step(row: dict[str, Any]) -> float:
         return int(row["step"])
     except (KeyError, TypeError, ValueError):
         return math.inf
-
-
-def _keep_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Write rows back to metrics.csv, which Lightning's logger deletes on opening."""
-    if rows:
-        with (folder / METRICS).open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
+from rkdo_plugin.alone import alone
 from rkdo_plugin.export.encoder.image_size import optional_image_size
+from rkdo_plugin.publish import remove_drafts
 from rkdo_plugin.recipes.base.recipe import Recipe
 from rkdo_plugin.recipes.data import load_data
 from rkdo_plugin.recipes.data.images import ImageData
 from rkdo_plugin.recipes.evaluation.run_folder import (
     CHECKPOINT,
+    CONFIG,
     check_run_folder,
     create_run_folder,
     read_run,
@@ -30,7 +33,7 @@ from rkdo_plugin.recipes.training.checkpointing import (
 from rkdo_plugin.recipes.training.health import TrainingHealth
 from rkdo_plugin.recipes.training.knn import OnlineKNN
 from rkdo_plugin.recipes.training.loader import StepLoader, seed_generators
-from rkdo_plugin.recipes.training.logs import open_loggers, quiet_lightning
+from rkdo_plugin.recipes.training.logs import METRICS, open_loggers, quiet_lightning
 from rkdo_plugin.recipes.training.progress import Progress
 from rkdo_plugin.recipes.training.projector import project
 from rkdo_plugin.recipes.training.recipe import recipe_of, record_of
@@ -78,18 +81,35 @@ def train(
         callbacks: Further Lightning callbacks.
 
     Raises:
+        BlockingIOError: Another process trains this run.
         FileExistsError: `out` is not empty and `resume` is not set.
         FileNotFoundError: The data, the weights, or a run to resume, is not there.
         KeyboardInterrupt: Ctrl-C; the checkpoint was written after the current step.
+        RuntimeError: A process that loads images was killed.
         ValueError: An unknown name, a batch larger than the data, a setting that
             differs from the resumed run's, or a truncated checkpoint.
     """
+    with ExitStack() as held:
+        return _train(settings, Path(out), execution, images, resume, callbacks, held)
+
+
+def _train(
+    settings: RunSettings,
+    out: Path,
+    execution: Execution | None,
+    images: ImageData | None,
+    resume: bool,
+    callbacks: Sequence[pl.Callback],
+    held: ExitStack,
+) -> Run:
     execution = Execution() if execution is None else execution
     _check_processes(settings, execution)
-    checkpoint = Path(out) / CHECKPOINT
+    checkpoint = out / CHECKPOINT
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     if first:
-        check_run_folder(Path(out), settings.as_config(), resume)
+        check_run_folder(out, settings.as_config(), resume)
+        if resume:
+            _hold(out, held)
     if images is None:
         images = load_data(
             settings.data,
@@ -120,12 +140,13 @@ def train(
         callbacks.append(Progress(loader.batches, settings.epochs))
     record = record_of(settings, recipe, images)
     saver = RunCheckpoint(checkpoint, record, loader, execution.checkpoint_every)
-    trainer = _create_trainer(settings, execution, [*callbacks, saver], len(loader))
+    trainer = _create_trainer(settings, execution, callbacks, saver)
     if first:
         if not resume:
-            create_run_folder(Path(out), settings.as_config())
+            create_run_folder(out, settings.as_config())
+            _hold(out, held)
         steps_done = 0 if saved is None else saved["global_step"]
-        trainer.loggers = open_loggers(Path(out), steps_done)
+        trainer.loggers = open_loggers(out, steps_done)
     if saved is not None:
         # Lightning restores the loader too, but too late where a recipe asked for
         # `estimated_stepping_batches`: the first epoch has then begun.
@@ -133,7 +154,7 @@ def train(
         loader.load_state_dict(saved.get("loader", {"step": saved["global_step"]}))
     first_step = loader.batches.step
     if first_step >= settings.epochs * len(loader):
-        warnings.warn(f"the run in {out} is finished already", stacklevel=2)
+        warnings.warn(f"the run in {out} is finished already", stacklevel=3)
     try:
         _fit(trainer, recipe, loader, saver, resumed)
     except Exception:
@@ -143,16 +164,22 @@ def train(
     if execution.projector and trainer.is_global_zero:
         project(recipe, images)
     steps = loader.batches.step - first_step
-    return Run(Path(out), checkpoint, recipe, images, steps)
+    return Run(out, checkpoint, recipe, images, steps)
+
+
+def _hold(out: Path, held: ExitStack) -> None:
+    """Keep other processes from a run, and remove what a killed one left of a file."""
+    held.enter_context(alone(out / CONFIG))
+    remove_drafts(out, CHECKPOINT, METRICS)
 
 
 def _create_trainer(
     settings: RunSettings,
     execution: Execution,
     callbacks: list[pl.Callback],
-    steps: int,
+    saver: RunCheckpoint,
 ) -> pl.Trainer:
-    """Lightning's Trainer for a run of a number of steps an epoch."""
+    """Lightning's Trainer for a run, whose last callback saves it."""
     with quiet_lightning():
         return pl.Trainer(
             accelerator="auto",
@@ -164,9 +191,10 @@ def _create_trainer(
             sync_batchnorm=execution.sync_batchnorm,
             use_distributed_sampler=False,  # the loader shares batches out
             max_epochs=settings.epochs,
-            callbacks=callbacks,
+            callbacks=[*callbacks, saver],
+            plugins=saver.file,
             logger=False,
-            log_every_n_steps=min(10, steps),
+            log_every_n_steps=min(10, len(saver.loader)),
             deterministic="warn",
             enable_model_summary=False,
             enable_progress_bar=False,  # `Progress` has its place
@@ -189,9 +217,16 @@ def _fit(
             raise KeyboardInterrupt("stopped within a step; nothing saved") from stop
         except TrainingStopped:
             raise KeyboardInterrupt(
-                f"stopped after step {loader.batches.step} of {steps}; {saver.path} is "
+                f"stopped after step {saver.steps} of {steps}; {saver.path} is "
                 "complete, `resume` continues it"
             ) from None
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker (pid"):
+                raise
+            raise RuntimeError(
+                "a process that loads images was killed, perhaps for want of memory: "
+                f"{error}; try fewer `workers`"
+            ) from error
 
 
 def _check_processes(settings: RunSettings, execution: Execution) -> None:

@@ -1,6 +1,7 @@
 """vectors.npy and paths.parquet hold what the parts would."""
 
 import errno
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from rkdo_plugin.alone import alone
 from rkdo_plugin.cli.main import main
 from rkdo_plugin.export import embed_images, open_source
 from rkdo_plugin.export.serving import arrays
@@ -77,20 +79,20 @@ def test_a_full_disk_keeps_the_parts_and_the_same_call_again_goes_on(
 def test_an_end_between_the_two_files_leaves_keys_without_vectors(
     session, folder, tmp_path, monkeypatch, restart
 ):
-    output, publish = tmp_path / "arrays", arrays.publish
+    output, growing = tmp_path / "arrays", arrays.growing
     if restart:
         embed_images(session, folder, output, form="npy")
         (folder / "10.png").unlink()
 
     @contextmanager
     def ends_before_the_vectors(path, **options):
-        with publish(path, **options) as temporary:
-            yield temporary
+        with growing(path, **options) as file:
+            yield file
             if path.name == "vectors.npy":
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(arrays, "publish", ends_before_the_vectors)
+        patched.setattr(arrays, "growing", ends_before_the_vectors)
         embed_images(session, folder, output, form="npy", restart=restart)
     names = sorted(path.name for path in output.iterdir())
     assert names == ["failed.parquet", "parts", "paths.parquet"]
@@ -102,6 +104,41 @@ def test_an_end_between_the_two_files_leaves_keys_without_vectors(
         == pq.read_metadata(output / "paths.parquet").num_rows
     )
     assert not (output / "parts").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such locks")
+def test_of_two_jobs_at_once_in_a_folder_the_second_is_refused(
+    session, folder, tmp_path
+):
+    for form, place in (("npy", "arrays"), ("npy", "arrays/parts"), ("parquet", "p")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        for restart in (False, True):
+            with (
+                alone(tmp_path / place),
+                pytest.raises(BlockingIOError, match="no other process to write into"),
+            ):
+                embed_images(
+                    session,
+                    folder,
+                    tmp_path / place.split("/")[0],
+                    form=form,
+                    restart=restart,
+                )
+
+
+def test_what_killed_jobs_left_is_removed(session, folder, tmp_path):
+    """Where no file can be without a name, such as over NFS."""
+    for form, names in (
+        ("npy", ("vectors.npy", "paths.parquet")),
+        ("parquet", ("part-00000.parquet", "failed.parquet")),
+    ):
+        output = tmp_path / form
+        output.mkdir()
+        for name in (*names, "notes"):
+            (output / f".{name}.{'0' * 32}.tmp").touch()
+        embed_images(session, folder, output, form=form)
+        hidden = [path.name for path in output.iterdir() if path.name[0] == "."]
+        assert hidden == [f".notes.{'0' * 32}.tmp"]
 
 
 def test_finished_arrays_and_other_folders_are_left_alone(session, folder, tmp_path):

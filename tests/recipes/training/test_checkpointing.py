@@ -1,15 +1,23 @@
 """A run that was stopped, or killed, and resumed equals one that never was."""
 
 import csv
+import errno
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import pytorch_lightning as pl
 from runs import CtrlC, assert_equal, saved, state, train
+
+from rkdo_plugin.alone import alone
+from rkdo_plugin.recipes.training import train as training
+from rkdo_plugin.recipes.training.logs import Metrics
 
 SCRIPT = """
 import sys
@@ -142,6 +150,139 @@ def test_killed_mid_epoch_loses_no_more_than_the_steps_since(
     killed = subprocess.run(command, capture_output=True, cwd=tmp_path.parent)
     assert killed.returncode == -signal.SIGKILL
     assert state(tmp_path)["global_step"] == 6  # of 4 an epoch
+    assert not [path for path in tmp_path.iterdir() if path.name[0] == "."]
     train(out=str(tmp_path), resume=True, workers=0, **run)
     assert_equal(state(tmp_path), state(uninterrupted["simclr"]))
     assert read_metrics(tmp_path) == read_metrics(uninterrupted["simclr"])
+
+
+STEPS = {"epochs": 1, "limit": 176, "batch_size": 16, "workers": 0}  # 11, 1 logged
+
+
+@pytest.fixture(scope="module")
+def eleven_steps(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eleven")
+    train(out=folder, **STEPS)
+    return folder
+
+
+def test_a_stop_at_a_step_that_is_logged_loses_no_line(eleven_steps, tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 10 of 11;"):
+        train(out=tmp_path, callbacks=[CtrlC(9)], **STEPS)
+    assert [step for step, _ in read_metrics(tmp_path)] == [9]
+    train(out=tmp_path, resume=True, **STEPS)
+    assert read_metrics(tmp_path) == read_metrics(eleven_steps)
+
+
+def failing_at(monkeypatch, count):
+    """Let the disk be full when values are logged for the so many-th time."""
+    log, calls = Metrics.log_metrics, []
+
+    def full(*arguments, **named):
+        calls.append(1)
+        if len(calls) == count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        log(*arguments, **named)
+
+    monkeypatch.setattr(Metrics, "log_metrics", full)
+
+
+def test_a_checkpoint_does_not_appear_before_its_step_is_logged(
+    eleven_steps, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        failing_at(patched, 1)
+        train(out=tmp_path, checkpoint_every=10, **STEPS)
+    train(out=tmp_path, resume=True, **STEPS)
+    assert read_metrics(tmp_path) == read_metrics(eleven_steps)
+    assert_equal(state(tmp_path), state(eleven_steps))
+
+
+@pytest.mark.parametrize("count", [2, 6])  # of two for each of three epochs
+def test_a_checkpoint_does_not_appear_before_its_epoch_is_logged(
+    run_with_field, tmp_path, monkeypatch, count
+):
+    whole = run_with_field("pixels", 3)
+    options = {"loss": "icon", "limit": 200, "batch_size": 64, "workers": 0}
+    options |= {"epochs": 3, "field": "pixels", "field_options": {}, "out": tmp_path}
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        failing_at(patched, count)
+        train(**options)
+    assert (tmp_path / "last.ckpt").exists() == (count == 6)
+    train(**options, resume=True)
+    names = ("metrics.csv", "config.yaml")
+    for one, other in ((tmp_path / name, whole / name) for name in names):
+        assert one.read_text() == other.read_text()
+    assert_equal(state(tmp_path), state(whole))
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    uninterrupted, tmp_path, settings, monkeypatch
+):
+    def full(*_):
+        if (tmp_path / "last.ckpt").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*_)
+
+    # A checkpoint needs no room elsewhere.
+    monkeypatch.setattr(tempfile, "mkstemp", None)
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match=rf"No space left .*{tmp_path}/last\.ckpt"):
+            train(out=tmp_path, workers=0, **settings)
+    assert saved(tmp_path)["global_step"] == 4
+    assert not [path for path in tmp_path.iterdir() if path.name[0] == "."]
+    train(out=tmp_path, workers=0, resume=True, **settings)
+    assert_same_run(uninterrupted["simclr"], tmp_path)
+
+
+def test_a_checkpoint_elsewhere_is_written_at_once(tmp_path, settings):
+    class Both(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            trainer.save_checkpoint(tmp_path / "other.ckpt")
+            assert (tmp_path / "other.ckpt").exists()
+
+    (tmp_path / "run").mkdir()
+    train(out=tmp_path / "run", workers=0, callbacks=[Both()], **settings)
+    assert saved(tmp_path / "run")["global_step"] == 12
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such locks")
+def test_of_two_processes_in_one_run_the_second_is_refused(
+    uninterrupted, tmp_path, settings, monkeypatch
+):
+    run = uninterrupted["simclr"]
+    before = (run / "last.ckpt").read_bytes()
+    with (
+        alone(run / "config.yaml"),
+        pytest.raises(BlockingIOError, match=rf"write into {run} but one does"),
+    ):
+        train(out=run, workers=0, resume=True, **settings)
+    assert (run / "last.ckpt").read_bytes() == before
+
+    load = training.load_data
+
+    def another_begins(*arguments, **options):
+        shutil.copytree(run, tmp_path / "run")
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(training, "load_data", another_begins)
+    with pytest.raises(FileExistsError, match="a new folder but it is not empty"):
+        train(out=tmp_path / "run", workers=0, **settings)
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+def test_a_killed_worker_is_an_error_in_words(tmp_path, settings):
+    class KillWorker(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            (worker,) = multiprocessing.active_children()
+            if trainer.global_step == 5:
+                worker.kill()
+
+    with pytest.raises(
+        RuntimeError, match=r"process that loads images was killed, .*pid"
+    ):
+        train(out=tmp_path, workers=1, callbacks=[KillWorker()], **settings)
+    assert saved(tmp_path)["global_step"] == 4
