@@ -10,6 +10,7 @@ from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, ParityError, Report, export_onnx, verify
+from rkdo_plugin.export.encoder.images import sample_images
 from rkdo_plugin.export.verification.attempts import Attempt
 
 
@@ -140,6 +141,14 @@ def test_what_was_not_measured_is_neither_printed_nor_a_failure(report):
     stored = json.loads(judged.to_json())
     assert stored["passed"] and stored["knn"] == [None, None]
     assert stored["max_abs"] == 0.01 and stored["speed"] is None
+
+
+def test_64_images_after_the_first_are_timed(small_file, make_small, tmp_path):
+    images = sample_images(65, 16, 3)
+    assert verify(small_file, make_small(), images).speed > 0
+    assert math.isnan(verify(small_file, make_small(), images[:64]).speed)
+    half = {"precision": "fp16", "images": images[:64]}  # the second of its judge
+    assert export_onnx(make_small(), tmp_path / "half.onnx", **half).speed > 0
 
 
 def test_a_report_on_no_image_says_why_and_shows_no_figures():
