@@ -131,6 +131,30 @@ def test_each_bound_that_is_missed_is_one_failure(report, change, failure):
     assert str(ParityError(judged)) == str(judged)
 
 
+@pytest.mark.parametrize(
+    ("change", "strain"),
+    [
+        ({}, 0.05 / 0.06),  # neighbours lost, of those that may be
+        ({"max_one_minus_cosine": 3e-3}, 1.5),
+        ({"mean_one_minus_cosine": 6e-4}, 1.2),
+        ({"max_norm_error": 2e-6}, 2),
+        ({"knn": (0.9, 0.88)}, 4),
+        ({"finite": False}, math.inf),
+        ({"images": 0}, math.inf),
+    ],
+)
+def test_the_strain_is_the_largest_share_of_a_bound(report, change, strain):
+    changed = dataclasses.replace(report, **change)
+    assert changed.strain == pytest.approx(strain)
+    assert "images" in change or changed.judged().passed == (strain <= 1)
+
+
+def test_what_is_not_finite_is_printed(report):
+    assert "\n  finite embeddings    no\n" in str(
+        dataclasses.replace(report, finite=False)
+    )
+
+
 def test_what_was_not_measured_is_neither_printed_nor_a_failure(report):
     nan = (math.nan, math.nan)
     judged = dataclasses.replace(report, knn=nan, neighbors_kept=math.nan).judged()
