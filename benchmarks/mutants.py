@@ -153,11 +153,13 @@ class Record:
         """The tests that a change has to pass, of so many seconds in all."""
         of_line = self.tests[str(path)]
         within = of_line if lines is None else lines
-        names = {test for line in within for test in of_line.get(line, ())} - {""}
-        if lines is None and not names:  # a module without functions
-            names = {*self.seconds}
+        near = {test for line in within for test in of_line.get(line, ())} - {""}
+        # What a module does when it is imported may be read by any test.
+        names = near if lines is not None else {*self.seconds}
         own, chosen = f"test_{path.stem}.py", []
-        for name in sorted(names, key=lambda n: (own not in n, self.seconds[n], n)):
+        for name in sorted(
+            names, key=lambda n: (own not in n, n not in near, self.seconds[n], n)
+        ):
             seconds -= self.seconds[name]
             if seconds >= 0 or not chosen:
                 chosen.append(name)

@@ -67,6 +67,20 @@ def test_sampling_every_row_is_exact():
     torch.testing.assert_close(found[1], expected[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_sampled_search_reads_any_dtype(dtype):
+    bank = unit(500).to(dtype)
+    valid = torch.ones(500, dtype=torch.bool)
+    own = torch.arange(8)
+    queries = bank[own].float()
+    current = torch.arange(32).view(8, 4) + 100
+    among = (valid, own, 4, torch.arange(400, 410), current)
+    found = sampled_neighbors(queries, bank, *among)
+    expected = sampled_neighbors(queries, bank.float(), *among)
+    assert torch.equal(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+
+
 def test_sampled_search_keeps_the_row_and_repeats_nothing():
     bank = unit(500)
     valid = torch.ones(500, dtype=torch.bool)

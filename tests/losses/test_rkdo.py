@@ -80,6 +80,12 @@ def test_without_coupling_it_is_icon_at_each_depths_temperature(z, depth, decay)
     )
 
 
+def test_rkdo_is_the_recursion_over_pairs_across_views():
+    z0, z1 = torch.randn(2, 8, 4, dtype=torch.float64).unbind()
+    over = RecursiveLoss(IConLoss(candidates="cross"))
+    torch.testing.assert_close(over(z0, z1), RKDOLoss()(z0, z1), rtol=1e-12, atol=0)
+
+
 def test_symmetric_is_the_mean_of_both_directions():
     z0, z1 = torch.randn(2, 9, 4, dtype=torch.float64).unbind()
     both = (RKDOLoss()(z0, z1) + RKDOLoss()(z1, z0)) / 2

@@ -41,6 +41,7 @@ def test_a_report_and_a_card_are_stored_beside_the_model(copied, passed):
         ("sha256", passed.sha256),
     ):
         assert f"<td>{name}</td><td>{value}</td>" in page
+    assert "<td></td><td>measured</td><td>bound</td><td>held</td>" in page
     assert "rkdo.image_size" in page
     assert pictures(page) == []
     assert "http" not in page  # it loads nothing from elsewhere

@@ -10,6 +10,7 @@ from torch import nn
 
 from rkdo_plugin import create_encoder
 from rkdo_plugin.export import Encoder, ParityError, Report, export_onnx, verify
+from rkdo_plugin.export.encoder.images import sample_images
 from rkdo_plugin.export.verification.attempts import Attempt
 
 
@@ -130,6 +131,30 @@ def test_each_bound_that_is_missed_is_one_failure(report, change, failure):
     assert str(ParityError(judged)) == str(judged)
 
 
+@pytest.mark.parametrize(
+    ("change", "strain"),
+    [
+        ({}, 0.05 / 0.06),  # neighbours lost, of those that may be
+        ({"max_one_minus_cosine": 3e-3}, 1.5),
+        ({"mean_one_minus_cosine": 6e-4}, 1.2),
+        ({"max_norm_error": 2e-6}, 2),
+        ({"knn": (0.9, 0.88)}, 4),
+        ({"finite": False}, math.inf),
+        ({"images": 0}, math.inf),
+    ],
+)
+def test_the_strain_is_the_largest_share_of_a_bound(report, change, strain):
+    changed = dataclasses.replace(report, **change)
+    assert changed.strain == pytest.approx(strain)
+    assert "images" in change or changed.judged().passed == (strain <= 1)
+
+
+def test_what_is_not_finite_is_printed(report):
+    assert "\n  finite embeddings    no\n" in str(
+        dataclasses.replace(report, finite=False)
+    )
+
+
 def test_what_was_not_measured_is_neither_printed_nor_a_failure(report):
     nan = (math.nan, math.nan)
     judged = dataclasses.replace(report, knn=nan, neighbors_kept=math.nan).judged()
@@ -140,6 +165,14 @@ def test_what_was_not_measured_is_neither_printed_nor_a_failure(report):
     stored = json.loads(judged.to_json())
     assert stored["passed"] and stored["knn"] == [None, None]
     assert stored["max_abs"] == 0.01 and stored["speed"] is None
+
+
+def test_64_images_after_the_first_are_timed(small_file, make_small, tmp_path):
+    images = sample_images(65, 16, 3)
+    assert verify(small_file, make_small(), images).speed > 0
+    assert math.isnan(verify(small_file, make_small(), images[:64]).speed)
+    half = {"precision": "fp16", "images": images[:64]}  # the second of its judge
+    assert export_onnx(make_small(), tmp_path / "half.onnx", **half).speed > 0
 
 
 def test_a_report_on_no_image_says_why_and_shows_no_figures():
