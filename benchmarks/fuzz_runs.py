@@ -34,7 +34,7 @@ from rkdo_plugin.recipes.field.inspect import load_run_field
 from rkdo_plugin.recipes.report.arms import arms_of
 from rkdo_plugin.recipes.report.comparisons import SHARED, read_found_comparison
 from rkdo_plugin.recipes.report.runs import read_found_run
-from rkdo_plugin.recipes.training.logs import _read_metrics
+from rkdo_plugin.recipes.training.logs import Metrics
 
 
 def sound(encoder: Any) -> None:
@@ -171,7 +171,7 @@ def metrics(folder: Path) -> Target:
         found = read_found_run(path.parent)
         for points in found.curves.values():
             finite(points)
-        _read_metrics(path.parent, 100)
+        Metrics(path, 100)  # as a run that goes on after as many steps
 
     return Target(seeds, at(folder / "metrics.csv", read))
 

@@ -31,7 +31,7 @@ import torch
 from gpu_rows import FULL, TINY, Budget, Clock, Row, Sizes
 
 from rkdo_plugin.export.runtime.cuda_fault import cuda_fault
-from rkdo_plugin.publish import publish
+from rkdo_plugin.publish import write_whole
 
 # Seconds of each section, whose function has its name, in the module gpu_NAME. What
 # the others leave is for the last one, which could always use more.
@@ -91,8 +91,8 @@ def write(
         "rows": [asdict(row) for row in rows],
         "failed": failed,
     }
-    with publish(out, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n")
+    content = json.dumps(found, indent=1) + "\n"
+    write_whole(out, content.encode(), overwrite=True)
 
 
 def machine(device: torch.device) -> dict[str, Any]:

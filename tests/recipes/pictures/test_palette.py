@@ -1,7 +1,5 @@
 """The colours of classes, and pictures that replace older ones whole."""
 
-from pathlib import Path
-
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -34,7 +32,7 @@ def test_a_picture_has_its_size_and_replaces_an_older_one(tmp_path):
 def test_a_picture_that_fails_leaves_the_older_one(tmp_path):
     class FullDisk(Figure):
         def savefig(self, file, **options):
-            Path(file).write_bytes(b"half")
+            file.write(b"half")
             raise OSError("no space left")
 
     path = tmp_path / "picture.png"
