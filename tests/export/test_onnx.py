@@ -149,10 +149,14 @@ class TestRefusedBeforeTheWork:
 
     def test_the_folder_is_read_only(self, make_small, tmp_path, monkeypatch):
         # The tests may run as root, whom file modes do not stop.
-        def refuse(*_):
-            raise PermissionError(13, "Permission denied")
+        opened = os.open
 
-        monkeypatch.setattr(Path, "open", refuse)
+        def refuse(path, flags, *others, **named):
+            if flags & os.O_RDWR:
+                raise PermissionError(13, "Permission denied")
+            return opened(path, flags, *others, **named)
+
+        monkeypatch.setattr(os, "open", refuse)
         with pytest.raises(PermissionError, match=r"output folder .*Permission denied"):
             export_onnx(make_small(), tmp_path / "encoder.onnx")
 
