@@ -98,8 +98,7 @@ def all_arms(names: list[str]) -> Iterator[Arm]:
     for recipe in RECIPES:
         for name in names:
             for start in STARTS:
-                # Random partners have nothing to give: only `auto` is of interest.
-                for weight in () if start == "random" else WEIGHTS:
+                for weight in WEIGHTS:
                     yield Arm(name, recipe, start, weight)
 
 
