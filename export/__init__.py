@@ -1,5 +1,6 @@
 """From a checkpoint to a verified ONNX file, and from images to embeddings."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from rkdo_plugin.export.vectors.sheet import write_sheet
     from rkdo_plugin.export.verification.report import ParityError, Report
     from rkdo_plugin.export.verification.verify import verify
+
+# onnxruntime from 1.29 on sends an account of each session to Microsoft, unless this is
+# set before its first import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "CPUSettings",

@@ -9,6 +9,8 @@ import torch
 
 # Lightly before 1.6 asks the network for its newest version at import.
 os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
+# Some tests import onnxruntime before the export does.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 GPU = Path(__file__).parent / "gpu"
 
