@@ -34,28 +34,36 @@ def exported(folder: str) -> tuple[Path, Path]:
 @contextlib.contextmanager
 def served(model: Path) -> Iterator[tuple[int, int, int]]:
     """Run `rkdo serve` and yield its two ports and its process."""
-    words = f"serve {model} --port 0 --grpc-port 0 --provider cpu".split()
+    process, ports = started(model)
+    try:
+        yield *ports, process.pid
+        process.send_signal(signal.SIGTERM)
+        if process.wait(60) != 0:
+            raise RuntimeError(f"exit {process.returncode}")
+    finally:
+        process.kill()
+    failures = [
+        line
+        for line in (model.parent / "log").read_text().splitlines()
+        if json.loads(line)["level"] != "INFO"
+    ]
+    print(f"lines of warnings or errors in the log: {len(failures)}", *failures[:2])
+
+
+def started(
+    model: Path, port: int = 0, rpc_port: int = 0
+) -> tuple[subprocess.Popen[bytes], tuple[int, int]]:
+    """Start `rkdo serve`, on free ports by default; its process and its two ports."""
+    words = f"serve {model} --port {port} --grpc-port {rpc_port} --provider cpu".split()
     command = [sys.executable, "-m", "rkdo_plugin.cli", *words]
-    with (model.parent / "log").open("w+") as log:
+    with (model.parent / "log").open("w") as log:
         process = subprocess.Popen(command, stderr=log)
-        try:
-            while '"serving"' not in (text := (model.parent / "log").read_text()):
-                if process.poll() is not None:
-                    raise RuntimeError(text)
-                time.sleep(0.1)
-            fields = json.loads(text.splitlines()[1])
-            yield fields["port"], fields["grpc_port"], process.pid
-            process.send_signal(signal.SIGTERM)
-            if process.wait(60) != 0:
-                raise RuntimeError(f"exit {process.returncode}")
-        finally:
-            process.kill()
-        failures = [
-            line
-            for line in (model.parent / "log").read_text().splitlines()
-            if json.loads(line)["level"] != "INFO"
-        ]
-        print(f"lines of warnings or errors in the log: {len(failures)}", *failures[:2])
+    while '"serving"' not in (text := (model.parent / "log").read_text()):
+        if process.poll() is not None:
+            raise RuntimeError(text)
+        time.sleep(0.1)
+    fields = json.loads(text.splitlines()[1])
+    return process, (fields["port"], fields["grpc_port"])
 
 
 def binary(array: NDArray[np.uint8], raw: bool = False, **changed: object) -> Body:

@@ -39,8 +39,8 @@ def test_what_is_no_number_gives_none(bad, found):
 
 def test_they_are_tried_before_they_are_used(found):
     assert found["runs"] and not found["runs without a compiler"]
-    (said,) = found["said"]
-    assert "do not run on cpu" in said and "Failed to find C compiler" in said
+    (said,) = [each for each in found["said"] if "do not run on cpu" in each]
+    assert "Failed to find C compiler" in said
 
 
 @pytest.mark.parametrize("capability", [80, 90])
