@@ -25,7 +25,7 @@ def test_a_driver_that_is_too_old_skips_them_with_the_reason(tmp_path):
     )
     assert child.returncode == 0, child.stdout + child.stderr
     *_, last = child.stdout.splitlines()
-    assert " skipped in " in last
+    assert " skipped" in last
     # No other test is collected, either: none is deselected.
     wrong = ("passed", "failed", "error", "deselected")
     assert not any(word in last for word in wrong)

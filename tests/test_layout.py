@@ -95,6 +95,7 @@ def test_modules_are_short() -> None:
 
 # Tests of what no single module does, and what that is.
 ACROSS = {
+    "tests/export/runtime/test_telemetry.py": "what onnxruntime sends to its makers",
     "tests/field/test_distributed.py": "one field in two processes",
     "tests/gpu/test_export.py": "exported files on a GPU",
     "tests/gpu/test_field.py": "a field whose embeddings are on a GPU",

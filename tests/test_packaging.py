@@ -1,6 +1,7 @@
 """What the wheel and the sdist hold, and what pyproject.toml declares."""
 
 import ast
+import itertools
 import os
 import re
 import shutil
@@ -53,14 +54,20 @@ def imported(tree: ast.Module, lazy: bool) -> set[str]:
 
 def distributions(lazy: bool) -> set[str]:
     """The distributions that the package imports."""
-    known = packages_distributions()
     roots: set[str] = set()
     for name, path in sources().items():
         if lazy or not name.startswith(OF_AN_EXTRA):
             roots |= imported(ast.parse(path.read_text()), lazy)
-    return {
-        canonicalize_name(name) for root in roots for name in known.get(root, [root])
-    }
+    return {name for root in roots for name in owners(root)}
+
+
+def owners(root: str) -> set[str]:
+    """The distributions of a folder: the declared ones, where strangers share it."""
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    declared = requirements([*project["dependencies"], *itertools.chain(*extras)])
+    found = set(map(canonicalize_name, packages_distributions().get(root, [root])))
+    return found & declared or found
 
 
 def test_every_import_is_declared_and_every_declaration_imported() -> None:

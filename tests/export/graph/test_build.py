@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 import torchvision
-from graphs import ON_THE_CPU, kinds, run
+from graphs import ON_THE_CPU, kinds, newest_exporter, run
 from torch import nn
 
 from rkdo_plugin import create_encoder
@@ -56,6 +56,7 @@ def test_embeddings_of_any_height_and_width(exported, sides):
     np.testing.assert_allclose(session.embed(images), expected, atol=1e-6)
 
 
+@newest_exporter
 def test_a_size_that_the_graph_took_for_a_constant_fails_the_gate(tmp_path):
     # In PyTorch it accepts any size, and pads it to whole windows.
     swin = torchvision.models.SwinTransformer([4, 4], 8, [2], [2], [4, 4])

@@ -127,8 +127,14 @@ def test_vectors_of_several_lengths(tmp_path, vectors, size):
     if size == 2 and len(vectors[1] or [0, 0]) != 2:
         return  # Arrow refuses to make it
     column = pa.array(vectors, pa.list_(pa.float32(), size))
-    pq.write_table(pa.table({"path": names(3), "vector": column}), tmp_path / "v")
-    refused(tmp_path / "v", "Expected 2 numbers in each vector of .* fewer or more")
+    try:
+        pq.write_table(pa.table({"path": names(3), "vector": column}), tmp_path / "v")
+    except pa.ArrowNotImplementedError:
+        pytest.skip("this Arrow does not write it")
+    # An Arrow before 26 refuses to read what it wrote of an absent list of fixed size.
+    of_arrow = "to be a table but got: Expected all lists to be of size=2"
+    ours = "Expected 2 numbers in each vector of .* fewer or more"
+    refused(tmp_path / "v", f"{of_arrow}|{ours}")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
