@@ -154,6 +154,8 @@ def test_the_status_is_whether_what_was_asked_for_loads(machine, capsys):
 
 
 def test_a_driver_without_a_gpu_is_reported_as_what_it_is(stubs, tmp_path):
+    if missing := examine().missing:
+        pytest.skip(f"{missing} are not installed")  # torch 2.15 brings no cuRAND
     command = [
         sys.executable,
         "-m",

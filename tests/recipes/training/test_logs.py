@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from pytorch_lightning.loggers import CSVLogger
@@ -48,8 +49,8 @@ def test_the_table_is_that_of_lightning_resumed_or_not(tmp_path, expected, stop)
     assert path.read_bytes() == expected
 
 
-@pytest.mark.parametrize("call", ["link", "replace"])
-def test_a_line_that_cannot_be_written_loses_no_other(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(("of", "call"), [(os, "link"), (Path, "replace")])
+def test_a_line_that_cannot_be_written_loses_no_other(tmp_path, monkeypatch, of, call):
     metrics = Metrics(tmp_path / "metrics.csv", steps_done=0)
     for values, step in LOGGED[:2]:
         metrics.log_metrics(values, step)
@@ -59,7 +60,7 @@ def test_a_line_that_cannot_be_written_loses_no_other(tmp_path, monkeypatch, cal
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, call, fails)
+        patched.setattr(of, call, fails)
         with pytest.raises(OSError, match="No space left"):
             metrics.log_metrics(*LOGGED[2])
         with pytest.raises(OSError, match="No space left"):
