@@ -9,7 +9,7 @@ import pytest
 import torch
 from packaging.version import Version
 
-# What a graph computes is the same; how it says so, and what it cannot, is torch's.
+# They compute the same with other operators, and other sides become constants.
 newest_exporter = pytest.mark.skipif(
     Version(torch.__version__) < Version("2.14"),
     reason="older exporters of torch make other graphs of this",
