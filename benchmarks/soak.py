@@ -94,10 +94,7 @@ def usage(process: int, temporary: Path, known: set[str]) -> Usage:
         known: Ids of the processes that were seen, to which these are added. Names of
             files in shared memory tell whose they are.
     """
-    family = [process]
-    for member in family:
-        for task in Path(f"/proc/{member}/task").iterdir():
-            family += map(int, (task / "children").read_text().split())
+    family = with_children(process)
     known.update(map(str, family))
     others = sum(
         not known & {*re.findall(r"\d+", file.name)} for file in SHARED.iterdir()
@@ -111,6 +108,15 @@ def usage(process: int, temporary: Path, known: set[str]) -> Usage:
         "files in shm": entries(SHARED) - others,
         "temporary files": entries(temporary),
     }
+
+
+def with_children(process: int) -> list[int]:
+    """A process, its children, theirs, and so on."""
+    family = [process]
+    for member in family:
+        for task in Path(f"/proc/{member}/task").iterdir():
+            family += map(int, (task / "children").read_text().split())
+    return family
 
 
 def entries(folder: str | Path) -> int:
