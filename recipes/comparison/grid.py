@@ -71,6 +71,7 @@ def run_settings(
         limit=settings.limit,
         image_size=settings.image_size,
         augment="batches",
+        precision=settings.precision,
         seed=seed,
     )
 

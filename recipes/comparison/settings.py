@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 from rkdo_plugin.export.encoder.image_size import optional_image_size
-from rkdo_plugin.options import check_count, check_positive
+from rkdo_plugin.options import check_count, check_positive, choose
 
 FIRST_TUNING_SEED = 1000  # the seeds of the result are below it
 LENGTHS = (0.25, 0.5, 1.0)
 FACTORS = (1.0, 0.5)
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ComparisonSettings:
         limit: Compare on LIMIT training images only, drawn evenly from all classes.
         image_size: Height and width in pixels that the encoder reads, as 224 or
             256x128; those of the data by default.
+        precision: Lightning's precision: 32-true, bf16-mixed or 16-mixed.
     """
 
     budget: int
@@ -45,6 +47,7 @@ class ComparisonSettings:
     batch_size: int = 256
     limit: int | None = None
     image_size: int | str | None = None
+    precision: str = "32-true"
 
     def __post_init__(self) -> None:
         for name in ("budget", "seeds", "tuning_seeds", "batch_size"):
@@ -70,6 +73,7 @@ class ComparisonSettings:
                 f"them, but got {self.lengths}"
             )
         optional_image_size(self.image_size)
+        choose("precision", self.precision, PRECISIONS)
 
     def epochs(self, steps_an_epoch: int) -> list[int]:
         """The epochs of each length, from short to long, that come closest to it.

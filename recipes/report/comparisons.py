@@ -15,7 +15,15 @@ from rkdo_plugin.recipes.report.runs import MOST_STEPS
 Scores = dict[str, dict[int, dict[int, float]]]
 """Contender -> steps of a length -> seed -> score."""
 
-SHARED = ("data", "recipe", "encoder", "batch_size", "limit", "image_size")
+SHARED = (
+    "data",
+    "recipe",
+    "encoder",
+    "batch_size",
+    "limit",
+    "image_size",
+    "precision",
+)
 
 
 @dataclass(frozen=True)

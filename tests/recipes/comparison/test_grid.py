@@ -14,7 +14,12 @@ from rkdo_plugin.recipes.comparison.settings import ComparisonSettings
 from rkdo_plugin.recipes.training.settings import RunSettings
 
 SETTINGS = ComparisonSettings(
-    budget=100, temperatures=[0.5, 1, 2], learning_rates=[1, 2], batch_size=32, limit=99
+    budget=100,
+    temperatures=[0.5, 1, 2],
+    learning_rates=[1, 2],
+    batch_size=32,
+    limit=99,
+    precision="bf16-mixed",
 )
 
 
@@ -52,6 +57,7 @@ def test_a_run_has_the_options_of_its_contender_and_its_point():
         batch_size=32,
         limit=99,
         augment="batches",
+        precision="bf16-mixed",
         seed=3,
     )
 

@@ -21,6 +21,10 @@ def test_lengths_are_the_epochs_that_come_closest():
         ({"lengths": [1, 1]}, "`lengths` to be different numbers"),
         ({"temperatures": []}, "`temperatures` to be different numbers"),
         ({"learning_rates": [0.0]}, "`learning_rates` to be a finite positive"),
+        (
+            {"precision": "bf16_mixed"},
+            "`precision` to be one of '32-true', 'bf16-mixed'",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(options, message):
