@@ -104,6 +104,8 @@ def open_session(
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if nvidia_driver() is None:
             raise ProviderError(provider, "there is no NVIDIA driver")
+        if NAMES[provider] not in onnxruntime.get_available_providers():
+            raise ProviderError(provider, "this onnxruntime is built without it")
         preload(provider)
     if weights is not None:
         add = getattr(options, WEIGHTS_BESIDE, None)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import onnxruntime
 import pytest
 
 from rkdo_plugin.export import TensorRTSettings
@@ -43,6 +44,8 @@ def stubs(tmp_path_factory):
     """
     if sys.platform != "linux" or shutil.which("cc") is None:
         pytest.skip("needs Linux and a C compiler")
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("needs onnxruntime-gpu")
     folder = tmp_path_factory.mktemp("stubs")
     for name, source in STUBS.items():
         (folder / "stub.c").write_text(source)

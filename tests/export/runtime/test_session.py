@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -56,6 +57,23 @@ def test_auto_takes_the_cpu_when_cuda_does_not_load(small_file):
 
 
 @pytest.mark.usefixtures("driver_without_gpu")
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_build_without_the_provider_is_an_error(
+    small_file, provider, tmp_path, monkeypatch
+):
+    built = ["AzureExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: built)
+    settings = {"cuda": CUDASettings(), "tensorrt": TensorRTSettings(cache=tmp_path)}
+    message = f"'{provider}' to load but this onnxruntime is built without it; .*doctor"
+    with pytest.raises(ProviderError, match=message):
+        EmbeddingSession(small_file, settings[provider])
+
+
+@pytest.mark.usefixtures("driver_without_gpu")
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(),
+    reason="needs onnxruntime-gpu",
+)
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_libraries_that_are_not_there_are_an_error(small_file, provider, tmp_path):
     settings = {"cuda": CUDASettings(), "tensorrt": TensorRTSettings(cache=tmp_path)}
