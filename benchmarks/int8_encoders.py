@@ -217,8 +217,14 @@ def outcome(passed: bool, searched: bool, floats: int) -> str:
 def table_row(row: dict[str, Any]) -> str:
     """Return a result as a row of Markdown."""
     start = f"| {row['encoder']} | {row['image_size']} | {row['outcome']} "
-    if "speed" not in row:
-        return start + "| | | | | | | | |"
+    if row["outcome"] == "refused":
+        near = min(row["tried"], key=lambda attempt: attempt["strain"])
+        return (
+            f"{start}| {near['layers']} of {row['layers']} | {near['share']:.1%} "
+            f"| {near['max_one_minus_cosine']:.1e} "
+            f"| {near['mean_one_minus_cosine']:.1e} "
+            f"| {near['neighbors_kept']:.3f} | | | |"
+        )
     before, after = row["knn"]
     floats = f"{len(row['float_layers'])} of {row['layers']}" if row["layers"] else "0"
     return (
