@@ -89,23 +89,25 @@ def _calibrated(
 ) -> Judged:
     """Quantise all layers; if that fails, search."""
     style, graph = style_of(precision), prepared(model)
-    ranges = extremes(graph, style.operators, calibration)[MIN_MAX]
-    simple = finish(plain(graph, ranges, style))
+    ranges = extremes(graph, style.operators, calibration)
+    simple = finish(plain(graph, ranges[MIN_MAX], style))
     first = judge.report(simple)
     if first.passed:
         return simple, first
+    known = {simple.content: first}
     if images is None:
         images = calibration[::HELD_OUT]
         kept = [place for place in range(len(calibration)) if place % HELD_OUT]
         calibration = calibration[kept]
-        judge = Judge(encoder, images)
+        ranges = extremes(graph, style.operators, calibration)
+        judge, known = Judge(encoder, images), {}
     _require_judges(images, first)
 
     def judged(graph: onnx.ModelProto) -> Judged:
         file = finish(graph)
-        return file, judge.report(file)
+        return file, known.get(file.content) or judge.report(file)
 
-    made, report = Search(graph, calibration, style, judged).run()
+    made, report = Search(graph, calibration, ranges, style, judged).run()
     tried = (attempt(f"{MIN_MAX}, plain", first), *report.tried)
     notes: tuple[str, ...] = ()
     if report.passed and precision == "int8":

@@ -13,7 +13,7 @@ from rkdo_plugin.export.graph.build import strip
 from rkdo_plugin.export.int8.build import Style, mixed
 from rkdo_plugin.export.int8.damage import damages
 from rkdo_plugin.export.int8.layers import Layer, layers_of, nodes_of, share, strays
-from rkdo_plugin.export.int8.ranges import MIN_MAX, extremes, from_histograms
+from rkdo_plugin.export.int8.ranges import MIN_MAX, from_histograms
 from rkdo_plugin.export.verification.attempts import Attempt
 from rkdo_plugin.export.verification.report import Report
 
@@ -34,6 +34,7 @@ class Search:
     Args:
         model: The float32 graph, prepared for the quantiser.
         calibration: Images that show the ranges, uint8 (N, H, W, C).
+        ranges: The ranges of their smallest and largest values, by the method's name.
         style: How numbers become integers.
         judge: Makes a file of a graph, and compares it with the encoder on images that
             are not the calibration's.
@@ -43,11 +44,12 @@ class Search:
         self,
         model: onnx.ModelProto,
         calibration: UInt8Array,
+        ranges: dict[str, TensorsData],
         style: Style,
         judge: Callable[[onnx.ModelProto], Judged],
     ) -> None:
         self._model, self._calibration = model, calibration
-        self._style, self._judge = style, judge
+        self._extremes, self._style, self._judge = ranges, style, judge
         self._layers = layers_of(model, style.operators, calibration[:1])
         self._strays = strays(model, style.operators, self._layers)
         self._tried: list[Attempt] = []
@@ -76,9 +78,10 @@ class Search:
 
     def _ranges(self) -> Iterator[tuple[str, TensorsData]]:
         """The ranges of each method, the quickest first."""
-        inputs = self._model, self._style.operators, self._calibration
-        yield from extremes(*inputs).items()
-        yield from from_histograms(*inputs)
+        yield from self._extremes.items()
+        yield from from_histograms(
+            self._model, self._style.operators, self._calibration
+        )
 
     def _by_damage(self, ranges: TensorsData) -> list[Layer]:
         """Order the layers by their damage for what it costs to keep them in float32.
