@@ -94,7 +94,7 @@ def _calibrated(
     first = judge.report(simple)
     if first.passed:
         return simple, first
-    known = {simple.content: first}
+    known = {(simple.content, simple.weights): first}
     if images is None:
         images = calibration[::HELD_OUT]
         kept = [place for place in range(len(calibration)) if place % HELD_OUT]
@@ -105,7 +105,7 @@ def _calibrated(
 
     def judged(graph: onnx.ModelProto) -> Judged:
         file = finish(graph)
-        return file, known.get(file.content) or judge.report(file)
+        return file, known.get((file.content, file.weights)) or judge.report(file)
 
     made, report = Search(graph, calibration, ranges, style, judged).run()
     tried = (attempt(f"{MIN_MAX}, plain", first), *report.tried)
